@@ -1,0 +1,171 @@
+//! AWS: the only place that names the SDK.
+//!
+//! An adapter makes one call and reports how it went: it does not retry, cache or decide. All clients share one HTTP client
+//! and its connections; every call has a timeout; the SDK's own retries are off, because ours know what may be repeated.
+//! The ambient identity serves the queue, the table, the source bucket and the first hop. A tenant's credentials come from
+//! [`sts::Roles::assume`], which takes a delivery and nothing else, and go into a [`logs::LogGroup`] bound to it.
+
+pub mod dynamodb;
+pub mod logs;
+pub mod s3;
+pub mod sqs;
+pub mod sts;
+
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sts::operation::RequestId;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::http::Response;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+
+use crate::core::failure::{Failure, FailureKind, Service};
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+/// Longest wait for the whole answer of a call, but for those that wait or stream on purpose.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Idle connections are closed before the service closes them.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Characters kept of what a service says in an error.
+const ERROR_TEXT_MAX: usize = 300;
+
+/// Where the services are and who calls them. None of it is needed on AWS itself.
+#[derive(Clone, Debug, Default)]
+pub struct AwsSettings {
+    /// The daemon's region.
+    pub region: String,
+    /// The profile of the shared configuration files.
+    pub profile: Option<String>,
+    /// Other endpoints than the region's own.
+    pub endpoints: BTreeMap<Service, String>,
+    /// Bucket names in the path instead of the host name.
+    pub s3_path_style: bool,
+}
+
+/// The connection to AWS with the ambient identity. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    base: SdkConfig,
+    settings: Arc<AwsSettings>,
+    calls: Arc<ApiCalls>,
+}
+
+impl Aws {
+    /// Finds the ambient identity by the SDK's usual chain (environment, profile with SSO, web identity, container,
+    /// instance). It is used at the first call, not here.
+    pub async fn connect(settings: AwsSettings) -> Self {
+        let http = aws_smithy_http_client::Builder::new()
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .build_https();
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(CALL_TIMEOUT).build();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
+            .region(Region::new(settings.region.clone()))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts);
+        if let Some(profile) = &settings.profile {
+            loader = loader.profile_name(profile);
+        }
+        Self { base: loader.load().await, settings: Arc::new(settings), calls: Arc::default() }
+    }
+
+    /// The calls made so far.
+    #[must_use]
+    pub fn calls(&self) -> &Arc<ApiCalls> {
+        &self.calls
+    }
+
+    /// The daemon's region.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.settings.region
+    }
+
+    fn endpoint(&self, service: Service) -> Option<String> {
+        self.settings.endpoints.get(&service).cloned()
+    }
+
+    /// Counts a call and turns its error into a failure.
+    fn done<T, E>(
+        &self,
+        service: Service,
+        operation: &'static str,
+        result: Result<T, SdkError<E, Response>>,
+    ) -> Result<T, Failure>
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+    {
+        self.calls.count(service, operation);
+        result.map_err(|error| failure(service, operation, &error))
+    }
+}
+
+/// Calls made, by service and operation.
+#[derive(Debug, Default)]
+pub struct ApiCalls {
+    counts: Mutex<BTreeMap<(Service, &'static str), u64>>,
+}
+
+impl ApiCalls {
+    fn count(&self, service: Service, operation: &'static str) {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry((service, operation)).or_default() += 1;
+    }
+
+    /// The counts now.
+    #[must_use]
+    pub fn snapshot(&self) -> BTreeMap<(Service, &'static str), u64> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What an SDK error comes down to.
+fn failure<E>(service: Service, operation: &'static str, error: &SdkError<E, Response>) -> Failure
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    let request_id = error.request_id().map(str::to_owned);
+    let (kind, text) = match error {
+        SdkError::ServiceError(answer) => {
+            let code = answer.err().code().unwrap_or_default().to_owned();
+            let text = answer.err().message().unwrap_or_default().to_owned();
+            (FailureKind::Answer { code, status: answer.raw().status().as_u16() }, text)
+        }
+        SdkError::ResponseError(answer) => {
+            let status = answer.raw().status().as_u16();
+            if status < 400 {
+                (FailureKind::Connection, "the answer could not be read".to_owned())
+            } else {
+                (FailureKind::Answer { code: String::new(), status }, String::new())
+            }
+        }
+        SdkError::TimeoutError(_) => (FailureKind::Timeout, String::new()),
+        SdkError::DispatchFailure(cause) if cause.is_timeout() => (FailureKind::Timeout, String::new()),
+        SdkError::DispatchFailure(cause) if cause.is_io() => (FailureKind::Connection, innermost(error)),
+        SdkError::ConstructionFailure(_) | SdkError::DispatchFailure(_) | _ => {
+            let kind = if lacks_credentials(error) { FailureKind::Credentials } else { FailureKind::Other };
+            (kind, innermost(error))
+        }
+    };
+    Failure { service, operation, kind, text: text.chars().take(ERROR_TEXT_MAX).collect(), request_id }
+}
+
+fn causes<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error: &&'e (dyn StdError + 'static)| error.source())
+}
+
+fn lacks_credentials(error: &(dyn StdError + 'static)) -> bool {
+    causes(error).any(|cause| cause.is::<CredentialsError>())
+}
+
+fn innermost(error: &(dyn StdError + 'static)) -> String {
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
+}

@@ -1,0 +1,102 @@
+//! The source bucket, read with the ambient identity.
+
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig};
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
+
+use super::{Aws, Failure};
+use crate::core::failure::{FailureKind, Service};
+use crate::core::object::{ETag, ObjectRef};
+use crate::core::time::UnixMillis;
+
+/// Longest wait for the next bytes of an answer. Slower is as good as broken: the part is fetched again.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Reads objects.
+#[derive(Clone, Debug)]
+pub struct Source {
+    aws: Aws,
+    client: Client,
+}
+
+/// A part of an object that is on its way.
+#[derive(Debug)]
+pub struct Part {
+    body: ByteStream,
+    /// The object's entity tag.
+    pub etag: Option<ETag>,
+    /// Bytes of the whole object.
+    pub total: u64,
+    /// When the object was written.
+    pub modified: UnixMillis,
+}
+
+impl Source {
+    /// A reader of any bucket that the ambient identity may read.
+    #[must_use]
+    pub fn new(aws: &Aws) -> Self {
+        let mut config = aws_sdk_s3::config::Builder::from(&aws.base)
+            .force_path_style(aws.settings.s3_path_style)
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        config.set_endpoint_url(aws.endpoint(Service::S3));
+        Self { aws: aws.clone(), client: Client::from_conf(config.build()) }
+    }
+
+    /// Begins to read bytes `from..from + len` of an object, fewer at its end. `pin` makes it fail when the object is no
+    /// longer the one with that tag.
+    ///
+    /// # Errors
+    /// The call's failure. A range at or behind the object's end is refused, for an empty object too.
+    pub async fn get(&self, object: &ObjectRef, from: u64, len: u64, pin: Option<&ETag>) -> Result<Part, Failure> {
+        let last = from.saturating_add(len).saturating_sub(1);
+        let result = self
+            .client
+            .get_object()
+            .bucket(&*object.bucket)
+            .key(&*object.key)
+            .set_version_id(object.version.as_deref().map(str::to_owned))
+            .set_if_match(pin.map(ETag::quoted))
+            .range(format!("bytes={from}-{last}"))
+            .send()
+            .await;
+        let output = self.aws.done(Service::S3, "GetObject", result)?;
+        let total = output.content_range().and_then(|range| range.rsplit('/').next()?.parse().ok());
+        // Without a range in the answer it is the whole object; a store that ignores ranges must not be read twice.
+        let whole = output.content_length().and_then(|length| u64::try_from(length).ok());
+        let Some(total) = total.or(if from == 0 { whole } else { None }) else {
+            return Err(broken("the answer does not say which range it is"));
+        };
+        let modified = output.last_modified().and_then(|time| time.to_millis().ok()).map_or(UnixMillis(0), UnixMillis);
+        Ok(Part { etag: output.e_tag().map(ETag::new), total, modified, body: output.body })
+    }
+}
+
+impl Part {
+    /// The next bytes; `None` after the last ones.
+    ///
+    /// # Errors
+    /// The connection broke, or nothing came in time.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        match tokio::time::timeout(READ_TIMEOUT, self.body.next()).await {
+            Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
+            Ok(Some(Err(error))) => Err(broken(&error.to_string())),
+            Ok(None) => Ok(None),
+            Err(_) => Err(Failure { kind: FailureKind::Timeout, ..broken("no bytes came in time") }),
+        }
+    }
+}
+
+fn broken(text: &str) -> Failure {
+    Failure {
+        service: Service::S3,
+        operation: "GetObject",
+        kind: FailureKind::Connection,
+        text: text.to_owned(),
+        request_id: None,
+    }
+}

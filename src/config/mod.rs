@@ -1,0 +1,269 @@
+//! Every setting once: flag, variable, default, limits and help stand together. docs/configuration.md is made from it.
+
+pub mod render;
+mod sources;
+mod units;
+
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+pub use self::sources::{UsageError, no_mode, parse};
+
+use self::units::{bytes, duration};
+use crate::core::batch::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX, EVENT_BYTES_MIN};
+use crate::core::layout::Layout;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Moves logs from a central S3 bucket into each tenant's own CloudWatch Logs.
+#[derive(Debug, Parser)]
+#[command(name = "millrace", version, about, subcommand_required = false, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub mode: Option<Mode>,
+}
+
+/// The modes. EXECUTION_MODE names one when no subcommand does.
+#[derive(Debug, Subcommand)]
+pub enum Mode {
+    /// Polls a queue of notifications until it is told to stop.
+    Sqs(Box<SqsSettings>),
+    /// Delivers the one notification on standard input; exit code 0 only if all of it was delivered.
+    Manual(Box<Settings>),
+    /// Prints the version.
+    Version,
+}
+
+/// Names that EXECUTION_MODE may have.
+pub const MODES: [&str; 3] = ["sqs", "manual", "version"];
+
+/// Settings of mode `sqs`.
+#[derive(Clone, Debug, Args)]
+pub struct SqsSettings {
+    /// The queue of notifications.
+    #[arg(long, env = "SQS_QUEUE_URL", value_name = "URL", value_parser = url)]
+    pub sqs_queue_url: String,
+
+    /// Where messages go that are a lost cause, with the reason; none: the queue's own redrive takes them.
+    #[arg(long, env = "DLQ_URL", value_name = "URL", value_parser = url)]
+    pub dlq_url: Option<String>,
+
+    /// How long one poll waits for messages.
+    #[arg(long, env = "SQS_WAIT", value_name = "TIME", default_value = "20s", value_parser = duration(Duration::ZERO, Duration::from_secs(20)))]
+    pub sqs_wait: Duration,
+
+    /// Messages held at a time; no more are polled while so many are in work.
+    #[arg(long, env = "MESSAGES_MAX", value_name = "COUNT", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub messages_max: u32,
+
+    /// Failed attempts after which a message is a lost cause.
+    #[arg(long, env = "POISON_ATTEMPTS", value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub poison_attempts: u32,
+
+    /// What happens to messages of tenants that the table does not have.
+    #[arg(long, env = "UNKNOWN_TENANT", value_name = "WHAT", default_value = "delete")]
+    pub unknown_tenant: UnknownTenant,
+
+    /// What all modes share.
+    #[command(flatten)]
+    pub shared: Settings,
+}
+
+/// Settings that all modes share.
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    /// The tenant table, keyed by tenant_id alone or with type.
+    #[arg(long, env = "TENANT_CONFIG_TABLE", value_name = "NAME", default_value = "tenant-configurations")]
+    pub tenant_config_table: String,
+
+    /// How long a tenant's rows are used before they are read again.
+    #[arg(long, env = "TENANT_CACHE_TTL", value_name = "TIME", default_value = "5m", value_parser = duration(Duration::from_secs(1), Duration::from_secs(86_400)))]
+    pub tenant_cache_ttl: Duration,
+
+    /// Tenants whose rows are kept.
+    #[arg(long, env = "TENANT_CACHE_MAX", value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub tenant_cache_max: u64,
+
+    /// How object keys are laid out; {tenant}, {cluster}, {application} and {pod} once each, in any order, then the file.
+    #[arg(long, env = "KEY_LAYOUT", value_name = "TEMPLATE", default_value = crate::core::layout::LAYOUT_DEFAULT, value_parser = layout)]
+    pub key_layout: Layout,
+
+    /// The role that is assumed on the way to every tenant's role. Needed unless HOPS is 1.
+    #[arg(long, env = "CENTRAL_LOG_DISTRIBUTION_ROLE_ARN", value_name = "ARN", value_parser = role_arn)]
+    pub central_log_distribution_role_arn: Option<String>,
+
+    /// Roles assumed on the way to a tenant: the central one and the tenant's, or the tenant's alone.
+    #[arg(long, env = "HOPS", value_name = "1|2", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub hops: u8,
+
+    /// The ExternalId for tenants whose rows name none; none: the account of the central role.
+    #[arg(long, env = "EXTERNAL_ID", value_name = "ID")]
+    pub external_id: Option<String>,
+
+    /// The daemon's region: queue, table, bucket, and tenants whose rows name none.
+    #[arg(long, env = "AWS_REGION", value_name = "REGION", default_value = "us-east-1")]
+    pub aws_region: String,
+
+    /// The profile of the shared AWS configuration files.
+    #[arg(long, env = "AWS_PROFILE", value_name = "NAME")]
+    pub aws_profile: Option<String>,
+
+    /// Another endpoint for all services.
+    #[arg(long, env = "AWS_ENDPOINT_URL", value_name = "URL", value_parser = url)]
+    pub aws_endpoint_url: Option<String>,
+
+    /// Another endpoint for S3.
+    #[arg(long, env = "AWS_ENDPOINT_URL_S3", value_name = "URL", value_parser = url)]
+    pub aws_endpoint_url_s3: Option<String>,
+
+    /// Another endpoint for SQS.
+    #[arg(long, env = "AWS_ENDPOINT_URL_SQS", value_name = "URL", value_parser = url)]
+    pub aws_endpoint_url_sqs: Option<String>,
+
+    /// Another endpoint for DynamoDB.
+    #[arg(long, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL", value_parser = url)]
+    pub aws_endpoint_url_dynamodb: Option<String>,
+
+    /// Another endpoint for STS.
+    #[arg(long, env = "AWS_ENDPOINT_URL_STS", value_name = "URL", value_parser = url)]
+    pub aws_endpoint_url_sts: Option<String>,
+
+    /// Another endpoint for CloudWatch Logs.
+    #[arg(long, env = "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", value_name = "URL", value_parser = url)]
+    pub aws_endpoint_url_cloudwatch_logs: Option<String>,
+
+    /// Bucket names in the path instead of the host name, for stores that are not AWS's.
+    #[arg(long, env = "AWS_S3_USE_PATH_STYLE", value_name = "true|false", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_parser = flag)]
+    pub aws_s3_use_path_style: bool,
+
+    /// Memory for objects, records and batches. The process takes at most 24 MiB more.
+    #[arg(long, env = "MEMORY_BUDGET", value_name = "BYTES", default_value = "40MiB", value_parser = bytes(16 * MIB, 64 * GIB))]
+    pub memory_budget: u64,
+
+    /// Compute threads; 0: one per core.
+    #[arg(long, env = "COMPUTE_THREADS", value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1_024))]
+    pub compute_threads: u16,
+
+    /// Bytes of one ranged GET. More: fewer calls. Less: less to fetch again when one fails.
+    #[arg(long, env = "PART_BYTES", value_name = "BYTES", default_value = "8MiB", value_parser = bytes(256 * KIB, 64 * MIB))]
+    pub part_bytes: u64,
+
+    /// Bytes of the longest record; longer ones are dropped. This much of the memory budget is set aside for one.
+    #[arg(long, env = "RECORD_BYTES_MAX", value_name = "BYTES", default_value = "16MiB", value_parser = bytes(MIB, GIB))]
+    pub record_bytes_max: u64,
+
+    /// Events per batch. CloudWatch Logs takes 10000; fewer cost more calls.
+    #[arg(long, env = "MAX_BATCH_SIZE", value_name = "COUNT", default_value_t = BATCH_EVENTS, value_parser = clap::value_parser!(u16).range(1..=i64::from(BATCH_EVENTS)))]
+    pub max_batch_size: u16,
+
+    /// Bytes of a request body at which a batch is sealed; escaped text may be much longer than it counts.
+    #[arg(long, env = "WIRE_BYTES_MAX", value_name = "BYTES", default_value = "2MiB", value_parser = bytes(64 * KIB, 8 * MIB))]
+    pub wire_bytes_max: u64,
+
+    /// Bytes of the longest message that is sent in one event.
+    #[arg(long, env = "EVENT_BYTES_MAX", value_name = "BYTES", default_value = EVENT_BYTES_DEFAULT, value_parser = bytes(EVENT_BYTES_MIN as u64, EVENT_BYTES_MAX as u64))]
+    pub event_bytes_max: u64,
+
+    /// What happens to longer messages.
+    #[arg(long, env = "OVERSIZE_EVENTS", value_name = "WHAT", default_value = "split")]
+    pub oversize_events: OversizeEvents,
+
+    /// How long a batch waits for more events when nothing is queued for its stream.
+    #[arg(long, env = "LINGER", value_name = "TIME", default_value = "1s", value_parser = duration(Duration::ZERO, Duration::from_secs(300)))]
+    pub linger: Duration,
+
+    /// Attempts per call; being throttled is not counted among them.
+    #[arg(long, env = "RETRY_ATTEMPTS", value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub retry_attempts: u32,
+
+    /// Time to finish or hand back what is in work when the process is told to stop.
+    #[arg(long, env = "DRAIN_TIMEOUT", value_name = "TIME", default_value = "25s", value_parser = duration(Duration::ZERO, Duration::from_secs(3_600)))]
+    pub drain_timeout: Duration,
+
+    /// What is logged: error, warn, info, debug or trace.
+    #[arg(long, env = "LOG_LEVEL", value_name = "LEVEL", default_value = "info", ignore_case = true)]
+    pub log_level: LogLevel,
+
+    /// How it is logged.
+    #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT", default_value = "auto")]
+    pub log_format: LogFormat,
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "10,000 fits")]
+const BATCH_EVENTS: u16 = BATCH_EVENTS_MAX as u16;
+const EVENT_BYTES_DEFAULT: &str = "1048550";
+
+/// See [`SqsSettings::unknown_tenant`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UnknownTenant {
+    /// They are deleted.
+    Delete,
+    /// They are kept in the dead-letter queue.
+    Dlq,
+}
+
+/// See [`Settings::oversize_events`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OversizeEvents {
+    /// They are sent in numbered parts.
+    Split,
+    /// They are cut.
+    Truncate,
+}
+
+/// See [`Settings::log_level`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum LogLevel {
+    #[value(alias = "critical")]
+    Error,
+    #[value(alias = "warning")]
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// See [`Settings::log_format`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// JSON lines.
+    Json,
+    /// Text lines.
+    Text,
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    match rest {
+        Some(rest) if !rest.is_empty() && !text.contains(char::is_whitespace) => Ok(text.to_owned()),
+        _ => Err("a URL that begins with http:// or https:// is wanted".to_owned()),
+    }
+}
+
+fn role_arn(text: &str) -> Result<String, String> {
+    let sound = text.starts_with("arn:") && text.contains(":role/") && crate::core::tenant::account_of(text).is_some();
+    if sound {
+        Ok(text.to_owned())
+    } else {
+        Err("a role such as arn:aws:iam::123456789012:role/NAME is wanted".to_owned())
+    }
+}
+
+fn layout(text: &str) -> Result<Layout, String> {
+    Layout::parse(text).map_err(|error| error.to_string())
+}
+
+fn flag(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" | "" => Ok(false),
+        _ => Err("true or false is wanted".to_owned()),
+    }
+}

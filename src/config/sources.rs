@@ -1,0 +1,171 @@
+//! Command line and environment → settings, or one line that says what is wrong.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
+
+use super::{Cli, MODES};
+
+/// Exit code of wrong usage and wrong settings.
+const USAGE: u8 = 2;
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the error texts are the documentation")]
+pub enum UsageError {
+    #[error("EXECUTION_MODE is {0:?}; allowed are {list}", list = MODES.join(", "))]
+    Mode(String),
+    #[error("{setting} is {given:?}: {problem}")]
+    Value { setting: String, given: String, problem: String },
+    #[error("{0} is not set; it is needed")]
+    Missing(String),
+    #[error("{0}")]
+    Other(clap::Error),
+}
+
+impl UsageError {
+    /// Prints it, and gives the exit code: 0 when help or the version was asked for.
+    #[must_use]
+    #[expect(clippy::print_stderr, reason = "the user must see it")]
+    pub fn report(&self) -> ExitCode {
+        match self {
+            Self::Other(error) => {
+                // Standard error may be closed; there is nobody else to tell.
+                let _unprinted = error.print();
+                ExitCode::from(if error.use_stderr() { USAGE } else { 0 })
+            }
+            Self::Mode(_) | Self::Value { .. } | Self::Missing(_) => {
+                eprintln!("millrace: {self}");
+                ExitCode::from(USAGE)
+            }
+        }
+    }
+}
+
+/// Reads the command line; EXECUTION_MODE stands in for a subcommand.
+///
+/// # Errors
+/// [`UsageError`].
+#[expect(clippy::disallowed_methods, reason = "this is where settings are read")]
+pub fn parse() -> Result<Cli, UsageError> {
+    from(std::env::args_os().collect(), std::env::var("EXECUTION_MODE").ok())
+}
+
+fn from(mut args: Vec<OsString>, mode: Option<String>) -> Result<Cli, UsageError> {
+    let named = args.get(1).is_some_and(|arg| {
+        let arg = arg.to_string_lossy();
+        !arg.starts_with('-') || matches!(&*arg, "-h" | "--help" | "-V" | "--version")
+    });
+    if let Some(mode) = mode.filter(|mode| !mode.is_empty() && !named) {
+        if !MODES.contains(&mode.as_str()) {
+            return Err(UsageError::Mode(mode));
+        }
+        args.insert(1.min(args.len()), mode.into());
+    }
+    Cli::try_parse_from(args).map_err(one_line)
+}
+
+/// Says that no mode was named.
+#[must_use]
+#[expect(clippy::print_stderr, clippy::disallowed_methods, reason = "the user must see it; settings are read here")]
+pub fn no_mode() -> ExitCode {
+    if std::env::var("AWS_LAMBDA_RUNTIME_API").is_ok() {
+        eprintln!("millrace: this version has no mode for Lambda; allowed are {}", MODES.join(", "));
+        return ExitCode::from(USAGE);
+    }
+    eprintln!("{}", Cli::command().render_help());
+    ExitCode::from(USAGE)
+}
+
+/// The variable that a flag stands for, with the flag.
+fn setting(flag: &str) -> String {
+    let long = flag.trim_start_matches("--").split([' ', '=']).next().unwrap_or_default();
+    let command = Cli::command();
+    let mut settings = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    let variable = settings.find(|arg| arg.get_long() == Some(long)).and_then(clap::Arg::get_env);
+    variable.map_or_else(|| format!("--{long}"), |name| format!("{} (--{long})", name.to_string_lossy()))
+}
+
+fn one_line(error: clap::Error) -> UsageError {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
+        _ => None,
+    };
+    match (error.kind(), text(ContextKind::InvalidArg)) {
+        (ErrorKind::ValueValidation | ErrorKind::InvalidValue, Some(arg)) => {
+            let problem = match text(ContextKind::ValidValue) {
+                Some(allowed) => format!("allowed are {allowed}"),
+                None => std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default(),
+            };
+            let given = text(ContextKind::InvalidValue).unwrap_or_default();
+            UsageError::Value { setting: setting(&arg), given, problem }
+        }
+        (ErrorKind::MissingRequiredArgument, Some(args)) => {
+            UsageError::Missing(args.split(", ").map(setting).collect::<Vec<_>>().join(", "))
+        }
+        _ => UsageError::Other(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(args: &[&str], mode: Option<&str>) -> String {
+        let args = std::iter::once("millrace").chain(args.iter().copied()).map(OsString::from).collect();
+        from(args, mode.map(str::to_owned)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn wrong_values_are_named_in_one_line_with_what_is_allowed() {
+        let cases: &[(&[&str], &str)] = &[
+            (
+                &["manual", "--part-bytes", "1KiB"],
+                "PART_BYTES (--part-bytes) is \"1KiB\": 256KiB to 64MiB are allowed, such as 64MiB",
+            ),
+            (
+                &["manual", "--linger", "1"],
+                "LINGER (--linger) is \"1\": a time with its unit is wanted; 0ns to 300s are allowed, such as 500ms, 20s, 5m or 1h",
+            ),
+            (&["manual", "--max-batch-size", "0"], "MAX_BATCH_SIZE (--max-batch-size) is \"0\": 0 is not in 1..=10000"),
+            (
+                &["manual", "--log-level", "loud"],
+                "LOG_LEVEL (--log-level) is \"loud\": allowed are error, warn, info, debug, trace",
+            ),
+            (
+                &["manual", "--key-layout", "{tenant}/x"],
+                "KEY_LAYOUT (--key-layout) is \"{tenant}/x\": {cluster} must stand in it exactly once",
+            ),
+            (&["manual", "--hops", "3"], "HOPS (--hops) is \"3\": 3 is not in 1..=2"),
+            (
+                &["manual", "--aws-endpoint-url", "localhost"],
+                "AWS_ENDPOINT_URL (--aws-endpoint-url) is \"localhost\": a URL that begins with http:// or https:// is wanted",
+            ),
+            (&["sqs"], "SQS_QUEUE_URL (--sqs-queue-url) is not set; it is needed"),
+        ];
+        for (args, expected) in cases {
+            assert_eq!(error(args, None), *expected);
+        }
+        assert_eq!(error(&[], Some("scan")), "EXECUTION_MODE is \"scan\"; allowed are sqs, manual, version");
+    }
+
+    #[test]
+    fn the_variable_names_the_mode_unless_a_subcommand_does() {
+        let parse = |args: &[&str], mode: Option<&str>| {
+            let args = std::iter::once("millrace").chain(args.iter().copied()).map(OsString::from).collect();
+            from(args, mode.map(str::to_owned)).unwrap().mode
+        };
+        assert!(matches!(parse(&["--hops", "1"], Some("manual")), Some(super::super::Mode::Manual(_))));
+        assert!(matches!(parse(&["version"], Some("manual")), Some(super::super::Mode::Version)));
+        assert!(parse(&[], None).is_none());
+    }
+
+    #[test]
+    fn levels_are_taken_in_any_case() {
+        let args = ["millrace", "manual", "--log-level", "WARNING"].map(OsString::from).to_vec();
+        assert!(from(args, None).is_ok());
+    }
+}

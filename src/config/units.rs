@@ -1,0 +1,84 @@
+//! Values with units.
+
+use std::time::Duration;
+
+const BYTE_UNITS: [(&str, u64); 7] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("KB", 1_000),
+    ("B", 1),
+];
+const TIME_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+
+/// Reads a number of bytes such as `8MiB`, within bounds.
+pub(super) fn bytes(least: u64, most: u64) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    move |text| {
+        let allowed =
+            || format!("{} to {} are allowed, such as {}", show_bytes(least), show_bytes(most), show_bytes(most));
+        let value = with_unit(text, &BYTE_UNITS).ok_or_else(|| format!("bytes are wanted; {}", allowed()))?;
+        if (least..=most).contains(&value) { Ok(value) } else { Err(allowed()) }
+    }
+}
+
+/// Reads a time such as `500ms`, within bounds.
+pub(super) fn duration(least: Duration, most: Duration) -> impl Fn(&str) -> Result<Duration, String> + Clone {
+    move |text| {
+        let allowed = || format!("{least:?} to {most:?} are allowed, such as 500ms, 20s, 5m or 1h");
+        let value = if text == "0" { Some(0) } else { with_unit_only(text, &TIME_UNITS) };
+        let value =
+            value.map(Duration::from_millis).ok_or_else(|| format!("a time with its unit is wanted; {}", allowed()))?;
+        if (least..=most).contains(&value) { Ok(value) } else { Err(allowed()) }
+    }
+}
+
+/// A whole number with or without a unit.
+fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    text.parse().ok().or_else(|| with_unit_only(text, units))
+}
+
+fn with_unit_only(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at_checked(digits)?;
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+fn show_bytes(bytes: u64) -> String {
+    let fits = |(_, factor): &&(&str, u64)| bytes.is_multiple_of(*factor);
+    match BYTE_UNITS.iter().take(3).find(fits) {
+        Some((unit, factor)) if bytes > 0 => format!("{}{unit}", bytes / factor),
+        _ => bytes.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn units_are_read_and_bounds_are_said() {
+        let part = bytes(256 << 10, 64 << 20);
+        assert_eq!(part("8MiB"), Ok(8 << 20));
+        assert_eq!(part("1000000"), Ok(1_000_000));
+        assert_eq!(part("5 MB"), Ok(5_000_000));
+        assert_eq!(part("1KiB"), Err("256KiB to 64MiB are allowed, such as 64MiB".to_owned()));
+        assert!(part("8 bananas").is_err() && part("").is_err() && part("99999999999GiB").is_err());
+        let wait = duration(Duration::ZERO, Duration::from_secs(20));
+        assert_eq!(wait("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(wait("0"), Ok(Duration::ZERO));
+        assert!(wait("20").is_err(), "a bare number does not say what it counts");
+        assert!(wait("21s").unwrap_err().starts_with("0ns to 20s"));
+    }
+
+    proptest! {
+        #[test]
+        fn noise_never_panics(text in "\\PC{0,20}") {
+            let _ = (bytes(0, u64::MAX)(&text), duration(Duration::ZERO, Duration::MAX)(&text));
+        }
+    }
+}

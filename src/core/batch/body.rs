@@ -1,0 +1,283 @@
+//! Text → the inside of a JSON string of a request body, counted as CloudWatch Logs counts it.
+//!
+//! A message mostly comes as it stands in the record: the inside of a JSON string, still escaped. It is copied as it is;
+//! in the same pass its escapes and its UTF-8 are checked and the length of the text that it stands for is counted. What
+//! comes out is always valid inside a JSON string: raw control characters are escaped, invalid UTF-8 and lone surrogates
+//! become U+FFFD. Runs without anything special are found 32 bytes at a time by a loop that compiles to vector code.
+//!
+//! The text is handed to a [`Sink`] in pieces, so that one walk serves copying, measuring and splitting.
+
+use std::ops::ControlFlow;
+
+/// Bytes that are looked at together for anything special.
+const STRIDE: usize = 32;
+
+/// An escape that JSON does not have, or a quote that is not escaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the text has an escape that JSON does not have, at byte {at}")]
+pub struct BadEscape {
+    /// Offset of the escape.
+    pub at: usize,
+}
+
+/// Takes a text piece by piece. [`ControlFlow::Break`] ends the walk.
+pub(super) trait Sink {
+    /// Valid UTF-8 without anything to escape; it may be cut between characters.
+    fn run(&mut self, text: &str) -> ControlFlow<()>;
+    /// One character as it is to be written, which stands for `len` bytes of UTF-8.
+    fn character(&mut self, written: &[u8], len: usize) -> ControlFlow<()>;
+}
+
+/// Writes to a body.
+#[derive(Debug)]
+pub(super) struct Writer<'o> {
+    pub(super) out: &'o mut Vec<u8>,
+    pub(super) len: usize,
+}
+
+impl Sink for Writer<'_> {
+    fn run(&mut self, text: &str) -> ControlFlow<()> {
+        self.out.extend_from_slice(text.as_bytes());
+        self.len += text.len();
+        ControlFlow::Continue(())
+    }
+
+    fn character(&mut self, written: &[u8], len: usize) -> ControlFlow<()> {
+        self.out.extend_from_slice(written);
+        self.len += len;
+        ControlFlow::Continue(())
+    }
+}
+
+/// Copies the inside of a JSON string, still escaped, and gives the length of the text that it stands for in UTF-8 bytes.
+///
+/// # Errors
+/// [`BadEscape`]; `out` then holds a part of the text, for the caller to cut off.
+pub fn append_escaped(out: &mut Vec<u8>, escaped: &[u8]) -> Result<usize, BadEscape> {
+    let mut writer = Writer { out, len: 0 };
+    let _all = walk_escaped(escaped, &mut writer)?;
+    Ok(writer.len)
+}
+
+/// Escapes a text, and gives its length in UTF-8 bytes as it will be read.
+pub fn append_escaping(out: &mut Vec<u8>, text: &[u8]) -> usize {
+    let mut writer = Writer { out, len: 0 };
+    let _all = walk_raw(text, &mut writer);
+    writer.len
+}
+
+const fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'\\' || byte == b'"'
+}
+
+/// The start of `text` up to the first special byte, and whether it is ASCII.
+fn plain_run(text: &[u8]) -> (usize, bool) {
+    let mut at = 0;
+    let mut high = 0;
+    for chunk in text.chunks_exact(STRIDE) {
+        let mut special = false;
+        let mut chunk_high = 0;
+        for byte in chunk {
+            special |= is_special(*byte);
+            chunk_high |= *byte;
+        }
+        if special {
+            break;
+        }
+        high |= chunk_high;
+        at += STRIDE;
+    }
+    for byte in text.iter().skip(at) {
+        if is_special(*byte) {
+            break;
+        }
+        high |= *byte;
+        at += 1;
+    }
+    (at, high < 0x80)
+}
+
+fn put_run(run: &[u8], sink: &mut impl Sink) -> ControlFlow<()> {
+    for chunk in run.utf8_chunks() {
+        if !chunk.valid().is_empty() {
+            sink.run(chunk.valid())?;
+        }
+        if !chunk.invalid().is_empty() {
+            sink.character("\u{fffd}".as_bytes(), 3)?;
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+fn put_control(byte: u8, sink: &mut impl Sink) -> ControlFlow<()> {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    match byte {
+        b'\n' => sink.character(b"\\n", 1),
+        b'\r' => sink.character(b"\\r", 1),
+        b'\t' => sink.character(b"\\t", 1),
+        _ => {
+            let digit = |nibble: u8| HEX[usize::from(nibble & 15)];
+            sink.character(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte)], 1)
+        }
+    }
+}
+
+/// Walks the inside of a JSON string. `Break` when the sink ended it.
+pub(super) fn walk_escaped(escaped: &[u8], sink: &mut impl Sink) -> Result<ControlFlow<()>, BadEscape> {
+    let mut rest = escaped;
+    loop {
+        let (len, _ascii) = plain_run(rest);
+        let (run, tail) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+        if put_run(run, sink).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        let Some((&special, after)) = tail.split_first() else { return Ok(ControlFlow::Continue(())) };
+        let bad = BadEscape { at: escaped.len() - tail.len() };
+        let (flow, next) = match special {
+            b'\\' => escape(tail, sink).ok_or(bad)?,
+            b'"' => return Err(bad),
+            control => (put_control(control, sink), after),
+        };
+        if flow.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        rest = next;
+    }
+}
+
+/// Walks a text that is not escaped yet. `Break` when the sink ended it.
+pub(super) fn walk_raw(text: &[u8], sink: &mut impl Sink) -> ControlFlow<()> {
+    let mut rest = text;
+    loop {
+        let (len, _ascii) = plain_run(rest);
+        let (run, tail) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+        put_run(run, sink)?;
+        let Some((&special, after)) = tail.split_first() else { return ControlFlow::Continue(()) };
+        match special {
+            b'\\' => sink.character(b"\\\\", 1)?,
+            b'"' => sink.character(b"\\\"", 1)?,
+            control => put_control(control, sink)?,
+        }
+        rest = after;
+    }
+}
+
+/// Reads the escape that `text` begins with. `None` when it is none.
+fn escape<'t>(text: &'t [u8], sink: &mut impl Sink) -> Option<(ControlFlow<()>, &'t [u8])> {
+    match text.get(1)? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {
+            let (escape, rest) = text.split_at_checked(2)?;
+            Some((sink.character(escape, 1), rest))
+        }
+        b'u' => {
+            let (escape, rest) = text.split_at_checked(6)?;
+            let unit = unit(escape)?;
+            match unit {
+                0xd800..=0xdbff => {
+                    let low = rest.get(..6).filter(|next| next.starts_with(b"\\u")).and_then(self::unit);
+                    if low.is_some_and(|low| (0xdc00..=0xdfff).contains(&low)) {
+                        let (pair, rest) = text.split_at_checked(12)?;
+                        return Some((sink.character(pair, 4), rest));
+                    }
+                    Some((sink.character(b"\\ufffd", 3), rest))
+                }
+                0xdc00..=0xdfff => Some((sink.character(b"\\ufffd", 3), rest)),
+                0..0x80 => Some((sink.character(escape, 1), rest)),
+                0x80..0x800 => Some((sink.character(escape, 2), rest)),
+                0x800.. => Some((sink.character(escape, 3), rest)),
+            }
+        }
+        _ => None,
+    }
+}
+
+/// The code unit of `\uXXXX`.
+fn unit(escape: &[u8]) -> Option<u16> {
+    escape.get(2..6)?.iter().try_fold(0_u16, |unit, digit| {
+        let digit = char::from(*digit).to_digit(16)?;
+        Some(unit << 4 | u16::try_from(digit).ok()?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn copied(escaped: &[u8]) -> Result<(String, usize), BadEscape> {
+        let mut out = Vec::new();
+        let len = append_escaped(&mut out, escaped)?;
+        let json = format!("\"{}\"", String::from_utf8(out).unwrap());
+        Ok((serde_json::from_str(&json).unwrap(), len))
+    }
+
+    #[test]
+    fn escapes_are_copied_checked_and_counted() {
+        let cases: &[(&[u8], &str)] = &[
+            (b"plain", "plain"),
+            (br#"a\"b\\c\/d\b\f\n\r\t"#, "a\"b\\c/d\u{8}\u{c}\n\r\t"),
+            (br"\u0000\u007f\u0080\u07ff\u0800\uffff", "\0\u{7f}\u{80}\u{7ff}\u{800}\u{ffff}"),
+            (br"\ud83d\ude00 \uD83D\uDE00", "😀 😀"),
+            (br"\ud83d", "\u{fffd}"),
+            (br"\ude00x", "\u{fffd}x"),
+            (br"\ud83d\u0041", "\u{fffd}A"),
+            (br"\ud83d\ud83d\ude00", "\u{fffd}😀"),
+            (b"tab\there\x01", "tab\there\u{1}"),
+            ("größe 😀".as_bytes(), "größe 😀"),
+            (b"\xff\xe2\x82x", "\u{fffd}\u{fffd}x"),
+            (b"\xe2\x82\\n", "\u{fffd}\n"),
+        ];
+        for (escaped, text) in cases {
+            assert_eq!(copied(escaped), Ok(((*text).to_owned(), text.len())), "{escaped:?}");
+        }
+    }
+
+    #[test]
+    fn bad_escapes_are_refused_where_they_stand() {
+        for bad in [&br"ab\x"[..], br"ab\", br"ab\u12", br"ab\u12g4", br#"ab"c"#, br"ab\u+123"] {
+            assert_eq!(copied(bad), Err(BadEscape { at: 2 }), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        /// The text that serde_json reads from the string is the text that arrives, and its length is what is counted.
+        #[test]
+        fn texts_arrive_as_they_were(text in any::<String>(), ascii in any::<bool>()) {
+            let mut json = serde_json::to_string(&text).unwrap();
+            if ascii {
+                json = json.chars().map(|c| match c {
+                    c if c.is_ascii() => c.to_string(),
+                    c => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+                }).collect();
+            }
+            let inside = &json.as_bytes()[1..json.len() - 1];
+            prop_assert_eq!(copied(inside), Ok((text.clone(), text.len())));
+        }
+
+        /// Raw text comes out as itself, with what is no UTF-8 replaced as the standard library does it.
+        #[test]
+        fn raw_texts_are_escaped(text in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut out = Vec::new();
+            let len = append_escaping(&mut out, &text);
+            let read: String = serde_json::from_str(&format!("\"{}\"", String::from_utf8(out).unwrap())).unwrap();
+            let expected = String::from_utf8_lossy(&text);
+            prop_assert_eq!(len, expected.len());
+            prop_assert_eq!(read, expected);
+        }
+
+        /// Whatever stands between quotes is refused or becomes a valid string, and serde_json refuses what is refused.
+        #[test]
+        fn noise_is_refused_or_valid(noise in prop::collection::vec(prop_oneof![
+            Just(b'\\'), Just(b'u'), Just(b'd'), Just(b'8'), Just(b'0'), Just(b'n'), Just(b'"'), Just(0xc3), any::<u8>(),
+        ], 0..100)) {
+            let refused = copied(&noise).is_err();
+            let json = [b"\"", &noise[..], b"\""].concat();
+            if refused {
+                prop_assert!(serde_json::from_slice::<String>(&json).is_err());
+            } else if let Ok(text) = serde_json::from_slice::<String>(&json) {
+                prop_assert_eq!(copied(&noise), Ok((text.clone(), text.len())));
+            }
+        }
+    }
+}

@@ -1,0 +1,540 @@
+//! Packs one log stream's events into PutLogEvents batches.
+//!
+//! In: [`Batcher::feed`], which writes the event straight into the request body of the open commit group, and says
+//! [`Fed::Full`] when it does not fit. Out: [`Batcher::seal`], which closes the group: contiguous events, at most one batch
+//! of bytes and of events, sorted by time if they are not, cut into as few batches as the API's span needs. When every
+//! batch of a group is accepted, all that was fed before the seal is settled; so days that alternate in an object cost a
+//! few calls per group, not a call per event.
+//!
+//! An event is written, then judged, then kept or rolled back: nothing of a refused event stays. Invariants, whatever is
+//! fed: every batch is within the limits below; events fed = events in batches + events dropped at the seal + events open;
+//! each body is valid JSON.
+
+mod body;
+mod reject;
+mod seal;
+mod split;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use self::body::{BadEscape, append_escaped, append_escaping};
+pub use self::reject::RejectRanges;
+pub use self::seal::{Sealed, SegmentShare, SendWindow};
+
+use self::body::Writer;
+use self::split::Cut;
+use super::object::Ordinal;
+use super::scan::Message;
+use super::tally::Dropped;
+use super::time::UnixMillis;
+
+/// Most bytes of one batch: the UTF-8 bytes of each message plus [`EVENT_OVERHEAD_BYTES`] each.
+/// Source: CloudWatch Logs API Reference, "PutLogEvents".
+pub const BATCH_BYTES_MAX: usize = 1_048_576;
+/// What each event counts beside its message. Source: as above.
+pub const EVENT_OVERHEAD_BYTES: usize = 26;
+/// Most events of one batch. Source: as above.
+pub const BATCH_EVENTS_MAX: usize = 10_000;
+/// Most UTF-8 bytes of one message. Source: "CloudWatch Logs quotas", event size, which includes the overhead.
+pub const EVENT_BYTES_MAX: usize = BATCH_BYTES_MAX - EVENT_OVERHEAD_BYTES;
+/// Default of the bytes of a request body at which a group is sealed: escapes can make it six times the counted bytes.
+pub const WIRE_BYTES_MAX: usize = 2 << 20;
+/// Most time between the first and the last event of a batch, in milliseconds: under the API's 24 hours, so that it does
+/// not matter whether the API counts the ends in.
+pub const SPAN_MILLIS_MAX: i64 = 24 * 60 * 60 * 1000 - 1;
+
+/// Bytes that an event's frame may take: separator, keys, braces and the digits of its timestamp.
+const FRAME_BYTES_MAX: usize = 64;
+/// Step in which a body grows, bytes.
+const GROW_BYTES: usize = 64 << 10;
+/// What ends a body after its last event.
+const BODY_END: &[u8] = b"]}";
+
+const _: () = assert!(EVENT_OVERHEAD_BYTES < BATCH_BYTES_MAX);
+const _: () = assert!(split::PREFIX_BYTES_MAX + 4 < EVENT_BYTES_MIN);
+
+/// Least setting for the bytes of one message: room for a part's number and some text.
+pub const EVENT_BYTES_MIN: usize = 256;
+
+/// One attempt at one object in one lane: whose events they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SegmentId(pub u64);
+
+/// What happens to a message over the event limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Oversize {
+    /// It is sent in numbered parts, `[1/3] …`.
+    #[default]
+    Split,
+    /// It is cut at the limit.
+    Truncate,
+}
+
+/// Bounds of a batch. [`Default`] gives the API's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Events, 1 to [`BATCH_EVENTS_MAX`].
+    pub events_max: usize,
+    /// Bytes of one message, [`EVENT_BYTES_MIN`] to [`EVENT_BYTES_MAX`].
+    pub event_bytes_max: usize,
+    /// Bytes of a request body at which the group is sealed; one event alone may be longer.
+    pub wire_bytes_max: usize,
+    /// What happens to longer messages.
+    pub oversize: Oversize,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self {
+            events_max: BATCH_EVENTS_MAX,
+            event_bytes_max: EVENT_BYTES_MAX,
+            wire_bytes_max: WIRE_BYTES_MAX,
+            oversize: Oversize::Split,
+        }
+    }
+}
+
+/// One event to be packed.
+#[derive(Clone, Debug)]
+pub struct Event<'w> {
+    /// What it says.
+    pub message: Message<'w>,
+    /// When it happened.
+    pub timestamp: UnixMillis,
+    /// Its record.
+    pub ordinal: Ordinal,
+    /// The first part that is still to be packed, when the message is split.
+    pub from_part: u32,
+}
+
+/// What became of an event that was fed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fed {
+    /// It is in the open group, in so many parts.
+    Taken {
+        /// Parts that were packed by this call.
+        parts: u32,
+    },
+    /// It does not fit: seal, then feed it again.
+    Full,
+    /// Some of its parts are in the open group: seal, then feed it again from `next`.
+    PartTaken {
+        /// Parts that were packed by this call.
+        parts: u32,
+        /// The first part that was not.
+        next: u32,
+    },
+    /// A rule drops it.
+    Dropped(Dropped),
+    /// Its text is not sound; nothing of it was packed.
+    Bad(BadEscape),
+}
+
+/// One event of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    /// Where it stands in the body, without separators.
+    start: usize,
+    end: usize,
+    timestamp: UnixMillis,
+    ordinal: Ordinal,
+    part: u32,
+    /// Place of its segment in the table.
+    segment: u32,
+    /// UTF-8 bytes of its message.
+    message_bytes: usize,
+}
+
+impl Entry {
+    const fn billed(&self) -> usize {
+        self.message_bytes + EVENT_OVERHEAD_BYTES
+    }
+}
+
+/// Where an event of a batch came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The object and attempt.
+    pub segment: SegmentId,
+    /// The record.
+    pub ordinal: Ordinal,
+    /// The part, when it was split.
+    pub part: u32,
+    /// The event's time.
+    pub timestamp: UnixMillis,
+}
+
+/// A finished PutLogEvents request.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    body: Vec<u8>,
+    head: usize,
+    entries: Vec<Entry>,
+    segments: Arc<[SegmentId]>,
+}
+
+/// Fills one log stream's commit groups.
+///
+/// ```
+/// use millrace::core::batch::{BatchLimits, Batcher, Event, Fed, SegmentId, SendWindow};
+/// use millrace::core::{object::Ordinal, scan::Message, time::UnixMillis};
+///
+/// let mut batcher = Batcher::new(BatchLimits::default(), "/acme/logs", "pod-0");
+/// batcher.begin_segment(SegmentId(1));
+/// let message = Message::Escaped(b"one \\\"quoted\\\" word");
+/// let event = Event { message, timestamp: UnixMillis(5), ordinal: Ordinal(0), from_part: 0 };
+/// assert_eq!(batcher.feed(&event), Fed::Taken { parts: 1 });
+///
+/// let mut sealed = batcher.seal(SendWindow::ALL);
+/// let batch = sealed.batches.pop().unwrap();
+/// assert_eq!((batch.events(), batch.billed_bytes()), (1, 17 + 26));
+/// ```
+#[derive(Debug)]
+pub struct Batcher {
+    limits: BatchLimits,
+    head: Vec<u8>,
+    body: Vec<u8>,
+    entries: Vec<Entry>,
+    segments: Vec<SegmentId>,
+    billed: usize,
+    /// Whether the entries' times ascend so far.
+    ascending: bool,
+    begun: Option<SegmentId>,
+}
+
+impl Batcher {
+    /// A batcher for `stream` of `group`; both must be names that the API takes.
+    #[must_use]
+    pub fn new(limits: BatchLimits, group: &str, stream: &str) -> Self {
+        let mut head = b"{\"logGroupName\":\"".to_vec();
+        append_escaping(&mut head, group.as_bytes());
+        head.extend_from_slice(b"\",\"logStreamName\":\"");
+        append_escaping(&mut head, stream.as_bytes());
+        head.extend_from_slice(b"\",\"logEvents\":[");
+        Self {
+            limits,
+            head,
+            body: Vec::new(),
+            entries: Vec::new(),
+            segments: Vec::new(),
+            billed: 0,
+            ascending: true,
+            begun: None,
+        }
+    }
+
+    /// Says whose the events are that are fed from now on.
+    pub const fn begin_segment(&mut self, segment: SegmentId) {
+        self.begun = Some(segment);
+    }
+
+    /// Packs one event, or says why not.
+    pub fn feed(&mut self, event: &Event<'_>) -> Fed {
+        if self.entries.len() >= self.limits.events_max {
+            return Fed::Full;
+        }
+        let (mark, start) = self.open_event(event.timestamp, message_bytes(&event.message));
+        let len = match walk(&event.message, &mut Writer { out: &mut self.body, len: 0 }) {
+            Ok(len) => len,
+            Err(bad) => {
+                self.roll_back(mark);
+                return Fed::Bad(bad);
+            }
+        };
+        if len == 0 {
+            self.roll_back(mark);
+            return Fed::Dropped(Dropped::EmptyMessage);
+        }
+        if len > self.limits.event_bytes_max {
+            self.roll_back(mark);
+            return self.feed_long(event);
+        }
+        self.commit(mark, start, event, 0, len)
+    }
+
+    /// Packs as many parts of a long message as there is room for, one walk over the message for each.
+    fn feed_long(&mut self, event: &Event<'_>) -> Fed {
+        let (room, count) = match self.limits.oversize {
+            Oversize::Truncate => (self.limits.event_bytes_max, 1),
+            Oversize::Split => {
+                let room = self.limits.event_bytes_max - split::PREFIX_BYTES_MAX;
+                (room, split::count(room, |sink| walk_any(&event.message, sink)))
+            }
+        };
+        let mut part = event.from_part;
+        while part < count {
+            if self.entries.len() >= self.limits.events_max {
+                break;
+            }
+            let (mark, start) = self.open_event(event.timestamp, room);
+            let prefix = match self.limits.oversize {
+                Oversize::Truncate => String::new(),
+                Oversize::Split => split::prefix(part, count),
+            };
+            self.body.extend_from_slice(prefix.as_bytes());
+            let mut cut = Cut::new(room, part, &mut self.body);
+            walk_any(&event.message, &mut cut);
+            let len = prefix.len() + cut.len();
+            if self.commit(mark, start, event, part, len) == Fed::Full {
+                break;
+            }
+            part += 1;
+        }
+        match (part >= count, part - event.from_part) {
+            (true, parts) => Fed::Taken { parts },
+            (false, 0) => Fed::Full,
+            (false, parts) => Fed::PartTaken { parts, next: part },
+        }
+    }
+
+    /// Writes what stands before a message. Gives where to roll back to, and where the event begins.
+    fn open_event(&mut self, timestamp: UnixMillis, message_bytes: usize) -> (usize, usize) {
+        let need = self.body.len() + self.head.len() + message_bytes + FRAME_BYTES_MAX;
+        if need > self.body.capacity() {
+            self.body.reserve_exact((need - self.body.len()).next_multiple_of(GROW_BYTES));
+        }
+        let mark = self.body.len();
+        if self.entries.is_empty() {
+            self.body.clear();
+            self.body.extend_from_slice(&self.head);
+        } else {
+            self.body.push(b',');
+        }
+        let start = self.body.len();
+        self.body.extend_from_slice(b"{\"timestamp\":");
+        append_decimal(&mut self.body, timestamp.0);
+        self.body.extend_from_slice(b",\"message\":\"");
+        (mark, start)
+    }
+
+    fn roll_back(&mut self, mark: usize) {
+        self.body.truncate(mark);
+    }
+
+    /// Ends the event that stands at the body's end if it fits, and takes it back if it does not.
+    fn commit(&mut self, mark: usize, start: usize, event: &Event<'_>, part: u32, message_bytes: usize) -> Fed {
+        self.body.extend_from_slice(b"\"}");
+        let billed = self.billed + message_bytes + EVENT_OVERHEAD_BYTES;
+        let wire = self.body.len() + BODY_END.len();
+        let first = self.entries.is_empty();
+        if billed > BATCH_BYTES_MAX || (wire > self.limits.wire_bytes_max && !first) {
+            self.roll_back(mark);
+            return Fed::Full;
+        }
+        self.billed = billed;
+        self.ascending &= self.entries.last().is_none_or(|last| last.timestamp <= event.timestamp);
+        let segment = self.segment();
+        let end = self.body.len();
+        self.entries.push(Entry {
+            start,
+            end,
+            timestamp: event.timestamp,
+            ordinal: event.ordinal,
+            part,
+            segment,
+            message_bytes,
+        });
+        Fed::Taken { parts: 1 }
+    }
+
+    /// The place of the begun segment in the table.
+    fn segment(&mut self) -> u32 {
+        let begun = self.begun.unwrap_or(SegmentId(0));
+        if self.segments.last() != Some(&begun) {
+            self.segments.push(begun);
+        }
+        u32::try_from(self.segments.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// Takes the events of `segment` out of the open group, and says how many they were.
+    pub fn abandon_unsealed(&mut self, segment: SegmentId) -> u64 {
+        let keep: Vec<Entry> = self.entries.iter().filter(|entry| !self.is_of(entry, segment)).copied().collect();
+        let gone = self.entries.len() - keep.len();
+        if gone > 0 {
+            let (body, entries) = seal::rebuild(&self.head, &self.body, &keep);
+            self.billed = entries.iter().map(Entry::billed).sum();
+            self.ascending = entries.is_sorted_by_key(|entry| entry.timestamp);
+            self.body = body;
+            self.entries = entries;
+        }
+        u64::try_from(gone).unwrap_or(u64::MAX)
+    }
+
+    /// Events of `segment` in the open group.
+    #[must_use]
+    pub fn events_of(&self, segment: SegmentId) -> u64 {
+        let events = self.entries.iter().filter(|entry| self.is_of(entry, segment)).count();
+        u64::try_from(events).unwrap_or(u64::MAX)
+    }
+
+    fn is_of(&self, entry: &Entry, segment: SegmentId) -> bool {
+        usize::try_from(entry.segment).ok().and_then(|at| self.segments.get(at)) == Some(&segment)
+    }
+
+    /// Whether no event is open.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Events that are open.
+    #[must_use]
+    pub const fn events(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes of memory that the open group would hold with one more message of `message_bytes` still escaped bytes.
+    #[must_use]
+    pub const fn memory_with(&self, message_bytes: usize) -> usize {
+        let head = if self.entries.is_empty() { self.head.len() } else { self.body.len() };
+        head + message_bytes + FRAME_BYTES_MAX + (self.entries.len() + 1) * size_of::<Entry>()
+    }
+
+    /// Closes the open group: what `window` takes in is made into batches. The batcher is empty afterwards.
+    pub fn seal(&mut self, window: SendWindow) -> Sealed {
+        let group = seal::Group {
+            head: &self.head,
+            body: std::mem::take(&mut self.body),
+            entries: std::mem::take(&mut self.entries),
+            segments: std::mem::take(&mut self.segments),
+            ascending: self.ascending,
+        };
+        self.billed = 0;
+        self.ascending = true;
+        group.seal(window)
+    }
+}
+
+impl Batch {
+    /// The whole request body.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Takes the request body out, to be shared with the HTTP client; [`Self::restore_body`] brings it back.
+    pub fn take_body(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.body)
+    }
+
+    /// Brings the body back, for [`Self::bisect`].
+    pub fn restore_body(&mut self, body: Vec<u8>) {
+        self.body = body;
+    }
+
+    /// Events in it, 1 to [`BATCH_EVENTS_MAX`].
+    #[must_use]
+    pub const fn events(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes as CloudWatch Logs counts them.
+    #[must_use]
+    pub fn billed_bytes(&self) -> usize {
+        self.entries.iter().map(Entry::billed).sum()
+    }
+
+    /// The time of the first and the last event.
+    #[must_use]
+    pub fn span(&self) -> Option<(UnixMillis, UnixMillis)> {
+        Some((self.entries.first()?.timestamp, self.entries.last()?.timestamp))
+    }
+
+    /// Where its events came from, in the order in which they are sent.
+    pub fn origins(&self) -> impl ExactSizeIterator<Item = Origin> {
+        self.entries.iter().map(|entry| self.origin(entry))
+    }
+
+    fn origin(&self, entry: &Entry) -> Origin {
+        let segment = usize::try_from(entry.segment).ok().and_then(|at| self.segments.get(at)).copied();
+        let Some(segment) = segment else { unreachable!("an entry's segment is in its batch's table") };
+        Origin { segment, ordinal: entry.ordinal, part: entry.part, timestamp: entry.timestamp }
+    }
+
+    /// The batch without the events of some segments; `None` when none is left.
+    #[must_use]
+    pub fn without(self, gone: impl Fn(SegmentId) -> bool) -> Option<Self> {
+        if !self.segments.iter().any(|segment| gone(*segment)) {
+            return Some(self);
+        }
+        let keep: Vec<Entry> = self.entries.iter().filter(|entry| !gone(self.origin(entry).segment)).copied().collect();
+        if keep.is_empty() {
+            return None;
+        }
+        let head = self.body.get(..self.head)?;
+        let (body, entries) = seal::rebuild(head, &self.body, &keep);
+        Some(Self { body: seal::finished(body), head: self.head, entries, segments: self.segments })
+    }
+
+    /// Two halves of a batch that was refused as a whole. `None` for a single event: it alone is to blame.
+    #[must_use]
+    pub fn bisect(&self) -> Option<(Self, Self)> {
+        if self.entries.len() < 2 {
+            return None;
+        }
+        let (left, right) = self.entries.split_at_checked(self.entries.len() / 2)?;
+        let head = self.body.get(..self.head)?;
+        let half = |entries| {
+            let (body, entries) = seal::rebuild(head, &self.body, entries);
+            Self { body: seal::finished(body), head: self.head, entries, segments: Arc::clone(&self.segments) }
+        };
+        Some((half(left), half(right)))
+    }
+}
+
+fn message_bytes(message: &Message<'_>) -> usize {
+    match message {
+        Message::Escaped(text) | Message::Json(text) => text.len(),
+        Message::Pieces(pieces) => pieces.map(<[u8]>::len).sum(),
+        Message::Empty => 0,
+    }
+}
+
+/// Writes a message, and gives the UTF-8 bytes of its text.
+fn walk(message: &Message<'_>, writer: &mut Writer<'_>) -> Result<usize, BadEscape> {
+    match message {
+        Message::Escaped(text) => {
+            let _all = body::walk_escaped(text, writer)?;
+        }
+        Message::Json(_) | Message::Pieces(_) | Message::Empty => walk_any(message, writer),
+    }
+    Ok(writer.len)
+}
+
+/// Walks a message whose text is known to be sound.
+fn walk_any(message: &Message<'_>, sink: &mut impl body::Sink) {
+    match message {
+        Message::Escaped(text) => {
+            let walked = body::walk_escaped(text, sink);
+            debug_assert!(walked.is_ok());
+        }
+        Message::Json(text) => {
+            let _ended = body::walk_raw(text, sink);
+        }
+        Message::Pieces(pieces) => {
+            let mut pieces = *pieces;
+            let _ended = pieces.try_for_each(|piece| body::walk_raw(piece, sink));
+        }
+        Message::Empty => {}
+    }
+}
+
+fn append_decimal(out: &mut Vec<u8>, value: i64) {
+    let mut digits = [0_u8; 20];
+    let mut rest = value.unsigned_abs();
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if value < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(digits.get(at..).unwrap_or_default());
+}

@@ -1,0 +1,322 @@
+//! Laws of the batcher against a naive one, and the predecessor's batch and reject cases by name.
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+fn batcher(limits: BatchLimits) -> Batcher {
+    let mut batcher = Batcher::new(limits, "group", "stream");
+    batcher.begin_segment(SegmentId(1));
+    batcher
+}
+
+fn events_at_most(events_max: usize) -> BatchLimits {
+    BatchLimits { events_max, ..BatchLimits::default() }
+}
+
+fn escaped(text: &str) -> Vec<u8> {
+    let json = serde_json::to_string(text).unwrap();
+    json.as_bytes()[1..json.len() - 1].to_vec()
+}
+
+/// Feeds all, sealing whenever it must; gives the groups.
+fn pack(batcher: &mut Batcher, events: &[(i64, String)], window: SendWindow) -> Vec<Sealed> {
+    let mut groups = Vec::new();
+    for (at, (timestamp, text)) in events.iter().enumerate() {
+        let text = escaped(text);
+        let mut from_part = 0;
+        loop {
+            let message = if text.is_empty() { Message::Empty } else { Message::Escaped(&text) };
+            let event = Event { message, timestamp: UnixMillis(*timestamp), ordinal: Ordinal(at as u64), from_part };
+            match batcher.feed(&event) {
+                Fed::Full => groups.push(batcher.seal(window)),
+                Fed::PartTaken { next, .. } => {
+                    from_part = next;
+                    groups.push(batcher.seal(window));
+                }
+                Fed::Taken { .. } | Fed::Dropped(_) => break,
+                Fed::Bad(bad) => panic!("{bad}"),
+            }
+        }
+    }
+    if !batcher.is_empty() {
+        groups.push(batcher.seal(window));
+    }
+    groups
+}
+
+fn read(batch: &Batch) -> Vec<(i64, String)> {
+    let body: Value = serde_json::from_slice(batch.body()).unwrap();
+    assert_eq!((&body["logGroupName"], &body["logStreamName"]), (&Value::from("group"), &Value::from("stream")));
+    let events = body["logEvents"].as_array().unwrap();
+    events.iter().map(|it| (it["timestamp"].as_i64().unwrap(), it["message"].as_str().unwrap().to_owned())).collect()
+}
+
+/// Asserts the API's limits on a batch, from its body alone.
+fn check(batch: &Batch, limits: &BatchLimits) {
+    let events = read(batch);
+    assert!(!events.is_empty() && events.len() <= limits.events_max);
+    assert_eq!(events.len(), batch.events());
+    let billed: usize = events.iter().map(|(_, text)| text.len() + 26).sum();
+    assert_eq!(billed, batch.billed_bytes());
+    assert!(billed <= 1_048_576);
+    assert!(events.iter().all(|(_, text)| (1..=limits.event_bytes_max).contains(&text.len())));
+    assert!(events.is_sorted_by_key(|(timestamp, _)| *timestamp));
+    assert!(events[events.len() - 1].0 - events[0].0 <= DAY);
+    assert!(batch.body().len() <= limits.wire_bytes_max || events.len() == 1);
+    let times: Vec<i64> = batch.origins().map(|origin| origin.timestamp.0).collect();
+    assert_eq!(times, events.iter().map(|(timestamp, _)| *timestamp).collect::<Vec<_>>());
+}
+
+fn sizes(limits: BatchLimits, texts: impl IntoIterator<Item = String>) -> Vec<(usize, usize)> {
+    let events: Vec<_> = texts.into_iter().map(|text| (5, text)).collect();
+    let groups = pack(&mut batcher(limits), &events, SendWindow::ALL);
+    let batches: Vec<Batch> = groups.into_iter().flat_map(|group| group.batches).collect();
+    batches.iter().for_each(|batch| check(batch, &limits));
+    batches.iter().map(|batch| (batch.events(), batch.billed_bytes())).collect()
+}
+
+fn counts(limits: BatchLimits, count: usize, bytes: usize) -> Vec<usize> {
+    sizes(limits, (0..count).map(|_| "x".repeat(bytes))).into_iter().map(|(events, _)| events).collect()
+}
+
+#[test]
+fn count_limits_of_the_predecessors_tests() {
+    assert_eq!(counts(events_at_most(1000), 1500, 10), [1000, 500]);
+    assert_eq!(counts(events_at_most(1000), 1000, 10), [1000]);
+    assert_eq!(counts(events_at_most(1000), 1001, 10), [1000, 1]);
+    assert_eq!(counts(events_at_most(1), 3, 10), [1, 1, 1]);
+    assert_eq!(counts(BatchLimits::default(), 15_000, 1), [10_000, 5_000]);
+    assert_eq!(counts(BatchLimits::default(), 0, 1), [0_usize; 0]);
+}
+
+#[test]
+fn byte_limits_of_the_predecessors_tests() {
+    // One-byte messages fill by count first since the limit is 10,000 events; the predecessor tested bytes only.
+    let per_batch = BATCH_BYTES_MAX / 1026;
+    assert_eq!(counts(BatchLimits::default(), per_batch + 1, 1000), [per_batch, 1]);
+    assert_eq!(counts(BatchLimits::default(), 10, 200 * 1024), [5, 5]);
+    let full = sizes(BatchLimits::default(), (0..2000).map(|_| "x".repeat(1021)));
+    assert_eq!(full.len(), 2);
+    assert!(full[0].1 * 100 >= BATCH_BYTES_MAX * 98, "at least 98 % full: {}", full[0].1);
+    let three = sizes(BatchLimits::default(), ["a", "bb", "ccc"].map(String::from));
+    assert_eq!(three, [(3, 84)]);
+    let mix = [(500, 100), (300, 1024), (20, 50 * 1024), (200, 10)];
+    let mixed = sizes(BatchLimits::default(), mix.iter().flat_map(|(n, len)| (0..*n).map(|_| "m".repeat(*len))));
+    assert_eq!(mixed.iter().map(|(events, _)| events).sum::<usize>(), 1020);
+}
+
+#[test]
+fn equal_times_keep_their_order_and_texts_arrive_whole() {
+    let texts = ["plain", "größe 😀", "tab\t\"quoted\" \\ \u{1}", "z"];
+    let events: Vec<_> = texts.iter().map(|text| (7, (*text).to_owned())).collect();
+    let groups = pack(&mut batcher(BatchLimits::default()), &events, SendWindow::ALL);
+    assert_eq!(read(&groups[0].batches[0]), events);
+}
+
+#[test]
+fn an_empty_message_is_dropped_by_rule_and_a_bad_escape_leaves_nothing() {
+    let mut batcher = batcher(BatchLimits::default());
+    let event = |message| Event { message, timestamp: UnixMillis(1), ordinal: Ordinal(0), from_part: 0 };
+    assert_eq!(batcher.feed(&event(Message::Empty)), Fed::Dropped(Dropped::EmptyMessage));
+    assert_eq!(batcher.feed(&event(Message::Escaped(br"ab\x"))), Fed::Bad(BadEscape { at: 2 }));
+    assert!(batcher.is_empty());
+    assert_eq!(batcher.feed(&event(Message::Json(br#"{"a":"b\n"}"#))), Fed::Taken { parts: 1 });
+    assert_eq!(batcher.feed(&event(Message::Escaped(br"\q"))), Fed::Bad(BadEscape { at: 0 }));
+    let sealed = batcher.seal(SendWindow::ALL);
+    assert_eq!(read(&sealed.batches[0]), [(1, r#"{"a":"b\n"}"#.to_owned())]);
+}
+
+#[test]
+fn days_that_alternate_cost_one_batch_each_and_not_one_per_event() {
+    let events: Vec<_> = (0..1000_i64).map(|at| ((at % 3) * 2 * DAY + at, format!("event {at}"))).collect();
+    let groups = pack(&mut batcher(BatchLimits::default()), &events, SendWindow::ALL);
+    assert_eq!(groups.len(), 1);
+    assert_eq!(groups[0].batches.len(), 3);
+    groups[0].batches.iter().for_each(|batch| check(batch, &BatchLimits::default()));
+}
+
+#[test]
+fn the_apis_window_is_cut_into_at_most_sixteen_batches() {
+    let now = UnixMillis(1_700_000_000_000);
+    let window = SendWindow::at(now);
+    let events: Vec<_> = (-500..=60_i64).map(|hour| (now.0 + hour * 3_600_000, format!("{hour}"))).collect();
+    let groups = pack(&mut batcher(BatchLimits::default()), &events, window);
+    assert_eq!(groups.len(), 1);
+    assert!(groups[0].batches.len() <= 16, "{}", groups[0].batches.len());
+    let share = groups[0].shares[0];
+    assert_eq!((share.too_old, share.sent, share.too_new), (500 - 14 * 24, 14 * 24 + 3, 58));
+}
+
+#[test]
+fn long_messages_are_split_into_numbered_parts_between_characters() {
+    let limits = BatchLimits { event_bytes_max: 256, ..BatchLimits::default() };
+    let text: String = "aé\"😀\n".repeat(200);
+    let groups = pack(&mut batcher(limits), &[(3, text.clone())], SendWindow::ALL);
+    let parts: Vec<_> = groups.iter().flat_map(|group| &group.batches).flat_map(read).collect();
+    let mut whole = String::new();
+    for (at, (_, part)) in parts.iter().enumerate() {
+        let prefix = format!("[{}/{}] ", at + 1, parts.len());
+        assert!(part.starts_with(&prefix) && part.len() <= 256, "{part}");
+        whole.push_str(&part[prefix.len()..]);
+    }
+    assert_eq!(whole, text);
+    let origins: Vec<_> = groups.iter().flat_map(|group| &group.batches).flat_map(Batch::origins).collect();
+    assert_eq!(
+        origins.iter().map(|origin| origin.part).collect::<Vec<_>>(),
+        (0..parts.len() as u32).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_long_message_goes_on_at_the_part_where_it_stopped() {
+    let limits = BatchLimits { event_bytes_max: 1000, events_max: 2, ..BatchLimits::default() };
+    let text = "x".repeat(5 * (1000 - split::PREFIX_BYTES_MAX));
+    let groups = pack(&mut batcher(limits), &[(3, text)], SendWindow::ALL);
+    assert_eq!(groups.iter().map(|group| group.batches[0].events()).collect::<Vec<_>>(), [2, 2, 1]);
+    let parts: Vec<_> = groups.iter().flat_map(|group| group.batches[0].origins()).map(|origin| origin.part).collect();
+    assert_eq!(parts, [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn long_messages_are_cut_when_that_is_the_setting() {
+    let limits = BatchLimits { event_bytes_max: 256, oversize: Oversize::Truncate, ..BatchLimits::default() };
+    let groups = pack(&mut batcher(limits), &[(3, format!("{}é", "x".repeat(255)))], SendWindow::ALL);
+    assert_eq!(read(&groups[0].batches[0]), [(3, "x".repeat(255))]);
+}
+
+#[test]
+fn an_event_of_the_api_limit_is_sent_whole_even_if_it_is_all_escapes() {
+    let text = "\u{1}".repeat(EVENT_BYTES_MAX);
+    let groups = pack(&mut batcher(BatchLimits::default()), &[(1, text.clone()), (1, "next".into())], SendWindow::ALL);
+    assert_eq!(groups.len(), 2);
+    assert_eq!(read(&groups[0].batches[0]), [(1, text)]);
+}
+
+#[test]
+fn rejected_ranges_of_the_predecessors_tests() {
+    let events: Vec<_> = (0..10).map(|at| (at, format!("{at}"))).collect();
+    let batch = &pack(&mut batcher(BatchLimits::default()), &events, SendWindow::ALL)[0].batches[0];
+    let kept = |too_old_end, expired_end, too_new_start| {
+        let ranges = RejectRanges { too_old_end, expired_end, too_new_start };
+        batch.outcomes(ranges).filter(|(_, reason)| reason.is_none()).count()
+    };
+    // The predecessor took both ends for inclusive and summed overlaps (6, 7, 7, 5 and 2 kept). The API's ends of tooOld
+    // and expired are exclusive, and an event that is in two ranges was rejected once.
+    assert_eq!(kept(Some(1), None, Some(8)), 7);
+    assert_eq!(kept(Some(2), None, None), 8);
+    assert_eq!(kept(None, None, Some(7)), 7);
+    assert_eq!(kept(None, Some(4), None), 6);
+    assert_eq!(kept(Some(1), Some(3), Some(8)), 5);
+    assert_eq!(kept(Some(-3), Some(99), None), 0);
+    assert_eq!(kept(None, None, None), 10);
+}
+
+#[test]
+fn a_refused_batch_is_halved_down_to_the_guilty_event() {
+    let events: Vec<_> = (0..1000).map(|at| (at, format!("event {at}"))).collect();
+    let mut waiting = pack(&mut batcher(BatchLimits::default()), &events, SendWindow::ALL).remove(0).batches;
+    let mut accepted = Vec::new();
+    let mut refused = Vec::new();
+    let mut calls = 0;
+    while let Some(batch) = waiting.pop() {
+        calls += 1;
+        let texts = read(&batch);
+        if texts.iter().all(|(_, text)| text != "event 667") {
+            accepted.extend(texts);
+        } else if let Some((left, right)) = batch.bisect() {
+            waiting.push(right);
+            waiting.push(left);
+        } else {
+            refused.extend(batch.origins());
+        }
+    }
+    assert_eq!(refused.iter().map(|origin| origin.ordinal).collect::<Vec<_>>(), [Ordinal(667)]);
+    assert_eq!(accepted.len(), 999);
+    assert!(accepted.is_sorted());
+    assert!(calls <= 21, "{calls}");
+}
+
+#[test]
+fn an_abandoned_segment_leaves_the_others_events() {
+    let mut batcher = batcher(BatchLimits::default());
+    let feed = |batcher: &mut Batcher, segment, text: &str| {
+        batcher.begin_segment(SegmentId(segment));
+        let event = Event {
+            message: Message::Escaped(text.as_bytes()),
+            timestamp: UnixMillis(1),
+            ordinal: Ordinal(0),
+            from_part: 0,
+        };
+        assert_eq!(batcher.feed(&event), Fed::Taken { parts: 1 });
+    };
+    for (segment, text) in [(1, "a"), (2, "b"), (1, "c"), (2, "d")] {
+        feed(&mut batcher, segment, text);
+    }
+    assert_eq!(batcher.abandon_unsealed(SegmentId(1)), 2);
+    assert_eq!(batcher.abandon_unsealed(SegmentId(7)), 0);
+    feed(&mut batcher, 3, "e");
+    let sealed = batcher.seal(SendWindow::ALL);
+    assert_eq!(read(&sealed.batches[0]), ["b", "d", "e"].map(|text| (1, text.to_owned())));
+    assert_eq!(sealed.batches[0].origins().map(|origin| origin.segment.0).collect::<Vec<_>>(), [2, 2, 3]);
+    assert_eq!(sealed.batches[0].billed_bytes(), 3 * 27);
+    let batch = sealed.batches.into_iter().next().unwrap();
+    assert_eq!(batch.clone().without(|_| false).unwrap().events(), 3);
+    assert_eq!(read(&batch.clone().without(|segment| segment == SegmentId(2)).unwrap()), [(1, "e".to_owned())]);
+    assert!(batch.without(|_| true).is_none());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Whatever is fed: all limits hold, and what comes out is what a naive batcher gives: the events of each group,
+    /// stably sorted by time, less those outside the window.
+    #[test]
+    fn packed_like_the_naive_batcher(
+        events in prop::collection::vec((-3_i64 * DAY..3 * DAY, "\\PC{0,40}", 1_usize..400), 0..120),
+        events_max in 1_usize..60, wire_bytes_max in 2_000_usize..40_000, event_bytes_max in 256_usize..3_000,
+    ) {
+        let limits = BatchLimits { events_max, wire_bytes_max, event_bytes_max, oversize: Oversize::Truncate };
+        let events: Vec<_> = events.into_iter().map(|(time, text, times)| (time, text.repeat(times))).collect();
+        let window = SendWindow { oldest: UnixMillis(-2 * DAY), newest: UnixMillis(2 * DAY) };
+        let groups = pack(&mut batcher(limits), &events, window);
+        let mut next = 0;
+        let mut dropped = 0;
+        for group in &groups {
+            group.batches.iter().for_each(|batch| check(batch, &limits));
+            let share = group.shares[0];
+            let size = usize::try_from(share.sent + share.too_old + share.too_new).unwrap();
+            let mut expected: Vec<_> = Vec::new();
+            while expected.len() < size {
+                let (time, text) = &events[next];
+                next += 1;
+                if !text.is_empty() {
+                    expected.push((*time, text[..text.floor_char_boundary(event_bytes_max)].to_owned()));
+                }
+            }
+            let before = expected.len();
+            expected.retain(|(time, _)| (-2 * DAY..=2 * DAY).contains(time));
+            dropped += before - expected.len();
+            expected.sort_by_key(|(time, _)| *time);
+            prop_assert_eq!(group.batches.iter().flat_map(read).collect::<Vec<_>>(), expected);
+        }
+        prop_assert!(events[next..].iter().all(|(_, text)| text.is_empty()));
+        let shares: u64 = groups.iter().flat_map(|group| &group.shares).map(|share| share.too_old + share.too_new).sum();
+        prop_assert_eq!(shares, dropped as u64);
+    }
+
+    /// Parts put together are the message, whatever the limit and wherever the batches end.
+    #[test]
+    fn split_parts_make_the_message(text in "(\\PC|\n|\"){300,900}", event_bytes_max in 256_usize..500, events_max in 1_usize..4) {
+        let limits = BatchLimits { events_max, event_bytes_max, ..BatchLimits::default() };
+        let groups = pack(&mut batcher(limits), &[(1, text.clone())], SendWindow::ALL);
+        let parts: Vec<_> = groups.iter().flat_map(|group| &group.batches).flat_map(read).collect();
+        groups.iter().flat_map(|group| &group.batches).for_each(|batch| check(batch, &limits));
+        let numbered = parts.len() > 1;
+        let whole: String = parts.iter().map(|(_, part)| if numbered { part.split_once(' ').unwrap().1 } else { part }).collect();
+        prop_assert_eq!(whole, text);
+    }
+}

@@ -1,0 +1,274 @@
+//! An object's stored bytes → its decompressed bytes, in windows of the caller's.
+//!
+//! The container is told by its first bytes, never by the key's suffix: gzip (any number of members), zstd (any number
+//! of frames, skippable ones included), or else plain text. Nothing here reads, waits or allocates per call:
+//! [`Decoder::decode`] takes what input there is, fills what output it is given, and says how much of either it used.
+//! However the input is cut and however small the output, the bytes are the same.
+//!
+//! Memory is constant whatever the input claims. A gzip decoder holds one inflate state with its 32 KiB window; a zstd
+//! decoder holds at most a window of 8 MiB and refuses a frame that asks for more.
+//!
+//! [`SmallDecoder`] is the faster way for an object that fits one window: libdeflate has no streaming interface, but is
+//! about a quarter faster on what it can hold whole. It declines whatever it is not certain of.
+
+mod gzip;
+mod zstd;
+
+pub use self::gzip::SmallDecoder;
+
+use self::gzip::Gzip;
+use self::zstd::Zstd;
+
+/// Bytes that tell every container from every other.
+const MAGIC_BYTES: usize = 4;
+
+/// What is wrong with a stored stream. Offsets count stored (compressed) bytes from the object's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeFault {
+    /// The input ended within a member or frame. All that was decoded before may be used.
+    #[error("the stored stream ends early, after {at} bytes")]
+    Truncated {
+        /// Where it ended.
+        at: u64,
+    },
+    /// The bytes are not what their container asks for.
+    #[error("the stored stream is damaged near byte {at}: {what}")]
+    Damaged {
+        /// How far the decoder had come.
+        at: u64,
+        /// What did not fit.
+        what: &'static str,
+    },
+}
+
+/// How much of its input and output a call used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Input bytes taken.
+    pub consumed: usize,
+    /// Output bytes written, from the output's start.
+    pub produced: usize,
+}
+
+/// The kind of container, once the first bytes have told it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+    /// No container: the bytes themselves.
+    Plain,
+}
+
+/// Decodes one object.
+///
+/// ```
+/// use millrace::core::decode::Decoder;
+///
+/// let mut decoder = Decoder::new();
+/// let mut window = [0; 64];
+/// let progress = decoder.decode(b"plain text\n", &mut window)?;
+/// assert_eq!(&window[..progress.produced], b"plain text\n");
+/// decoder.finish()?;
+/// # Ok::<(), millrace::core::decode::DecodeFault>(())
+/// ```
+#[derive(Debug)]
+pub struct Decoder {
+    state: State,
+    /// Stored bytes taken so far.
+    taken: u64,
+    /// The last call filled its output, so that there may be more to come without further input.
+    pending: bool,
+    /// The first fault, repeated by every later call.
+    fault: Option<DecodeFault>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The first bytes, fewer than tell the container.
+    Sniffing(Held),
+    /// Text; what was held while sniffing goes out first.
+    Plain(Held),
+    Gzip(Box<Gzip>),
+    Zstd(Zstd),
+}
+
+/// At most [`MAGIC_BYTES`] bytes, of which those before `sent` are done with.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    bytes: [u8; MAGIC_BYTES],
+    len: usize,
+    sent: usize,
+}
+
+impl Held {
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            *place = byte;
+            self.len += 1;
+        }
+    }
+
+    fn all(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    fn unsent(&self) -> &[u8] {
+        self.bytes.get(self.sent..self.len).unwrap_or_default()
+    }
+}
+
+/// The container that starts with these bytes; `None` while more bytes could still change the answer.
+fn sniff(start: &[u8]) -> Option<Container> {
+    match *start {
+        [] | [0x1f] => None,
+        [0x1f, 0x8b, ..] => Some(Container::Gzip),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Container::Zstd),
+        [0x28] | [0x28, 0xb5] | [0x28, 0xb5, 0x2f] => None,
+        [0x50..=0x5f] | [0x50..=0x5f, 0x2a] | [0x50..=0x5f, 0x2a, 0x4d] => None,
+        _ => Some(Container::Plain),
+    }
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Decoder {
+    /// A decoder at the start of an object. It allocates nothing before it has seen the container's magic bytes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { state: State::Sniffing(Held::default()), taken: 0, pending: false, fault: None }
+    }
+
+    /// Decodes what it can of `input` into `out`. Without a fault it either makes progress or needs more of what is
+    /// empty. Give it further output, with whatever input there is (none is fine), while [`Self::pending`] says so.
+    ///
+    /// # Errors
+    /// [`DecodeFault::Damaged`], and again on every later call. Bytes that this call had written are not reported.
+    pub fn decode(&mut self, input: &[u8], out: &mut [u8]) -> Result<Progress, DecodeFault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let mut progress = Progress::default();
+        let outcome = self.run(input, out, &mut progress);
+        self.taken += progress.consumed as u64;
+        self.pending = !out.is_empty() && progress.produced == out.len() || out.is_empty() && self.pending;
+        match outcome {
+            Ok(()) => Ok(progress),
+            Err(what) => {
+                let fault = DecodeFault::Damaged { at: self.taken, what };
+                self.fault = Some(fault);
+                Err(fault)
+            }
+        }
+    }
+
+    fn run(&mut self, input: &[u8], out: &mut [u8], progress: &mut Progress) -> Result<(), &'static str> {
+        if let State::Sniffing(held) = &mut self.state {
+            while let Some(&byte) = input.get(progress.consumed) {
+                held.push(byte);
+                progress.consumed += 1;
+                if let Some(container) = sniff(held.all()) {
+                    let held = *held;
+                    self.state = State::begin(container, held)?;
+                    break;
+                }
+            }
+        }
+        let rest = input.get(progress.consumed..).unwrap_or_default();
+        match &mut self.state {
+            State::Sniffing(_) => Ok(()),
+            State::Plain(held) => {
+                progress.produced = copy(held.unsent(), out);
+                held.sent += progress.produced;
+                if held.unsent().is_empty() {
+                    let copied = copy(rest, out.get_mut(progress.produced..).unwrap_or_default());
+                    progress.produced += copied;
+                    progress.consumed += copied;
+                }
+                Ok(())
+            }
+            State::Gzip(gzip) => gzip.decode(rest, out, progress),
+            State::Zstd(zstd) => zstd.decode(rest, out, progress),
+        }
+    }
+
+    /// Whether there may be output left that needs no further input: call [`Self::decode`] before [`Self::finish`].
+    #[must_use]
+    pub const fn pending(&self) -> bool {
+        self.pending
+    }
+
+    /// Stored bytes taken so far.
+    #[must_use]
+    pub const fn consumed(&self) -> u64 {
+        self.taken
+    }
+
+    /// The container, once its first bytes have been seen.
+    #[must_use]
+    pub const fn container(&self) -> Option<Container> {
+        match self.state {
+            State::Sniffing(_) => None,
+            State::Plain(_) => Some(Container::Plain),
+            State::Gzip(_) => Some(Container::Gzip),
+            State::Zstd(_) => Some(Container::Zstd),
+        }
+    }
+
+    /// Says that there is no more input, after all output was taken. An object without bytes is fine, and decodes to
+    /// nothing. One to three bytes that could have become a container count as a container cut short.
+    ///
+    /// # Errors
+    /// [`DecodeFault::Truncated`] within a member or frame; an earlier fault again.
+    pub fn finish(&mut self) -> Result<(), DecodeFault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let whole = match &self.state {
+            State::Sniffing(held) => held.all().is_empty(),
+            State::Plain(held) => held.unsent().is_empty(),
+            State::Gzip(gzip) => gzip.at_member_end(),
+            State::Zstd(zstd) => zstd.at_frame_end(),
+        };
+        if whole { Ok(()) } else { Err(DecodeFault::Truncated { at: self.taken }) }
+    }
+}
+
+impl State {
+    /// The state for `container`, which has been given the bytes that told it. They are magic bytes only, so no
+    /// container can answer them with output.
+    fn begin(container: Container, held: Held) -> Result<Self, &'static str> {
+        let mut progress = Progress::default();
+        let state = match container {
+            Container::Plain => Self::Plain(held),
+            Container::Gzip => {
+                let mut gzip = Box::new(Gzip::new());
+                gzip.decode(held.all(), &mut [], &mut progress)?;
+                Self::Gzip(gzip)
+            }
+            Container::Zstd => {
+                let mut zstd = Zstd::new()?;
+                zstd.decode(held.all(), &mut [], &mut progress)?;
+                Self::Zstd(zstd)
+            }
+        };
+        debug_assert!(container == Container::Plain || progress.consumed == held.len);
+        Ok(state)
+    }
+}
+
+fn copy(from: &[u8], to: &mut [u8]) -> usize {
+    let len = from.len().min(to.len());
+    if let (Some(from), Some(to)) = (from.get(..len), to.get_mut(..len)) {
+        to.copy_from_slice(from);
+    }
+    len
+}
+
+#[cfg(test)]
+mod tests;

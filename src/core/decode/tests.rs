@@ -1,0 +1,284 @@
+//! Cuts, truncations, flips and bombs.
+
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(data: &[u8]) -> Vec<u8> {
+    let mut encoder = ::zstd::stream::Encoder::new(Vec::new(), 3).unwrap();
+    encoder.include_checksum(true).unwrap();
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A member with every optional field of the header.
+fn gzip_with_all_fields(data: &[u8]) -> Vec<u8> {
+    let plain = gzip(data);
+    let mut header = vec![0x1f, 0x8b, 8, HAS_ALL, 1, 2, 3, 4, 0, 3];
+    header.extend_from_slice(&[5, 0]);
+    header.extend_from_slice(b"extra");
+    header.extend_from_slice(b"name\0comment\0");
+    let crc = crc32fast::hash(&header).to_le_bytes();
+    header.extend_from_slice(&crc[..2]);
+    header.extend_from_slice(&plain[10..]);
+    header
+}
+
+const HAS_ALL: u8 = 0b0001_1110;
+
+/// Decodes `input` in pieces of the given sizes, taken in turn, through windows of `window` bytes.
+fn decode_cut(input: &[u8], cuts: &[usize], window: usize) -> (Vec<u8>, Result<(), DecodeFault>) {
+    let mut decoder = Decoder::new();
+    let mut out = Vec::new();
+    let mut buffer = vec![0; window];
+    let mut sizes = cuts.iter().copied().cycle();
+    let mut rest = input;
+    while !rest.is_empty() {
+        let (mut part, after) = rest.split_at(sizes.next().unwrap_or(usize::MAX).clamp(1, rest.len()));
+        rest = after;
+        while !part.is_empty() || decoder.pending() {
+            match decoder.decode(part, &mut buffer) {
+                Ok(progress) => {
+                    assert!(part.is_empty() || progress != Progress::default(), "no progress");
+                    out.extend_from_slice(&buffer[..progress.produced]);
+                    part = &part[progress.consumed..];
+                }
+                Err(fault) => {
+                    assert_eq!(decoder.finish(), Err(fault), "a fault stays");
+                    return (out, Err(fault));
+                }
+            }
+        }
+    }
+    let end = decoder.finish();
+    (out, end)
+}
+
+fn decode(input: &[u8]) -> (Vec<u8>, Result<(), DecodeFault>) {
+    decode_cut(input, &[], 4096)
+}
+
+fn sample() -> Vec<u8> {
+    (0..40).flat_map(|n| format!("{{\"n\":{n},\"message\":\"line {}\"}}\n", n * n).into_bytes()).collect()
+}
+
+#[test]
+fn each_container_is_told_by_its_first_bytes() {
+    let text = sample();
+    for (stored, container) in [
+        (text.clone(), Container::Plain),
+        (gzip(&text), Container::Gzip),
+        (gzip_with_all_fields(&text), Container::Gzip),
+        (zstd(&text), Container::Zstd),
+    ] {
+        let mut decoder = Decoder::new();
+        let mut out = vec![0; text.len() + 1];
+        let progress = decoder.decode(&stored, &mut out).unwrap();
+        assert_eq!((progress.consumed, &out[..progress.produced]), (stored.len(), text.as_slice()));
+        assert_eq!(decoder.container(), Some(container));
+        assert_eq!(decoder.consumed(), stored.len() as u64);
+        decoder.finish().unwrap();
+    }
+}
+
+#[test]
+fn an_object_without_bytes_decodes_to_nothing() {
+    assert_eq!(decode(b""), (vec![], Ok(())));
+    assert_eq!(decode(&gzip(b"")), (vec![], Ok(())));
+    assert_eq!(decode(&zstd(b"")), (vec![], Ok(())));
+}
+
+#[test]
+fn text_that_begins_like_a_container_is_text() {
+    for text in [&b"(a)"[..], b"(\xb5x", b"P*M", b"\x1fx", b"(\xb5/x", b"PPPP", b"{}"] {
+        for window in 1..5 {
+            let (out, end) = decode_cut(text, &[1], window);
+            if text == b"P*M" {
+                assert_eq!(end, Err(DecodeFault::Truncated { at: 3 }));
+            } else {
+                assert_eq!((out.as_slice(), end), (text, Ok(())));
+            }
+        }
+    }
+}
+
+#[test]
+fn members_frames_and_padding_follow_each_other() {
+    let (a, b) = (sample(), b"tail\n".to_vec());
+    let both = [a.clone(), b.clone()].concat();
+    assert_eq!(decode(&[gzip(&a), gzip(b""), gzip_with_all_fields(&b)].concat()), (both.clone(), Ok(())));
+    assert_eq!(decode(&[gzip(&a), gzip(&b), vec![0; 700]].concat()), (both.clone(), Ok(())));
+    assert_eq!(decode(&[gzip(&a), vec![0; 3], gzip(&b)].concat()), (both.clone(), Ok(())));
+    let skippable = |len: u8| [&[0x5a, 0x2a, 0x4d, 0x18, len, 0, 0, 0][..], &vec![7; usize::from(len)]].concat();
+    assert_eq!(decode(&[skippable(9), zstd(&a), skippable(0), zstd(&b)].concat()), (both, Ok(())));
+    assert_eq!(decode(&skippable(3)), (vec![], Ok(())));
+}
+
+#[test]
+fn other_bytes_behind_a_member_are_damage() {
+    for tail in [&b"x"[..], b"\x1f\x8c", b"\0\0x", b"\x1f\x8b\x07"] {
+        let stored = [&gzip(b"abc"), tail].concat();
+        let (out, end) = decode(&stored);
+        assert!(matches!(end, Err(DecodeFault::Damaged { .. })), "{tail:?}: {end:?}");
+        assert!(out.is_empty() || out == b"abc");
+    }
+    assert!(matches!(decode(&[&zstd(b"abc")[..], b"xxxx"].concat()).1, Err(DecodeFault::Damaged { .. })));
+}
+
+#[test]
+fn a_stream_cut_at_any_byte_is_truncated_and_its_start_is_delivered() {
+    let text = sample();
+    for stored in [gzip(&text), gzip_with_all_fields(&text), zstd(&text)] {
+        for len in 1..stored.len() {
+            let (out, end) = decode_cut(&stored[..len], &[7], 100);
+            assert_eq!(end, Err(DecodeFault::Truncated { at: len as u64 }));
+            assert!(text.starts_with(&out));
+        }
+    }
+    let first = gzip(&text);
+    let two = [first.clone(), gzip(&text)].concat();
+    assert_eq!(decode(&two[..first.len()]).1, Ok(()), "a cut between members cannot be seen");
+}
+
+#[test]
+fn any_single_flipped_bit_is_harmless_or_a_fault() {
+    let text = sample();
+    for stored in [gzip(&text), gzip_with_all_fields(&text), zstd(&text)] {
+        for bit in 0..stored.len() * 8 {
+            let mut damaged = stored.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let (out, end) = decode_cut(&damaged, &[13], 512);
+            // A flip in the first bytes makes it another container, plain text included: that is the object's own word.
+            if end.is_ok() && bit >= 32 {
+                assert_eq!(out, text, "bit {bit}");
+            }
+            let mut small = vec![0; text.len()];
+            if let Some(len) = SmallDecoder::new().decode(&damaged, &mut small) {
+                assert_eq!(&small[..len], text.as_slice(), "bit {bit}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_checksum_or_size_that_does_not_match_is_damage() {
+    let stored = gzip(b"abc");
+    for (from_end, what) in [(8, "gzip checksum does not match"), (4, "gzip size does not match")] {
+        let mut damaged = stored.clone();
+        let at = damaged.len() - from_end;
+        damaged[at] ^= 1;
+        assert_eq!(decode(&damaged).1, Err(DecodeFault::Damaged { at: damaged.len() as u64 - 8, what }));
+    }
+}
+
+#[test]
+fn a_frame_that_asks_for_a_large_window_is_refused() {
+    let mut encoder = ::zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.set_parameter(::zstd::stream::raw::CParameter::WindowLog(24)).unwrap();
+    for _ in 0..(20 << 20) / 4096 {
+        encoder.write_all(&[b'a'; 4096]).unwrap();
+    }
+    assert!(matches!(decode(&encoder.finish().unwrap()).1, Err(DecodeFault::Damaged { .. })));
+}
+
+#[test]
+fn a_bomb_is_decoded_through_one_window() {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(9));
+    for _ in 0..(64 << 20) / 65536 {
+        encoder.write_all(&[b' '; 65536]).unwrap();
+    }
+    let stored = encoder.finish().unwrap();
+    assert!(stored.len() < 70_000);
+    let (mut decoder, mut window, mut rest, mut total) = (Decoder::new(), vec![0; 65536], stored.as_slice(), 0);
+    while !rest.is_empty() || decoder.pending() {
+        let progress = decoder.decode(rest, &mut window).unwrap();
+        rest = &rest[progress.consumed..];
+        total += progress.produced;
+    }
+    decoder.finish().unwrap();
+    assert_eq!(total, 64 << 20);
+}
+
+#[test]
+fn the_small_way_takes_single_members_only() {
+    let text = sample();
+    let mut small = SmallDecoder::new();
+    let mut out = vec![0; text.len()];
+    for stored in [gzip(&text), gzip_with_all_fields(&text)] {
+        assert_eq!(small.decode(&stored, &mut out), Some(text.len()));
+        assert_eq!(out, text);
+        assert_eq!(small.decode(&stored, &mut vec![0; text.len() - 1]), None, "does not fit");
+        assert_eq!(small.decode(&[stored.clone(), stored.clone()].concat(), &mut out), None, "equal members");
+        assert_eq!(small.decode(&[stored.clone(), vec![0; 512]].concat(), &mut out), None, "padding");
+        assert_eq!(small.decode(&stored[..stored.len() - 1], &mut out), None, "cut");
+    }
+    for other in [Vec::new(), text.clone(), zstd(&text), gzip(&text)[..12].to_vec()] {
+        assert_eq!(small.decode(&other, &mut out), None);
+    }
+    assert_eq!(small.decode(&gzip(b""), &mut out), Some(0));
+}
+
+#[derive(Clone, Debug)]
+enum Stored {
+    Plain,
+    Gzip(usize),
+    Zstd(usize),
+}
+
+fn stored(text: &[u8], how: &Stored) -> Vec<u8> {
+    let parts = |count: usize| text.chunks(text.len() / count + 1);
+    match *how {
+        Stored::Plain => [b"{", text].concat(),
+        Stored::Gzip(count) => parts(count)
+            .enumerate()
+            .flat_map(|(n, part)| if n % 2 == 0 { gzip(part) } else { gzip_with_all_fields(part) })
+            .collect(),
+        Stored::Zstd(count) => parts(count).flat_map(zstd).collect(),
+    }
+}
+
+proptest! {
+    /// However the input is cut and however small the output window, the bytes are the same.
+    #[test]
+    fn cuts_and_windows_change_nothing(
+        text in vec(prop_oneof![any::<u8>(), Just(b'a')], 0..3000),
+        how in prop_oneof![Just(Stored::Plain), (1..5_usize).prop_map(Stored::Gzip), (1..5_usize).prop_map(Stored::Zstd)],
+        cuts in vec(1..200_usize, 1..8),
+        window in 1..400_usize,
+    ) {
+        let input = stored(&text, &how);
+        prop_assert_eq!(decode_cut(&input, &cuts, window), decode_cut(&input, &[], 1 << 16));
+        if !text.is_empty() && !matches!(how, Stored::Plain) {
+            prop_assert_eq!(decode(&input), (text, Ok(())));
+        }
+    }
+
+    /// Whatever the bytes: no panic, and the same answer however they are cut, but for output made before a fault.
+    #[test]
+    fn noise_is_plain_or_a_fault(
+        magic in prop_oneof![Just(&b""[..]), Just(&b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x00"[..]), Just(&b"\x28\xb5\x2f\xfd"[..])],
+        noise in vec(any::<u8>(), 0..300),
+        cuts in vec(1..20_usize, 1..4),
+    ) {
+        let input = [magic, &noise].concat();
+        let (cut, whole) = (decode_cut(&input, &cuts, 50), decode(&input));
+        match whole.1 {
+            Ok(()) | Err(DecodeFault::Truncated { .. }) => prop_assert_eq!(cut, whole),
+            Err(DecodeFault::Damaged { .. }) => {
+                let damaged = matches!(cut.1, Err(DecodeFault::Damaged { .. }));
+                prop_assert!(damaged);
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! zstd (RFC 8878), by the reference library: frames follow each other, skippable ones are skipped.
+
+use std::fmt;
+
+use ::zstd::stream::raw::{DParameter, Decoder, Operation as _};
+
+use super::Progress;
+
+/// The largest window of a frame, as a power of two: 8 MiB, what RFC 8878 asks every decoder to support. The library
+/// holds it once and little else. Frames of `--long` ask for more and are refused.
+pub(super) const WINDOW_LOG_MAX: u32 = 23;
+
+/// Calls in a row that may neither take nor give: the library's way of changing state.
+const IDLE_CALLS_MAX: usize = 4;
+
+/// A zstd stream being decoded.
+pub(super) struct Zstd {
+    decoder: Decoder<'static>,
+    /// Between the first byte of a frame and its last.
+    within_frame: bool,
+}
+
+impl fmt::Debug for Zstd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Zstd").field("within_frame", &self.within_frame).finish_non_exhaustive()
+    }
+}
+
+impl Zstd {
+    pub(super) fn new() -> Result<Self, &'static str> {
+        let mut decoder = Decoder::new().map_err(|_| "no memory for a zstd decoder")?;
+        decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX)).map_err(|_| "zstd refuses its window limit")?;
+        Ok(Self { decoder, within_frame: false })
+    }
+
+    pub(super) fn at_frame_end(&self) -> bool {
+        !self.within_frame
+    }
+
+    pub(super) fn decode(&mut self, input: &[u8], out: &mut [u8], progress: &mut Progress) -> Result<(), &'static str> {
+        let mut rest = input;
+        let mut idle = 0;
+        loop {
+            let to = out.get_mut(progress.produced..).unwrap_or_default();
+            // Between frames the library would take an empty input for the start of one.
+            if rest.is_empty() && (to.is_empty() || !self.within_frame) {
+                return Ok(());
+            }
+            let room = to.len();
+            let status = self
+                .decoder
+                .run_on_buffers(rest, to)
+                .map_err(|_| "invalid zstd frame, its checksum does not match, or its window is over 8 MiB")?;
+            if status.remaining == 0 {
+                self.within_frame = false;
+            } else if status.bytes_read > 0 {
+                self.within_frame = true;
+            }
+            progress.consumed += status.bytes_read;
+            progress.produced += status.bytes_written;
+            rest = rest.get(status.bytes_read..).unwrap_or_default();
+            if status.bytes_read == 0 && status.bytes_written == 0 {
+                idle += 1;
+                if room == 0 || rest.is_empty() || idle > IDLE_CALLS_MAX {
+                    return Ok(());
+                }
+            } else {
+                idle = 0;
+            }
+        }
+    }
+}

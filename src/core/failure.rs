@@ -1,0 +1,309 @@
+//! A failed AWS call → what to do about it.
+//!
+//! The shell reduces an SDK error to a [`Failure`]: the service, and the error's code or the kind of its absence.
+//! [`Failure::verdict`] is the one place that decides. Codes are those of the services' API references.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The service that was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Service {
+    S3,
+    Sqs,
+    DynamoDb,
+    Sts,
+    Logs,
+}
+
+impl Service {
+    /// The name in logs and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::Sqs => "sqs",
+            Self::DynamoDb => "dynamodb",
+            Self::Sts => "sts",
+            Self::Logs => "logs",
+        }
+    }
+}
+
+/// How a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The service answered with an error.
+    Answer {
+        /// The error's code; empty when the answer had none.
+        code: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// No answer within the named timeout.
+    Timeout,
+    /// No connection, or it broke before the answer was whole.
+    Connection,
+    /// No credentials were to be had.
+    Credentials,
+    /// The request could not be made, or the answer not be read.
+    Other,
+}
+
+/// A failed call. `text` is for people: the service's message, cut to a bound; never credentials or log text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Who was called.
+    pub service: Service,
+    /// The operation's name.
+    pub operation: &'static str,
+    /// How it failed.
+    pub kind: FailureKind,
+    /// What the service said.
+    pub text: String,
+    /// The service's id of the request.
+    pub request_id: Option<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: ", self.service.name(), self.operation)?;
+        match &self.kind {
+            FailureKind::Answer { code, status } => write!(f, "{code} (HTTP {status})")?,
+            FailureKind::Timeout => f.write_str("no answer in time")?,
+            FailureKind::Connection => f.write_str("no connection, or it broke")?,
+            FailureKind::Credentials => f.write_str("no credentials")?,
+            FailureKind::Other => f.write_str("the call could not be made")?,
+        }
+        if !self.text.is_empty() {
+            write!(f, ": {}", self.text)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// What to do about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Try again in place, after a delay.
+    Retry,
+    /// As `Retry`; but it is no sign of a fault, only of too many calls.
+    Throttled,
+    /// The credentials have lapsed: get new ones, then try once more.
+    RefreshCredentials,
+    /// The group or stream does not exist: create it, then try again.
+    Create,
+    /// It exists already: success.
+    Exists,
+    /// The request is refused as it is: halve it, and at last drop the one guilty event.
+    Bisect,
+    /// The object is not there.
+    Missing,
+    /// The object has changed.
+    Changed,
+    /// The range begins at or behind the object's end.
+    BeyondEnd,
+    /// Not allowed: whose fault it is depends on whose role was used.
+    Denied,
+    /// Nothing can be done here: hand the work back.
+    GiveUp,
+}
+
+impl Failure {
+    /// What to do.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match &self.kind {
+            FailureKind::Timeout | FailureKind::Connection => Verdict::Retry,
+            FailureKind::Credentials => Verdict::RefreshCredentials,
+            FailureKind::Other => Verdict::GiveUp,
+            FailureKind::Answer { code, status } => self.answer(code, *status),
+        }
+    }
+
+    fn answer(&self, code: &str, status: u16) -> Verdict {
+        match code {
+            "ThrottlingException"
+            | "Throttling"
+            | "ThrottledException"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+            | "TooManyRequestsException"
+            | "RequestLimitExceeded"
+            | "ProvisionedThroughputExceededException"
+            | "SlowDown"
+            | "KmsThrottled"
+            | "BandwidthLimitExceeded"
+            | "PriorRequestNotComplete" => Verdict::Throttled,
+            "OperationAbortedException"
+            | "RequestTimeout"
+            | "RequestTimeoutException"
+            | "InternalError"
+            | "InternalFailure"
+            | "InternalServerError"
+            | "ServiceUnavailable"
+            | "ServiceUnavailableException" => Verdict::Retry,
+            "ExpiredToken"
+            | "ExpiredTokenException"
+            | "InvalidClientTokenId"
+            | "UnrecognizedClientException"
+            | "InvalidSignatureException"
+            | "InvalidAccessKeyId"
+            | "TokenRefreshRequired" => Verdict::RefreshCredentials,
+            "AccessDenied"
+            | "AccessDeniedException"
+            | "AllAccessDisabled"
+            | "RegionDisabledException"
+            | "OptInRequired"
+            | "InvalidObjectState"
+            | "KMS.AccessDeniedException" => Verdict::Denied,
+            "ResourceAlreadyExistsException" | "DataAlreadyAcceptedException" => Verdict::Exists,
+            "ResourceNotFoundException" if self.service == Service::Logs => Verdict::Create,
+            "InvalidParameterException" | "RequestEntityTooLarge" if self.service == Service::Logs => Verdict::Bisect,
+            "NoSuchKey" | "NoSuchVersion" if self.service == Service::S3 => Verdict::Missing,
+            "PreconditionFailed" if self.service == Service::S3 => Verdict::Changed,
+            "InvalidRange" if self.service == Service::S3 => Verdict::BeyondEnd,
+            _ => self.status(status),
+        }
+    }
+
+    /// By the status alone, for codes that say nothing more.
+    fn status(&self, status: u16) -> Verdict {
+        match status {
+            413 if self.service == Service::Logs => Verdict::Bisect,
+            404 if self.service == Service::S3 => Verdict::Missing,
+            412 if self.service == Service::S3 => Verdict::Changed,
+            416 if self.service == Service::S3 => Verdict::BeyondEnd,
+            401 | 403 => Verdict::Denied,
+            429 => Verdict::Throttled,
+            408 | 500..=599 => Verdict::Retry,
+            _ => Verdict::GiveUp,
+        }
+    }
+}
+
+/// How often a call is tried, and how long is waited in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Attempts at most, the first included.
+    pub attempts_max: u32,
+    /// Attempts at most when all that is wrong is the rate.
+    pub throttled_max: u32,
+    /// The first delay's ceiling.
+    pub base: Duration,
+    /// Every delay's ceiling.
+    pub cap: Duration,
+}
+
+/// The attempts at one call so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Attempts {
+    failed: u32,
+    throttled: u32,
+    refreshed: bool,
+}
+
+impl Attempts {
+    /// Counts a failed attempt. Gives the delay before the next one, or `None` when there is to be none.
+    pub fn next(&mut self, verdict: Verdict, policy: &RetryPolicy, entropy: u64) -> Option<Duration> {
+        use super::pacing::backoff::full_jitter;
+
+        let delay = |count: u32| full_jitter(count, policy.base, policy.cap, entropy);
+        match verdict {
+            Verdict::Throttled => {
+                self.throttled += 1;
+                (self.throttled < policy.throttled_max).then(|| delay(self.throttled))
+            }
+            Verdict::Retry => {
+                self.failed += 1;
+                (self.failed < policy.attempts_max).then(|| delay(self.failed - 1))
+            }
+            Verdict::RefreshCredentials => (!std::mem::replace(&mut self.refreshed, true)).then_some(Duration::ZERO),
+            Verdict::Create
+            | Verdict::Exists
+            | Verdict::Bisect
+            | Verdict::Missing
+            | Verdict::Changed
+            | Verdict::BeyondEnd
+            | Verdict::Denied
+            | Verdict::GiveUp => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(service: Service, code: &str, status: u16) -> Verdict {
+        let kind = FailureKind::Answer { code: code.to_owned(), status };
+        Failure { service, operation: "Test", kind, text: String::new(), request_id: None }.verdict()
+    }
+
+    #[test]
+    fn documented_codes_have_their_verdicts() {
+        use Service::{DynamoDb, Logs, S3, Sqs, Sts};
+        let cases = [
+            (Logs, "ThrottlingException", 400, Verdict::Throttled),
+            (Logs, "ServiceUnavailableException", 503, Verdict::Retry),
+            (Logs, "ResourceNotFoundException", 400, Verdict::Create),
+            (Logs, "InvalidParameterException", 400, Verdict::Bisect),
+            (Logs, "UnrecognizedClientException", 400, Verdict::RefreshCredentials),
+            (Logs, "ExpiredTokenException", 400, Verdict::RefreshCredentials),
+            (Logs, "AccessDeniedException", 400, Verdict::Denied),
+            (Logs, "ResourceAlreadyExistsException", 400, Verdict::Exists),
+            (Logs, "OperationAbortedException", 400, Verdict::Retry),
+            (Logs, "LimitExceededException", 400, Verdict::GiveUp),
+            (Logs, "DataAlreadyAcceptedException", 400, Verdict::Exists),
+            (Logs, "", 413, Verdict::Bisect),
+            (S3, "NoSuchKey", 404, Verdict::Missing),
+            (S3, "NoSuchVersion", 404, Verdict::Missing),
+            (S3, "AccessDenied", 403, Verdict::Denied),
+            (S3, "PreconditionFailed", 412, Verdict::Changed),
+            (S3, "InvalidRange", 416, Verdict::BeyondEnd),
+            (S3, "SlowDown", 503, Verdict::Throttled),
+            (S3, "InternalError", 500, Verdict::Retry),
+            (S3, "RequestTimeout", 400, Verdict::Retry),
+            (S3, "InvalidObjectState", 403, Verdict::Denied),
+            (S3, "", 412, Verdict::Changed),
+            (Sqs, "RequestThrottled", 403, Verdict::Throttled),
+            (Sqs, "AccessDenied", 403, Verdict::Denied),
+            (DynamoDb, "ProvisionedThroughputExceededException", 400, Verdict::Throttled),
+            (DynamoDb, "ResourceNotFoundException", 400, Verdict::GiveUp),
+            (DynamoDb, "ValidationException", 400, Verdict::GiveUp),
+            (DynamoDb, "InternalServerError", 500, Verdict::Retry),
+            (Sts, "AccessDenied", 403, Verdict::Denied),
+            (Sts, "Throttling", 400, Verdict::Throttled),
+            (Sts, "ExpiredToken", 403, Verdict::RefreshCredentials),
+            (Sts, "RegionDisabledException", 403, Verdict::Denied),
+            (Sts, "MalformedPolicyDocument", 400, Verdict::GiveUp),
+        ];
+        for (service, code, status, expected) in cases {
+            assert_eq!(verdict(service, code, status), expected, "{} {code} {status}", service.name());
+        }
+    }
+
+    #[test]
+    fn attempts_are_bounded_as_in_the_predecessors_retry_tests() {
+        let policy = RetryPolicy {
+            attempts_max: 3,
+            throttled_max: 10,
+            base: Duration::from_secs(1),
+            cap: Duration::from_secs(30),
+        };
+        let run = |verdict| {
+            let mut attempts = Attempts::default();
+            std::iter::from_fn(|| attempts.next(verdict, &policy, u64::MAX))
+                .map(|delay| delay.as_secs())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(run(Verdict::Retry), [1, 2], "three calls");
+        // The predecessor gave up after three throttled calls; here being throttled is no attempt.
+        assert_eq!(run(Verdict::Throttled).len(), 9);
+        assert_eq!(run(Verdict::RefreshCredentials), [0]);
+        assert_eq!(run(Verdict::Denied), [0_u64; 0]);
+    }
+}

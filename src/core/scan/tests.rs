@@ -1,0 +1,544 @@
+//! The scanner against its reference and against serde_json, and the named cases.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::reference::{self, Content, Item, stamp_of, text_of};
+use super::*;
+
+const LIMITS: ScanLimits = ScanLimits { record_bytes_max: RECORD_BYTES_MAX };
+
+/// Scans `input` as the pipeline does: a window of kept bytes, more appended at each cut. Also the most bytes kept.
+fn scan_cut(input: &[u8], cuts: &[usize], limits: ScanLimits) -> (Vec<Item>, usize) {
+    let mut scanner = Scanner::new(limits);
+    let mut items = Vec::new();
+    let mut window = Vec::new();
+    let mut kept_max = 0;
+    let mut sizes = cuts.iter().copied().cycle();
+    let mut rest = input;
+    loop {
+        let (fresh, after) = rest.split_at(sizes.next().unwrap_or(usize::MAX).min(rest.len()));
+        rest = after;
+        window.extend_from_slice(fresh);
+        let last = rest.is_empty();
+        let mut at = 0;
+        loop {
+            let (step, next) = scanner.next(&window, at, last);
+            assert!(next >= at && next <= window.len());
+            at = next;
+            match step {
+                Step::Record(record) => {
+                    assert_eq!(record.text, &input[record.offset as usize..][..record.text.len()]);
+                    items.push(item(&record));
+                }
+                Step::Bad(fault) => {
+                    items.push(Item { ordinal: fault.ordinal(), offset: fault.offset(), content: Err(fault) });
+                }
+                Step::NeedMore => {
+                    assert!(!last, "asked for more at the end");
+                    break;
+                }
+                Step::End => {
+                    if last {
+                        assert_eq!(scanner.ordinal().0, items.len() as u64);
+                        return (items, kept_max);
+                    }
+                    break;
+                }
+            }
+        }
+        let kept = window.len() - at;
+        assert_eq!(window[at..][..kept.min(64)], input[scanner.offset() as usize..][..kept.min(64)]);
+        window.drain(..at);
+        kept_max = kept_max.max(window.len());
+    }
+}
+
+/// The record as the copier would take it: one whose message has an unsound escape is a bad record.
+fn item(record: &Record<'_>) -> Item {
+    let (ordinal, offset) = (record.ordinal, record.offset);
+    let content = match text_of(record.message) {
+        Some(message) => Ok(Content { message, timestamp: stamp_of(record.timestamp) }),
+        None => Err(ObjectFault::BadRecord { ordinal, offset }),
+    };
+    Item { ordinal, offset, content }
+}
+
+/// What a scan finds, for tables: a message, or the fault's first letter and its offset. The reference must agree, in
+/// one piece and byte by byte.
+fn found(input: &[u8]) -> Vec<String> {
+    let expected = reference::scan(input, LIMITS);
+    assert_eq!(scan_cut(input, &[], LIMITS).0, expected, "whole");
+    assert_eq!(scan_cut(input, &[1], LIMITS).0, expected, "byte by byte");
+    expected
+        .into_iter()
+        .enumerate()
+        .map(|(at, item)| {
+            assert_eq!(item.ordinal.0, at as u64);
+            match item.content {
+                Ok(content) => content.message,
+                Err(ObjectFault::BadRecord { offset, .. }) => format!("bad@{offset}"),
+                Err(ObjectFault::OversizeRecord { offset, .. }) => format!("oversize@{offset}"),
+                Err(ObjectFault::ArrayTail { offset, .. }) => format!("tail@{offset}"),
+            }
+        })
+        .collect()
+}
+
+#[track_caller]
+fn assert_found(input: impl AsRef<[u8]>, expected: &[&str]) {
+    assert_eq!(found(input.as_ref()), expected, "{}", String::from_utf8_lossy(input.as_ref()));
+}
+
+/// predecessor.md §15, the rows "parse".
+#[test]
+fn the_predecessors_cases() {
+    let three = "{\"message\":\"a\"}\n{\"message\":\"b\"}\n{\"message\":\"c\"}\n";
+    assert_found(three, &["a", "b", "c"]);
+    assert_found("{\"message\":\"a\"}\n\n  \t\r\n{\"message\":\"b\"}\n\n", &["a", "b"]);
+    assert_found("{\"message\":\"a\"}\nnot json\n{\"message\":\"b\"}\n", &["a", "bad@16", "b"]);
+    assert_found(r#"[{"message":"a"},{"message":"b"}]"#, &["a", "b"]);
+    assert_found(r#"{"message":"a"}"#, &["a"]);
+    assert_found("", &[]);
+    assert_found("pure garbage\nmore of it", &["bad@0", "bad@13"]);
+    let no_message =
+        r#"{"cluster_id":"c","level":"info","namespace":"n","count":42,"kubernetes":{"a":[1]},"file":"f"}"#;
+    assert_found(no_message, &[r#"{"level":"info","count":42,"file":"f"}"#]);
+    assert_found(r#"{"message":{"b":1,"a":[1.50,null]}}"#, &[r#"{"b":1,"a":[1.50,null]}"#]);
+    assert_found("\"a string\"\n{\"message\":\"b\"}", &["bad@0", "b"]);
+    assert_found(r#"["a string",{"message":"b"}]"#, &["bad@1", "b"]);
+}
+
+#[test]
+fn line_ends_blanks_and_the_byte_order_mark_do_not_matter() {
+    assert_found("\u{feff}{\"message\":\"a\"}\r\n{\"message\":\"b\"}\r\n", &["a", "b"]);
+    assert_found("\u{feff}", &[]);
+    assert_found(b"\xef\xbb", &["bad@0"]);
+    assert_found(" \n\t\r\n", &[]);
+    assert_found("  { \"message\" :\t\"a\" }  \n{\"message\":\"b\"}", &["a", "b"]);
+    assert_found("\u{feff}\u{feff}{\"message\":\"a\"}\n{\"message\":\"b\"}", &["bad@3", "b"]);
+}
+
+#[test]
+fn values_may_share_a_line() {
+    assert_found(r#"{"message":"a"}{"message":"b"} {"message":"c"}"#, &["a", "b", "c"]);
+    assert_found("{\"message\":\"a\"} tail\n{\"message\":\"b\"}", &["a", "bad@16", "b"]);
+    assert_found("{\"message\":\"a\"}\n[{\"message\":\"b\"}]{\"message\":\"c\"}", &["a", "b", "c"]);
+}
+
+#[test]
+fn a_bad_line_costs_itself_only() {
+    for bad in [
+        "{",
+        "}",
+        "]",
+        "[",
+        "{]",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1",
+        "{\"a\":1,}",
+        "{a:1}",
+        "{\"a\":01}",
+        "{\"a\":tru}",
+        "{\"a\":nullx}",
+        "{\"a\":-}",
+        "{\"a\":1.}",
+        "{\"a\":1e}",
+        "{\"message\":\"unterminated}",
+        "{\"message\":\"cut\\",
+        "{\"a\":[1,{\"b\":2]}",
+        "{\"a\" 1}",
+        "[{\"message\":\"x\"",
+        "{\"message\":\"\\x\"}",
+        "{\"message\":\"\\u12\"}",
+        "123",
+        "null",
+        "\"text\"",
+        "[2024-01-01] INFO",
+        "{\"\\q\":1,\"message\":\"a\"}",
+        "{\"message\":[tru]}",
+        "{\"a\":[1 2]}",
+        "{\"message\":{\"a\":\"\\x\"}}",
+        "{\"a\":1 \"b\":2}",
+    ] {
+        let input = format!("{{\"message\":\"a\"}}\n{bad}\n{{\"message\":\"b\"}}\n");
+        assert_found(&input, &["a", "bad@16", "b"]);
+    }
+}
+
+#[test]
+fn arrays_may_lie_on_one_line_on_several_or_one_per_line() {
+    assert_found("[{\"message\":\"a\"}, {\"message\":\"b\"}]\n[{\"message\":\"c\"}]\n[]\n", &["a", "b", "c"]);
+    assert_found("[\n{\"message\":\"a\"},\n{\"message\":\"b\"}\n]\n[\n{\"message\":\"c\"}\n]", &["a", "b", "c"]);
+    assert_found("[{\"message\":\"a\"},\n{\"message\":\"b\"}]", &["a", "b"]);
+    assert_found("[{\n \"message\": \"a\"\n},{\n\"message\":\n\"b\"}\n]\n", &["a", "b"]);
+    assert_found(
+        "[1, {\"message\":\"a\"}, [2], \"x\", {\"a\":}, null]",
+        &["bad@1", "a", "bad@21", "bad@26", "bad@31", "bad@39"],
+    );
+    assert_found("[[[]]]\n", &["bad@1"]);
+}
+
+#[test]
+fn a_syntax_error_ends_an_array_and_says_where() {
+    assert_found("[{\"message\":\"a\"} {\"message\":\"b\"}]\n[{\"message\":\"c\"}]", &["a", "tail@17", "c"]);
+    assert_found("[{\"message\":\"a\"},{\"message\":\"b]\n[{\"message\":\"c\"}]", &["a", "tail@17", "c"]);
+    assert_found("[{\"message\":\"a\"},]", &["a", "tail@17"]);
+    assert_found("[{\"message\":\"a\"}", &["a", "tail@16"]);
+    assert_found("{}\n[1\n{\"message\":\"a\"}", &["{}", "bad@4", "tail@5", "a"]);
+    assert_found("[\n{\"message\":\"a\"},\n{\"message\":\"b\"}\n{\"message\":\"c\"}]", &["a", "b", "tail@35"]);
+    assert_found("[\n{\"message\":\"a\"},\n{\"message\":]\n{\"message\":\"c\"}]", &["a", "tail@19"]);
+}
+
+#[test]
+fn an_array_broken_before_its_first_element_was_a_line() {
+    assert_found("[2024-01-01 10:00:00] started\n{\"message\":\"a\"}\n", &["bad@0", "a"]);
+    assert_found("[\n{\"message\":\n{\"message\":\"a\"}\n", &["bad@0", "bad@2", "a"]);
+    assert_found("[", &["bad@0"]);
+    assert_found("[\n[\n[\n", &["bad@0", "bad@2", "bad@4"]);
+}
+
+#[test]
+fn pretty_printed_values_span_lines() {
+    let pretty =
+        "{\n  \"message\": \"a\",\n  \"n\": {\n    \"m\": [\n      1\n    ]\n  }\n}\n{\n  \"message\": \"b\"\n}\n";
+    assert_found(pretty, &["a", "b"]);
+    assert_found("{\"message\":\n\"a\"}{\"message\":\"b\"}\n7\n{\n}", &["a", "b", "bad@32", "{}"]);
+    // A broken value costs itself: reading goes on at a line that begins with a bracket.
+    assert_found("{\n\"message\":\"a\"\n}\n{\n\"message\": oops\n}\n{\n\"message\":\"b\"\n}", &["a", "bad@18", "b"]);
+    assert_found("{\n\"message\":\"a\"\n}\n{\n\"message\":\"lost\"\n{\n\"message\":\"b\"\n}", &["a", "bad@18", "b"]);
+    assert_found("{\n\"message\":\"a\"\n}\n{\n\"message\":\"cut", &["a", "bad@18"]);
+    assert_found("{\n\"message\":\"a\"\n}\n[{\"message\":\"b\"},\n{\"message\":\"c\"}]\n", &["a", "b", "c"]);
+}
+
+#[test]
+fn a_first_value_that_does_not_hold_falls_back_to_lines() {
+    // The first record was cut where brackets are open; the lines behind it are whole.
+    assert_found("{\"message\":\"a\",\"k\":{\"x\":1\n{\"message\":\"b\"}\n{\"message\":\"c\"}\n", &["bad@0", "b", "c"]);
+    assert_found("{\"message\":\"cut in a string\n{\"message\":\"b\"}\n", &["bad@0", "b"]);
+    assert_found("{\n{\n{\"message\":\"b\"}\n", &["bad@0", "bad@2", "b"]);
+    assert_found("{\"a\":{\n", &["bad@0"]);
+    // A backslash does not carry a string over its line's end.
+    assert_found("{\"k\":\"a\\\n\",\"message\":\"x\"}\n", &["bad@0", "bad@9"]);
+}
+
+#[test]
+fn the_message_is_text_json_or_the_whole_record() {
+    for (record, message) in [
+        (r#"{"message":"plain"}"#, "plain"),
+        (r#"{"message":"q\"b\\s\/ \n\t\r\b\f \u00e9 \ud83d\ude00"}"#, "q\"b\\s/ \n\t\r\u{8}\u{c} é 😀"),
+        (r#"{"message":""}"#, ""),
+        (r#"{"message":12.50e+1}"#, "12.50e+1"),
+        (r#"{"message":true}"#, "true"),
+        (r#"{"message":[ 1, "x" ]}"#, r#"[ 1, "x" ]"#),
+        (r#"{"message":null,"a":1}"#, r#"{"message":null,"a":1}"#),
+        (r#"{ "a" : 1 , "timestamp":5, "b": "x" }"#, r#"{"a" : 1,"b": "x"}"#),
+        (r#"{"timestamp":5}"#, "{}"),
+        (r#"{"\u006eamespace":"n","a":1}"#, r#"{"a":1}"#),
+        ("{}", "{}"),
+        // The last of equal keys wins, however it is spelled.
+        (r#"{"message":"a","message":"b"}"#, "b"),
+        (r#"{"message":"a","m\u0065ssage":"b"}"#, "b"),
+        (r#"{"mess\u0061ge":"b","message":"c"}"#, "c"),
+        (r#"{"message":"a","message":null}"#, r#"{"message":"a","message":null}"#),
+        (r#"{"Message":"a","message ":"b"}"#, r#"{"Message":"a","message ":"b"}"#),
+        // Surrogates without their half.
+        (r#"{"message":"\ud83d"}"#, "\u{fffd}"),
+        (r#"{"message":"\ud83d\ud83d\ude00 \ude00"}"#, "\u{fffd}😀 \u{fffd}"),
+        ("{\"message\":\"tab\there\"}", "tab\there"),
+        // Nested text is only looked into when it is sent.
+        (r#"{"k":{nonsense: [}{]},"message":"a"}"#, ""),
+        (r#"{"k":{nonsense: [1 2]},"message":"a"}"#, "a"),
+    ] {
+        if message.is_empty() && !record.contains("\"\"") {
+            assert_found(record, &["bad@0"]);
+        } else {
+            assert_found(record, &[message]);
+        }
+    }
+    assert_found(b"{\"message\":\"\xff\xe2\x82 \xc3\xa9\"}", &["\u{fffd}\u{fffd} é"]);
+    assert_found(b"{\"\xff\":\"\xfe\"}", &["{\"\u{fffd}\":\"\u{fffd}\"}"]);
+}
+
+#[test]
+fn the_timestamp_is_left_as_written() {
+    let stamp = |record: &str| {
+        found(record.as_bytes());
+        let item = reference::scan(record.as_bytes(), LIMITS).remove(0);
+        item.content.unwrap().timestamp.map(|text| String::from_utf8(text).unwrap())
+    };
+    assert_eq!(stamp(r#"{"timestamp":"2024","message":"a"}"#).as_deref(), Some("\"2024\""));
+    assert_eq!(stamp(r#"{"message":"a","timestamp":-1.5e3}"#).as_deref(), Some("-1.5e3"));
+    assert_eq!(stamp(r#"{"message":"a","timestamp":null}"#), None);
+    assert_eq!(stamp(r#"{"message":"a","timestamp":{"a":1}}"#), None);
+    assert_eq!(stamp(r#"{"message":"a","ingest_timestamp":7}"#), None);
+    assert_eq!(stamp(r#"{"timestamp":1,"message":"a","timestamp":"2"}"#).as_deref(), Some("\"2\""));
+    assert_eq!(stamp(r#"{"timestamp":1,"message":"a","timestamp":null}"#), None);
+}
+
+#[test]
+fn nesting_is_bounded_and_constant() {
+    let nested = |levels: usize, message: &str| {
+        format!("{{\"a\":{}1{},{message}}}", "[".repeat(levels - 1), "]".repeat(levels - 1))
+    };
+    let deep = |levels: usize| nested(levels, "\"message\":\"a\"");
+    assert_found(deep(NESTING_MAX), &["a"]);
+    assert_found(deep(NESTING_MAX + 1), &["bad@0"]);
+    assert_found(format!("[{},{}]", deep(NESTING_MAX + 1), deep(3)), &["bad@1", "a"]);
+    let sent = nested(NESTING_MAX, "\"b\":1");
+    assert_found(&sent, &[&sent]);
+    let million = 1_000_000;
+    let input = format!("{}\n{{\"message\":\"a\"}}\n", nested(million, "\"message\":1"));
+    assert_eq!(found(input.as_bytes()), ["bad@0", "a"]);
+    let open = format!("{}\n{{\"message\":\"a\"}}\n", "{\"a\":".repeat(million));
+    assert_eq!(found(open.as_bytes()), ["bad@0", "a"]);
+    let array = format!("[{}{},{{\"message\":\"a\"}}]", "[".repeat(million), "]".repeat(million));
+    assert_eq!(found(array.as_bytes()), ["bad@1", "a"]);
+    assert!(size_of::<Scanner>() < 1024);
+}
+
+#[test]
+fn an_oversize_record_is_dropped_once_and_never_kept() {
+    let limits = ScanLimits { record_bytes_max: 1000 };
+    let long = "x".repeat(50_000);
+    let small = "{\"message\":\"a\"}";
+    for input in [
+        format!("{small}\n{{\"message\":\"{long}\"}}\n{small}\n"),
+        format!("{{\"message\":\"{long}\"}}\n{small}\n"),
+        format!("[{small},{{\"message\":\"{long}\"}},{small}]"),
+        format!("[\n{small},\n{{\"message\":\n\"{long}\"}},\n{small}]"),
+        format!("[{{\"message\":\"{long}\"}},{small}]"),
+        format!("[{small},{}1{},{small}]", "[".repeat(3000), "]".repeat(3000)),
+        format!("[{small},{},{small}]", "1".repeat(2000)),
+        format!("{{\n\"message\":\"a\"\n}}\n{{\n\"message\":\"{long}\"\n}}\n{small}"),
+        format!("{{\n\"message\":\"{long}\"\n}}\n{small}"),
+        format!("{{\n\"message\":\"a\"\n}}\n{{\n\"message\":\"{long}\n{small}"),
+        format!("{small}\n{long}\n{small}"),
+        format!("{small}\n{{\"message\":\"{long}\n{small}"),
+        format!("[{small},{{\"message\":\"{long}\n[{small}]"),
+        format!("[{}{small}]", " \n".repeat(9000)),
+        format!("{small}{}{small}", " \n".repeat(9000)),
+    ] {
+        let expected = reference::scan(input.as_bytes(), limits);
+        for cuts in [&[][..], &[1], &[997], &[1000], &[64, 5]] {
+            let (items, kept) = scan_cut(input.as_bytes(), cuts, limits);
+            assert_eq!(items, expected, "{}", &input[..40]);
+            assert!(kept <= 1000);
+        }
+        let oversize = expected.iter().filter(|item| matches!(item.content, Err(ObjectFault::OversizeRecord { .. })));
+        assert!(oversize.count() <= 1);
+        assert!(expected.last().unwrap().content.is_ok(), "{expected:?}");
+    }
+}
+
+#[test]
+fn a_value_that_breaks_just_behind_the_limit_is_left_at_the_next_one() {
+    let head = "{\n\"message\":\"a\"\n}\n";
+    let cut = "{\n\"k\":\"0123456789\"\n";
+    let limits = ScanLimits { record_bytes_max: cut.len() };
+    for input in [format!("{head}{cut}{{\n\"message\":\"b\"}}"), format!("[{{}},:{}]", "1".repeat(100))] {
+        let expected = reference::scan(input.as_bytes(), limits);
+        for cuts in [&[][..], &[1], &[20], &[23]] {
+            assert_eq!(scan_cut(input.as_bytes(), cuts, limits).0, expected);
+        }
+        assert!(expected.iter().any(|item| item.content.is_ok()));
+    }
+}
+
+#[test]
+fn a_long_record_in_small_windows_takes_linear_time() {
+    // Quadratic, each of these would be 10^11 steps and more.
+    let text = "y".repeat(4 << 20);
+    let input = format!("[{{\"message\":\"{text}\"}},\n{{\"message\":\n\"{text}\"}}]");
+    assert_eq!(scan_cut(input.as_bytes(), &[4096], LIMITS).0.len(), 2);
+    let input = format!("{{\"message\":\"{text}\"}}\n{{\"message\":\"{text}\"}}");
+    assert_eq!(scan_cut(input.as_bytes(), &[4096], LIMITS).0.len(), 2);
+    let input = format!("{{\n\"message\":\"{text}\"}}\n{{\n\"message\":\"{text}\"}}");
+    assert_eq!(scan_cut(input.as_bytes(), &[4096], LIMITS).0.len(), 2);
+    let input = "{}".repeat(100_000);
+    assert_eq!(scan_cut(input.as_bytes(), &[4096], LIMITS).0.len(), 100_000);
+}
+
+// Generated inputs
+
+/// Text as it may stand within a JSON string, sound and unsound.
+fn inside() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        8 => "[ -~&&[^\"\\\\]]{0,30}".prop_map(String::into_bytes),
+        2 => prop::sample::select(vec!["\\n", "\\\"", "\\\\", "\\u00e9", "\\ud83d\\ude00", "é", "😀", "\t", "\\/"])
+            .prop_map(|text| text.as_bytes().to_vec()),
+        1 => prop::sample::select(vec![
+            &b"\\ud800"[..], b"\\udc00", b"\xff", b"\xe2\x82", b"\\x", b"\\u12", b"\0", b"\\ud83d\\u0041", b"{", b"]", b"[",
+        ])
+        .prop_map(<[u8]>::to_vec),
+    ];
+    vec(piece, 0..4).prop_map(|pieces| pieces.concat())
+}
+
+fn string() -> impl Strategy<Value = Vec<u8>> {
+    inside().prop_map(|inside| [b"\"", inside.as_slice(), b"\""].concat())
+}
+
+fn blank() -> impl Strategy<Value = &'static str> {
+    prop_oneof![20 => Just(""), 2 => Just(" "), 1 => Just("\n  "), 1 => Just("\r\n"), 1 => Just("\t")]
+}
+
+fn value() -> impl Strategy<Value = Vec<u8>> {
+    let scalar = prop::sample::select(vec![
+        "1",
+        "-0.5e+7",
+        "true",
+        "false",
+        "null",
+        "1e999",
+        "123456789012345678901",
+        "01",
+        "tru",
+        "-",
+        "nul",
+        "1.",
+        "2024-01-01",
+        ",",
+        "}",
+    ]);
+    let leaf = prop_oneof![4 => string(), 3 => scalar.prop_map(|text| text.as_bytes().to_vec())];
+    leaf.prop_recursive(3, 12, 4, |element| {
+        prop_oneof![
+            vec((blank(), element.clone()), 0..4).prop_map(|elements| {
+                let texts: Vec<_> = elements.iter().map(|(blank, text)| [blank.as_bytes(), text].concat()).collect();
+                [b"[", texts.join(&b',').as_slice(), b"]"].concat()
+            }),
+            object(element),
+        ]
+    })
+}
+
+fn object(value: impl Strategy<Value = Vec<u8>> + Clone) -> impl Strategy<Value = Vec<u8>> {
+    let key = prop_oneof![
+        4 => Just(&b"\"message\""[..]),
+        2 => Just(&b"\"timestamp\""[..]),
+        4 => prop::sample::select(vec![
+            &b"\"namespace\""[..], b"\"k\"", b"\"mess\\u0061ge\"", b"\"\\u0074imestamp\"", b"\"cluster_id\"", b"\"\\x\"", b"\"\"",
+        ]),
+    ];
+    vec((blank(), key, blank(), value, blank()), 0..5).prop_map(|members| {
+        let texts: Vec<_> = members
+            .iter()
+            .map(|(a, key, b, value, c)| {
+                [a.as_bytes(), key, b.as_bytes(), b":", b.as_bytes(), value, c.as_bytes()].concat()
+            })
+            .collect();
+        [b"{", texts.join(&b',').as_slice(), b"}"].concat()
+    })
+}
+
+fn record() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        3 => string().prop_map(|text| [&b"{\"timestamp\":\"2024-01-01T00:00:00Z\",\"message\":"[..], &text, b"}"].concat()),
+        2 => object(value().boxed()),
+        1 => value(),
+    ]
+}
+
+/// Objects of every shape that design knows, with damage: bytes removed, replaced or doubled.
+fn ndjson_with_damage() -> impl Strategy<Value = Vec<u8>> {
+    let separator = prop::sample::select(vec!["\n", "\r\n", "\n\n", " \n", "", " ", ",\n"]);
+    let lines = vec((record(), separator), 0..8)
+        .prop_map(|lines| lines.iter().flat_map(|(line, end)| [line, end.as_bytes()].concat()).collect::<Vec<u8>>());
+    let arrays = vec((vec(record(), 0..5), prop::sample::select(vec![",", ",\n", "\n,", " , "]), blank()), 1..4)
+        .prop_map(|arrays| {
+            let texts = arrays.iter().map(|(records, comma, blank)| {
+                let inside = records.join(comma.as_bytes());
+                [b"[", blank.as_bytes(), &inside, blank.as_bytes(), b"]\n"].concat()
+            });
+            texts.flatten().collect::<Vec<u8>>()
+        });
+    let pretty = vec(record(), 1..5).prop_map(|records| {
+        let texts = records.iter().map(|record| match serde_json::from_slice::<Value>(record) {
+            Ok(value) => serde_json::to_vec_pretty(&value).unwrap(),
+            Err(_) => record.clone(),
+        });
+        texts.collect::<Vec<_>>().join(&b'\n')
+    });
+    let mark = prop_oneof![9 => Just(&b""[..]), 1 => Just(&b"\xef\xbb\xbf"[..])];
+    let damage =
+        vec((any::<prop::sample::Index>(), 0..4_u8, prop::sample::select(b"{}[]\",:\\\n x\xff".to_vec())), 0..3);
+    (mark, prop_oneof![3 => lines, 2 => arrays, 2 => pretty], damage).prop_map(|(mark, mut text, damage)| {
+        for (index, kind, byte) in damage {
+            if !text.is_empty() {
+                let at = index.index(text.len());
+                match kind {
+                    0 => drop(text.remove(at)),
+                    1 => text.insert(at, byte),
+                    2 => text[at] = byte,
+                    _ => text.truncate(at),
+                }
+            }
+        }
+        [mark, &text].concat()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+
+    /// However the input is cut into windows, records and faults are those of the reference.
+    #[test]
+    fn cuts_change_nothing(input in ndjson_with_damage(), cuts in vec(1..200_usize, 0..64)) {
+        let expected = reference::scan(&input, LIMITS);
+        prop_assert_eq!(scan_cut(&input, &[], LIMITS).0, expected.clone());
+        prop_assert_eq!(scan_cut(&input, &cuts, LIMITS).0, expected);
+    }
+
+    /// The same with a limit that many records break, and nothing above it is ever kept.
+    #[test]
+    fn limits_change_with_no_cut(
+        input in ndjson_with_damage(),
+        cuts in vec(1..60_usize, 1..8),
+        record_bytes_max in 4..80_usize,
+    ) {
+        let limits = ScanLimits { record_bytes_max };
+        let (items, kept) = scan_cut(&input, &cuts, limits);
+        prop_assert_eq!(items, reference::scan(&input, limits));
+        prop_assert!(kept <= record_bytes_max.max(cuts.iter().copied().max().unwrap_or(0)));
+    }
+
+    /// Noise of the bytes that matter.
+    #[test]
+    fn noise_changes_nothing(
+        input in vec(prop::sample::select(b"{}[]\",:\\\n\n 1tn\"a".to_vec()), 0..80),
+        cuts in vec(1..20_usize, 1..8),
+        record_bytes_max in 4..200_usize,
+    ) {
+        let limits = ScanLimits { record_bytes_max };
+        prop_assert_eq!(scan_cut(&input, &cuts, limits).0, reference::scan(&input, limits));
+    }
+
+    /// What serde_json takes as an object is a record with the same message and timestamp.
+    #[test]
+    fn serde_json_agrees(input in object(value().boxed())) {
+        if let Ok(expected) = serde_json::from_slice::<Value>(&input) {
+            let items = scan_cut(&input, &[], LIMITS).0;
+            prop_assert_eq!(items.len(), 1);
+            let content = items[0].content.clone().unwrap();
+            match &expected["message"] {
+                Value::String(text) => prop_assert_eq!(&content.message, text),
+                Value::Null => {
+                    let sent: Value = serde_json::from_str(&content.message).unwrap();
+                    let mut kept = expected.clone();
+                    METADATA.iter().for_each(|name| drop(kept.as_object_mut().unwrap().remove(*name)));
+                    prop_assert_eq!(sent, kept);
+                }
+                other => prop_assert_eq!(&serde_json::from_str::<Value>(&content.message).unwrap(), other),
+            }
+            match &expected["timestamp"] {
+                stamp @ (Value::String(_) | Value::Number(_)) => {
+                    prop_assert_eq!(&serde_json::from_slice::<Value>(&content.timestamp.unwrap()).unwrap(), stamp);
+                }
+                _ => prop_assert_eq!(content.timestamp, None),
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What becomes of a message, from what became of its deliveries.
+
+use std::time::Duration;
+
+use super::pacing::backoff::equal_jitter;
+
+/// What became of one object for one delivery, or of a record that led to none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Finish {
+    /// All events are accepted, or dropped by a named rule.
+    Delivered,
+    /// Nothing was to be delivered: the tenant is switched off or does not want the application.
+    Skipped,
+    /// The table has no such tenant.
+    Unknown,
+    /// The body is no notification, or the key is off the layout.
+    Invalid,
+    /// A newer version of the object replaces the rest of this one.
+    Superseded,
+    /// The object is not there.
+    Missing,
+    /// The object is damaged, or holds no record at all.
+    Corrupt,
+    /// Something is out of order for a while.
+    Retryable,
+    /// The tenant's role, group or bucket refuses, or the tenant's row is invalid.
+    TenantDenied,
+    /// The daemon's own rights or resources are missing.
+    GlobalFault,
+}
+
+impl Finish {
+    /// The name in metrics, receipts and dead-letter attributes.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Skipped => "skipped",
+            Self::Unknown => "unknown_tenant",
+            Self::Invalid => "invalid_notification",
+            Self::Superseded => "superseded",
+            Self::Missing => "object_missing",
+            Self::Corrupt => "corrupt_object",
+            Self::Retryable => "retryable",
+            Self::TenantDenied => "tenant_denied",
+            Self::GlobalFault => "global_fault",
+        }
+    }
+
+    /// Whether every event that was to be delivered was.
+    #[must_use]
+    pub const fn is_success(self) -> bool {
+        matches!(self, Self::Delivered | Self::Skipped | Self::Superseded)
+    }
+}
+
+/// Settings of the settlement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettlePolicy {
+    /// Failed attempts after which a message counts as poison.
+    pub attempts_max: u32,
+    /// Whether messages of unknown tenants are kept in the dead-letter queue.
+    pub keep_unknown: bool,
+    /// Whether there is a dead-letter queue of our own.
+    pub dead_letters: bool,
+}
+
+/// What is done with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// It is deleted.
+    Acknowledge,
+    /// It is shown again after the delay.
+    HandBack(Duration),
+    /// It goes to the dead-letter queue with this reason, then is deleted.
+    DeadLetter(Finish),
+}
+
+/// First delay and longest delay of work that is handed back.
+const RETRY_DELAYS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(900));
+/// The same for a tenant that denies: never less than five minutes, since half is fixed.
+const DENIED_DELAYS: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(3600));
+
+/// Decides about a message whose deliveries all are finished. One that must be tried again decides for all, because the
+/// message is one; then one that is a lost cause; a message is deleted only when neither is among them.
+#[must_use]
+pub fn settle(finishes: &[Finish], receive_count: u32, policy: &SettlePolicy, entropy: u64) -> Settlement {
+    let hand_back =
+        |(base, cap)| Settlement::HandBack(equal_jitter(receive_count.saturating_sub(1), base, cap, entropy));
+    let dead = |finish| {
+        if policy.dead_letters { Settlement::DeadLetter(finish) } else { hand_back((RETRY_DELAYS.1, RETRY_DELAYS.1)) }
+    };
+    let has = |wanted: Finish| finishes.contains(&wanted);
+    let poison = receive_count >= policy.attempts_max;
+    if has(Finish::GlobalFault) {
+        // Never the message's fault, so it is never poison for it.
+        return hand_back(RETRY_DELAYS);
+    }
+    if has(Finish::TenantDenied) {
+        return hand_back(DENIED_DELAYS);
+    }
+    for transient in [Finish::Retryable, Finish::Missing] {
+        if has(transient) {
+            return if poison { dead(transient) } else { hand_back(RETRY_DELAYS) };
+        }
+    }
+    if has(Finish::Corrupt) {
+        return dead(Finish::Corrupt);
+    }
+    if has(Finish::Invalid) {
+        // Without a queue to keep it in it is deleted: it can never become a notification.
+        return if policy.dead_letters { Settlement::DeadLetter(Finish::Invalid) } else { Settlement::Acknowledge };
+    }
+    if has(Finish::Unknown) && policy.keep_unknown && policy.dead_letters {
+        return Settlement::DeadLetter(Finish::Unknown);
+    }
+    Settlement::Acknowledge
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ALL: [Finish; 10] = [
+        Finish::Delivered,
+        Finish::Skipped,
+        Finish::Unknown,
+        Finish::Invalid,
+        Finish::Superseded,
+        Finish::Missing,
+        Finish::Corrupt,
+        Finish::Retryable,
+        Finish::TenantDenied,
+        Finish::GlobalFault,
+    ];
+    const POLICY: SettlePolicy = SettlePolicy { attempts_max: 5, keep_unknown: false, dead_letters: true };
+
+    #[test]
+    fn each_outcome_alone() {
+        let at = |finish, receives| settle(&[finish], receives, &POLICY, 0);
+        for finish in [Finish::Delivered, Finish::Skipped, Finish::Superseded, Finish::Unknown] {
+            assert_eq!(at(finish, 1), Settlement::Acknowledge);
+        }
+        assert_eq!(at(Finish::Invalid, 1), Settlement::DeadLetter(Finish::Invalid));
+        assert_eq!(at(Finish::Retryable, 1), Settlement::HandBack(Duration::from_secs(5)));
+        assert_eq!(at(Finish::Retryable, 3), Settlement::HandBack(Duration::from_secs(20)));
+        assert_eq!(at(Finish::Retryable, 5), Settlement::DeadLetter(Finish::Retryable));
+        assert_eq!(at(Finish::Corrupt, 1), Settlement::DeadLetter(Finish::Corrupt));
+        assert_eq!(at(Finish::Missing, 5), Settlement::DeadLetter(Finish::Missing));
+        assert_eq!(at(Finish::TenantDenied, 50), Settlement::HandBack(Duration::from_secs(1800)));
+        assert_eq!(at(Finish::TenantDenied, 1), Settlement::HandBack(Duration::from_secs(300)));
+        assert_eq!(at(Finish::GlobalFault, 50), Settlement::HandBack(Duration::from_secs(450)));
+        assert_eq!(settle(&[], 1, &POLICY, 0), Settlement::Acknowledge);
+    }
+
+    #[test]
+    fn without_a_dead_letter_queue_nothing_but_noise_is_deleted() {
+        let policy = SettlePolicy { dead_letters: false, ..POLICY };
+        assert_eq!(settle(&[Finish::Corrupt], 9, &policy, 0), Settlement::HandBack(Duration::from_secs(450)));
+        assert_eq!(settle(&[Finish::Invalid], 1, &policy, 0), Settlement::Acknowledge);
+    }
+
+    proptest! {
+        /// A message is deleted only when every delivery is finished for good.
+        #[test]
+        fn nothing_unfinished_is_acknowledged(
+            picks in prop::collection::vec(0..ALL.len(), 0..6), receives in 1_u32..20, dead_letters: bool, keep_unknown: bool, entropy: u64,
+        ) {
+            let finishes: Vec<Finish> = picks.into_iter().map(|at| ALL[at]).collect();
+            let policy = SettlePolicy { attempts_max: 5, keep_unknown, dead_letters };
+            if settle(&finishes, receives, &policy, entropy) == Settlement::Acknowledge {
+                let done = |it: &Finish| it.is_success() || matches!(it, Finish::Unknown | Finish::Invalid);
+                prop_assert!(finishes.iter().all(done));
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! A file per subcommand.
+
+pub mod manual;
+pub mod sqs;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::aws::dynamodb::TenantTable;
+use crate::aws::s3::Source;
+use crate::aws::sts::{Hops, Roles};
+use crate::aws::{Aws, AwsSettings};
+use crate::config::{Mode, OversizeEvents, Settings};
+use crate::core::batch::{BatchLimits, Oversize};
+use crate::core::failure::{RetryPolicy, Service};
+use crate::core::tenant::account_of;
+use crate::logging::{self, Stream};
+use crate::pipeline::Pipeline;
+use crate::pipeline::budget::{Budget, BudgetTooSmall};
+use crate::pipeline::compute::Compute;
+use crate::pipeline::credentials::Credentials;
+use crate::pipeline::intake::IntakeError;
+use crate::pipeline::lane::{Lanes, Totals};
+use crate::pipeline::read::Reads;
+use crate::pipeline::resolve::Resolver;
+use crate::pipeline::send::{SENDS_MAX, Sends};
+use crate::world::World;
+
+/// First delay and longest delay between attempts at a call.
+const CALL_DELAYS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+/// Attempts at a call that is only throttled.
+const THROTTLED_MAX: u32 = 12;
+
+/// Why a mode ended badly.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the error texts are the documentation")]
+pub enum ModeError {
+    #[error("CENTRAL_LOG_DISTRIBUTION_ROLE_ARN is not set; it is needed unless HOPS is 1")]
+    NoCentralRole,
+    #[error("UNKNOWN_TENANT is dlq, but DLQ_URL is not set")]
+    NoDeadLetters,
+    #[error(transparent)]
+    Budget(#[from] BudgetTooSmall),
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+    #[error("{what}: {cause}")]
+    System { what: &'static str, cause: std::io::Error },
+    #[error("standard input is empty; one notification is wanted")]
+    NoInput,
+    #[error("not delivered: {0}")]
+    NotDelivered(String),
+}
+
+impl ModeError {
+    /// The process's exit code: 2 for what is set wrong, 1 for what went wrong.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoCentralRole | Self::NoDeadLetters | Self::Budget(_) => 2,
+            Self::Intake(_) | Self::System { .. } | Self::NoInput | Self::NotDelivered(_) => 1,
+        }
+    }
+}
+
+/// Runs a mode to its end.
+///
+/// # Errors
+/// [`ModeError`].
+pub fn run(mode: Mode) -> Result<(), ModeError> {
+    let (settings, stream) = match &mode {
+        Mode::Sqs(settings) => (&settings.shared, Stream::Output),
+        Mode::Manual(settings) => (&**settings, Stream::Error),
+        Mode::Version => {
+            version();
+            return Ok(());
+        }
+    };
+    logging::start(settings.log_level, settings.log_format, stream);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|cause| ModeError::System { what: "the runtime could not be started", cause })?;
+    runtime.block_on(async {
+        match mode {
+            Mode::Sqs(settings) => Box::pin(sqs::run(*settings)).await,
+            Mode::Manual(settings) => Box::pin(manual::run(*settings)).await,
+            Mode::Version => Ok(()),
+        }
+    })
+}
+
+#[expect(clippy::print_stdout, reason = "it is what was asked for")]
+fn version() {
+    println!("millrace {}", env!("CARGO_PKG_VERSION"));
+}
+
+/// What the modes build upon.
+#[derive(Debug)]
+struct Daemon {
+    aws: Aws,
+    pipeline: Pipeline,
+    retries: RetryPolicy,
+    tracker: TaskTracker,
+    drain: CancellationToken,
+    world: World,
+}
+
+impl Daemon {
+    async fn start(settings: &Settings) -> Result<Self, ModeError> {
+        let hops = match (settings.hops, &settings.central_log_distribution_role_arn) {
+            (1, _) => Hops::One,
+            (_, Some(arn)) => Hops::Two { central_role_arn: arn.as_str().into() },
+            (_, None) => return Err(ModeError::NoCentralRole),
+        };
+        let central_account = settings.central_log_distribution_role_arn.as_deref().and_then(account_of);
+        let external_id = settings.external_id.as_deref().or(central_account).map(Arc::from);
+        let budget = Budget::new(settings.memory_budget, settings.record_bytes_max)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if settings.compute_threads == 0 { cores } else { usize::from(settings.compute_threads) };
+        let compute = Compute::start(threads)
+            .map_err(|cause| ModeError::System { what: "the compute threads could not be started", cause })?;
+        let retries = RetryPolicy {
+            attempts_max: settings.retry_attempts,
+            throttled_max: THROTTLED_MAX.max(settings.retry_attempts),
+            base: CALL_DELAYS.0,
+            cap: CALL_DELAYS.1,
+        };
+        let (world, tracker, drain) = (World::new(), TaskTracker::new(), CancellationToken::new());
+        let aws = Aws::connect(aws_settings(settings)).await;
+        let credentials = Credentials::new(&aws, Roles::new(&aws, hops, external_id), world);
+        let table = TenantTable::new(&aws, &settings.tenant_config_table);
+        let resolver = Resolver::new(table, settings.tenant_cache_ttl, settings.tenant_cache_max, world);
+        let lanes = Lanes {
+            reads: Reads {
+                source: Source::new(&aws),
+                part_bytes: settings.part_bytes,
+                retries,
+                world,
+                tracker: tracker.clone(),
+            },
+            compute,
+            sends: Sends { credentials, retries, world, places: Arc::new(Semaphore::new(SENDS_MAX)) },
+            budget,
+            limits: limits(settings),
+            record_bytes_max: usize::try_from(settings.record_bytes_max).unwrap_or(usize::MAX),
+            linger: settings.linger,
+            drain: drain.clone(),
+            totals: Arc::new(Totals::default()),
+        };
+        let pipeline = Pipeline::new(settings.key_layout.clone(), resolver, lanes);
+        Ok(Self { aws, pipeline, retries, tracker, drain, world })
+    }
+}
+
+fn limits(settings: &Settings) -> BatchLimits {
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    BatchLimits {
+        events_max: usize::from(settings.max_batch_size),
+        event_bytes_max: size(settings.event_bytes_max),
+        wire_bytes_max: size(settings.wire_bytes_max),
+        oversize: match settings.oversize_events {
+            OversizeEvents::Split => Oversize::Split,
+            OversizeEvents::Truncate => Oversize::Truncate,
+        },
+    }
+}
+
+fn aws_settings(settings: &Settings) -> AwsSettings {
+    let own = [
+        (Service::S3, &settings.aws_endpoint_url_s3),
+        (Service::Sqs, &settings.aws_endpoint_url_sqs),
+        (Service::DynamoDb, &settings.aws_endpoint_url_dynamodb),
+        (Service::Sts, &settings.aws_endpoint_url_sts),
+        (Service::Logs, &settings.aws_endpoint_url_cloudwatch_logs),
+    ];
+    let endpoints: BTreeMap<Service, String> = own
+        .into_iter()
+        .filter_map(|(service, own)| Some((service, own.as_ref().or(settings.aws_endpoint_url.as_ref())?.clone())))
+        .collect();
+    AwsSettings {
+        region: settings.aws_region.clone(),
+        profile: settings.aws_profile.clone().filter(|name| !name.is_empty()),
+        endpoints,
+        s3_path_style: settings.aws_s3_use_path_style,
+    }
+}
+
+/// Waits until the process is told to stop.
+async fn told_to_stop() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

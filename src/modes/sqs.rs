@@ -1,0 +1,84 @@
+//! Mode `sqs`: polls a queue until it is told to stop, then drains.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use super::{Daemon, ModeError, told_to_stop};
+use crate::aws::sqs::Queue;
+use crate::config::{SqsSettings, UnknownTenant};
+use crate::core::settlement::SettlePolicy;
+use crate::pipeline::intake::Intake;
+use crate::pipeline::settle::Settler;
+
+/// MAX_BATCH_SIZE of the predecessors, which many environments still carry.
+const PREDECESSOR_BATCH: u16 = 1_000;
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`ModeError`].
+pub async fn run(settings: SqsSettings) -> Result<(), ModeError> {
+    let keep_unknown = settings.unknown_tenant == UnknownTenant::Dlq;
+    if keep_unknown && settings.dlq_url.is_none() {
+        return Err(ModeError::NoDeadLetters);
+    }
+    if settings.shared.max_batch_size <= PREDECESSOR_BATCH {
+        warn!(
+            max_batch_size = settings.shared.max_batch_size,
+            "small batches: up to ten times the calls to CloudWatch Logs for the same events; 10000 is the API's limit"
+        );
+    }
+    let daemon = Daemon::start(&settings.shared).await?;
+    let queue = Queue::new(&daemon.aws, &settings.sqs_queue_url);
+    let messages = TaskTracker::new();
+    let settler = Settler::start(queue.clone(), daemon.retries, daemon.world, &daemon.tracker);
+    let stop = CancellationToken::new();
+    let intake = Intake {
+        queue,
+        dead_letters: settings.dlq_url.as_deref().map(|url| Queue::new(&daemon.aws, url)),
+        settler,
+        policy: SettlePolicy {
+            attempts_max: settings.poison_attempts,
+            keep_unknown,
+            dead_letters: settings.dlq_url.is_some(),
+        },
+        retries: daemon.retries,
+        places: Arc::new(Semaphore::new(usize::try_from(settings.messages_max).unwrap_or(1))),
+        wait: settings.sqs_wait,
+        world: daemon.world,
+        tracker: messages.clone(),
+        abandon: CancellationToken::new(),
+    };
+    let abandon = intake.abandon.clone();
+    info!(queue = settings.sqs_queue_url, "polling");
+    let polling = intake.run(&daemon.pipeline, &stop);
+    tokio::pin!(polling);
+    let outcome = tokio::select! {
+        ended = &mut polling => ended.map_err(ModeError::from),
+        told = told_to_stop() => {
+            stop.cancel();
+            told.map_err(|cause| ModeError::System { what: "signals cannot be received", cause })
+                .and(polling.await.map_err(ModeError::from))
+        }
+    };
+    // Open batches are sent at once, and what is in work is finished; what cannot be in time is handed back.
+    daemon.drain.cancel();
+    messages.close();
+    info!(messages = messages.len(), "draining");
+    if tokio::time::timeout(settings.shared.drain_timeout, messages.wait()).await.is_err() {
+        warn!(messages = messages.len(), "time to drain is up; what is left is handed back");
+        abandon.cancel();
+        messages.wait().await;
+    }
+    daemon.pipeline.close();
+    daemon.tracker.close();
+    if tokio::time::timeout(settings.shared.drain_timeout, daemon.tracker.wait()).await.is_err() {
+        error!("some tasks did not end in time");
+    }
+    info!("stopped");
+    outcome
+}

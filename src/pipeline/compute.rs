@@ -1,0 +1,525 @@
+//! The compute threads: chunk → window → record → batch.
+//!
+//! A lane's [`Machine`] holds all that lasts between its turns. It travels: the lane sends it with its input, a thread
+//! runs it until something is missing and sends it back with what came out. A thread therefore never waits for a lane,
+//! for memory or for a send; it only ever waits for the next machine.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::budget::{GROWTH_STEP_BYTES, LaneBudget, Permit};
+use crate::core::batch::{Batcher, Event, Fed, Sealed, SegmentId, SendWindow};
+use crate::core::decode::{DecodeFault, Decoder};
+use crate::core::event::Timeline;
+use crate::core::object::{ObjectFault, Position};
+use crate::core::scan::{Message, Record, ScanLimits, Scanner, Step};
+use crate::core::tally::{Dropped, Tally};
+use crate::core::time::UnixMillis;
+
+/// Decompressed bytes that are scanned at a time. With its neighbours it stays in a core's L2 cache.
+pub const WINDOW_BYTES: usize = 128 * 1024;
+/// Windows that a machine may fill in one turn before another lane gets the thread.
+const WINDOWS_PER_TURN: usize = 16;
+/// Machines that may wait for a thread, per thread. Lanes wait for a place without holding a thread.
+const TURNS_WAITING_PER_THREAD: usize = 64;
+/// Faults of one object that are described one by one; the rest is only counted.
+const FAULTS_KEPT_MAX: usize = 8;
+
+/// Why a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// All input is used: give the next chunk, or say that there is none.
+    Input,
+    /// A batch was sealed: take it, and come again when there is a place for the next.
+    Sealed,
+    /// The next event needs so many bytes of growth, and the open batch is empty.
+    Growth(u64),
+    /// The unfinished record is longer than a window; it needs a carry of its own.
+    Carry,
+    /// The unfinished record is longer than a carry; it needs the permit for big records.
+    BigRecord,
+    /// The turn is over, nothing is missing.
+    Turn,
+    /// The object's bytes are used up and checked, or damaged.
+    ObjectEnd(Result<(), DecodeFault>),
+}
+
+/// What became of an object's records on the way to batches.
+#[derive(Clone, Debug, Default)]
+pub struct ObjectCount {
+    /// The sums so far; events in a batch are pending.
+    pub tally: Tally,
+    /// The first faults.
+    pub faults: Vec<ObjectFault>,
+    /// Good records.
+    pub good: u64,
+    /// Decompressed bytes.
+    pub bytes: u64,
+    /// The earliest and latest event time.
+    pub first: Option<UnixMillis>,
+    /// See `first`.
+    pub last: Option<UnixMillis>,
+}
+
+/// An object on its way through the machine.
+#[derive(Debug)]
+struct Run {
+    decoder: Decoder,
+    scanner: Scanner,
+    timeline: Timeline,
+    resume: Position,
+    count: ObjectCount,
+    scanned: bool,
+}
+
+/// A sealed group with the memory that its bodies hold.
+#[derive(Debug)]
+pub struct Group {
+    /// The batches, in the order in which they must be sent, and what was dropped at sealing.
+    pub sealed: Sealed,
+    /// The memory of all bodies.
+    pub growth: Permit,
+}
+
+/// All that a lane's work holds between turns.
+#[derive(Debug)]
+pub struct Machine {
+    batcher: Batcher,
+    run: Option<Run>,
+    input: VecDeque<Bytes>,
+    input_ended: bool,
+    /// Decompressed bytes not scanned yet.
+    carry: Vec<u8>,
+    growth: Permit,
+    long_record: Permit,
+    carry_limit: usize,
+    record_bytes_max: usize,
+    sealed: Option<Group>,
+}
+
+impl Machine {
+    /// A machine that fills batches by `batcher`.
+    #[must_use]
+    pub fn new(batcher: Batcher, record_bytes_max: usize) -> Self {
+        Self {
+            batcher,
+            run: None,
+            input: VecDeque::new(),
+            input_ended: false,
+            carry: Vec::new(),
+            growth: Permit::default(),
+            long_record: Permit::default(),
+            carry_limit: WINDOW_BYTES,
+            record_bytes_max,
+            sealed: None,
+        }
+    }
+
+    /// Begins an object at `resume`; events without a time of their own before the first that has one get `modified`.
+    pub fn begin(&mut self, segment: SegmentId, modified: UnixMillis, resume: Position) {
+        debug_assert!(self.run.is_none() && self.carry.is_empty());
+        self.batcher.begin_segment(segment);
+        self.input_ended = false;
+        self.run = Some(Run {
+            decoder: Decoder::new(),
+            scanner: Scanner::new(ScanLimits { record_bytes_max: self.record_bytes_max }),
+            timeline: Timeline::new(modified),
+            resume,
+            count: ObjectCount::default(),
+            scanned: false,
+        });
+    }
+
+    /// Gives stored bytes of the object that has begun.
+    pub fn push(&mut self, chunk: impl IntoIterator<Item = Bytes>) {
+        self.input.extend(chunk);
+    }
+
+    /// Says that the object has no more bytes.
+    pub const fn end_of_input(&mut self) {
+        self.input_ended = true;
+    }
+
+    /// Gives memory that [`Rest::Growth`] asked for.
+    pub fn grow(&mut self, permit: Permit) {
+        self.growth.merge(permit);
+    }
+
+    /// Gives memory that [`Rest::Carry`] or [`Rest::BigRecord`] asked for.
+    pub fn lengthen(&mut self, permit: Permit, carry_limit: usize) {
+        self.long_record.merge(permit);
+        self.carry_limit = self.carry_limit.max(carry_limit);
+    }
+
+    /// The sealed group of the last turn, if there was one.
+    pub const fn take_sealed(&mut self) -> Option<Group> {
+        self.sealed.take()
+    }
+
+    /// What was counted since the last call.
+    pub fn take_count(&mut self) -> ObjectCount {
+        self.run.as_mut().map(|run| std::mem::take(&mut run.count)).unwrap_or_default()
+    }
+
+    /// Ends the object that has begun, whole or not. Its events in the open batch stay.
+    pub fn finish(&mut self) {
+        self.input.clear();
+        self.carry = Vec::new();
+        self.long_record = Permit::default();
+        self.carry_limit = WINDOW_BYTES;
+        self.run = None;
+    }
+
+    /// Removes the events of `segment` that are not sealed yet, and says how many they were.
+    pub fn abandon(&mut self, segment: SegmentId) -> u64 {
+        let events = self.batcher.abandon_unsealed(segment);
+        if self.batcher.is_empty() {
+            self.growth = Permit::default();
+        }
+        events
+    }
+
+    /// Events of `segment` that are not sealed yet.
+    #[must_use]
+    pub fn events_of(&self, segment: SegmentId) -> u64 {
+        self.batcher.events_of(segment)
+    }
+
+    /// Bytes of memory that the open batch holds; zero when it is empty.
+    #[must_use]
+    pub fn open_bytes(&self) -> u64 {
+        if self.batcher.is_empty() { 0 } else { self.growth.bytes() }
+    }
+
+    /// Seals the open batch, if there is one. The previous group must have been taken.
+    pub fn seal(&mut self, window: SendWindow) {
+        debug_assert!(self.sealed.is_none());
+        if self.batcher.is_empty() {
+            self.growth = Permit::default();
+            return;
+        }
+        let sealed = self.batcher.seal(window);
+        self.sealed = Some(Group { sealed, growth: std::mem::take(&mut self.growth) });
+    }
+
+    /// Works until something is missing. `window` is the thread's own buffer and is empty between turns.
+    fn work(&mut self, window: &mut Vec<u8>, budget: &LaneBudget, send_window: SendWindow) -> Rest {
+        let Some(mut run) = self.run.take() else { return Rest::Input };
+        window.clear();
+        if self.carry.len() > WINDOW_BYTES {
+            *window = std::mem::take(&mut self.carry);
+        } else {
+            window.extend_from_slice(&self.carry);
+            self.carry = Vec::new();
+        }
+        let mut at = 0;
+        let rest = self.fill_and_scan(&mut run, window, &mut at, budget, send_window);
+        let kept = window.len() - at;
+        if kept > WINDOW_BYTES {
+            window.drain(..at);
+            self.carry = std::mem::take(window);
+        } else {
+            self.carry = window.get(at..).unwrap_or_default().to_vec();
+            window.clear();
+        }
+        if kept <= WINDOW_BYTES && self.long_record.bytes() > 0 && rest != Rest::Carry && rest != Rest::BigRecord {
+            self.long_record = Permit::default();
+            self.carry_limit = WINDOW_BYTES;
+        }
+        self.run = Some(run);
+        rest
+    }
+
+    fn fill_and_scan(
+        &mut self,
+        run: &mut Run,
+        window: &mut Vec<u8>,
+        at: &mut usize,
+        budget: &LaneBudget,
+        send_window: SendWindow,
+    ) -> Rest {
+        for _ in 0..WINDOWS_PER_TURN {
+            // What is in the window first: an earlier turn may have stopped before its end.
+            if let Some(rest) = self.scan(run, window, at, run.scanned, budget, send_window) {
+                return rest;
+            }
+            if run.scanned {
+                return Rest::ObjectEnd(Ok(()));
+            }
+            window.drain(..*at);
+            *at = 0;
+            if window.len() >= self.carry_limit {
+                return if self.carry_limit <= WINDOW_BYTES { Rest::Carry } else { Rest::BigRecord };
+            }
+            match self.decode(run, window) {
+                Ok(Filled::More) => {}
+                Ok(Filled::Starved) => return Rest::Input,
+                Ok(Filled::Ended) => run.scanned = true,
+                Err(fault) => return Rest::ObjectEnd(Err(fault)),
+            }
+        }
+        Rest::Turn
+    }
+
+    /// Decodes behind what the window holds, up to one window more.
+    fn decode(&mut self, run: &mut Run, window: &mut Vec<u8>) -> Result<Filled, DecodeFault> {
+        let start = window.len();
+        let target = (start + WINDOW_BYTES).min(self.carry_limit + WINDOW_BYTES);
+        window.resize(target, 0);
+        let mut filled = start;
+        let outcome = loop {
+            let out = window.get_mut(filled..).unwrap_or_default();
+            if out.is_empty() {
+                break Ok(Filled::More);
+            }
+            let input = self.input.front().map_or(&[][..], |bytes| bytes.as_ref());
+            if input.is_empty() && !run.decoder.pending() {
+                self.input.pop_front();
+                if !self.input.is_empty() {
+                    continue;
+                }
+                break match (self.input_ended, filled > start) {
+                    (_, true) => Ok(Filled::More),
+                    (false, false) => Ok(Filled::Starved),
+                    (true, false) => run.decoder.finish().map(|()| Filled::Ended),
+                };
+            }
+            match run.decoder.decode(input, out) {
+                Ok(progress) => {
+                    filled += progress.produced;
+                    if let Some(front) = self.input.front_mut() {
+                        bytes::Buf::advance(front, progress.consumed);
+                    }
+                }
+                Err(fault) => break Err(fault),
+            }
+        };
+        window.truncate(filled);
+        run.count.bytes += u64::try_from(filled - start).unwrap_or(u64::MAX);
+        outcome
+    }
+
+    /// Scans the window from `at`. `None` when it needs more bytes (or, after the last ones, when nothing is left).
+    fn scan(
+        &mut self,
+        run: &mut Run,
+        window: &[u8],
+        at: &mut usize,
+        last: bool,
+        budget: &LaneBudget,
+        send_window: SendWindow,
+    ) -> Option<Rest> {
+        loop {
+            let before = run.scanner.clone();
+            let (step, next) = run.scanner.next(window, *at, last);
+            match step {
+                Step::NeedMore | Step::End => {
+                    *at = next;
+                    return None;
+                }
+                Step::Bad(fault) => {
+                    *at = next;
+                    run.bad(fault);
+                }
+                Step::Record(record) => match self.take(run, &record, budget, send_window) {
+                    Taken::Whole => *at = next,
+                    Taken::Stop(rest) => {
+                        run.scanner = before;
+                        return Some(rest);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Puts one record's event into the open batch, sealing what stands in its way.
+    fn take(&mut self, run: &mut Run, record: &Record<'_>, budget: &LaneBudget, send_window: SendWindow) -> Taken {
+        if record.ordinal < run.resume.ordinal {
+            // The time is still learnt, so that a record without one gets the same as at the first attempt.
+            run.timeline.resolve(record.timestamp);
+            run.count.tally.skip_resumed(1);
+            return Taken::Whole;
+        }
+        let part = if record.ordinal == run.resume.ordinal { run.resume.part } else { 0 };
+        if let Some(rest) = self.claim(record, budget, send_window) {
+            return Taken::Stop(rest);
+        }
+        let timestamp = run.timeline.peek(record.timestamp);
+        let event = Event { message: record.message, timestamp, ordinal: record.ordinal, from_part: part };
+        match self.batcher.feed(&event) {
+            Fed::Taken { parts } => {
+                run.good(record, timestamp, u64::from(parts));
+                Taken::Whole
+            }
+            Fed::Full => {
+                self.seal(send_window);
+                Taken::Stop(Rest::Sealed)
+            }
+            Fed::PartTaken { next, parts } => {
+                run.count.tally.pend(u64::from(parts));
+                run.resume = Position { ordinal: record.ordinal, part: next };
+                self.seal(send_window);
+                Taken::Stop(Rest::Sealed)
+            }
+            Fed::Dropped(rule) => {
+                run.timeline.resolve(record.timestamp);
+                run.count.good += 1;
+                run.count.tally.drop_by(rule, 1);
+                Taken::Whole
+            }
+            Fed::Bad(_) => {
+                run.bad(ObjectFault::BadRecord { ordinal: record.ordinal, offset: record.offset });
+                Taken::Whole
+            }
+        }
+    }
+
+    /// Sees to it that the open batch may grow by the record's event. `Some` when it must stop for that.
+    fn claim(&mut self, record: &Record<'_>, budget: &LaneBudget, send_window: SendWindow) -> Option<Rest> {
+        let need = u64::try_from(self.batcher.memory_with(message_bytes(&record.message))).unwrap_or(u64::MAX);
+        let held = self.growth.bytes();
+        if need <= held {
+            return None;
+        }
+        let more = (need - held).next_multiple_of(GROWTH_STEP_BYTES);
+        if let Some(permit) = budget.try_grow(more) {
+            self.growth.merge(permit);
+            return None;
+        }
+        if self.batcher.is_empty() {
+            self.growth = Permit::default();
+            return Some(Rest::Growth(need.next_multiple_of(GROWTH_STEP_BYTES)));
+        }
+        self.seal(send_window);
+        Some(Rest::Sealed)
+    }
+}
+
+enum Filled {
+    More,
+    Starved,
+    Ended,
+}
+
+enum Taken {
+    Whole,
+    Stop(Rest),
+}
+
+fn message_bytes(message: &Message<'_>) -> usize {
+    match message {
+        Message::Escaped(text) | Message::Json(text) => text.len(),
+        Message::Pieces(pieces) => pieces.map(<[u8]>::len).sum(),
+        Message::Empty => 0,
+    }
+}
+
+impl Run {
+    fn good(&mut self, record: &Record<'_>, timestamp: UnixMillis, parts: u64) {
+        self.timeline.resolve(record.timestamp);
+        let count = &mut self.count;
+        count.good += 1;
+        count.tally.pend(parts);
+        count.first = Some(count.first.map_or(timestamp, |first| first.min(timestamp)));
+        count.last = Some(count.last.map_or(timestamp, |last| last.max(timestamp)));
+    }
+
+    fn bad(&mut self, fault: ObjectFault) {
+        let resumed = fault.ordinal() < self.resume.ordinal;
+        if resumed {
+            self.count.tally.skip_resumed(1);
+            return;
+        }
+        let rule = match fault {
+            ObjectFault::BadRecord { .. } => Dropped::BadRecord,
+            ObjectFault::OversizeRecord { .. } => Dropped::OversizeRecord,
+            ObjectFault::ArrayTail { .. } => Dropped::ArrayTail,
+        };
+        self.count.tally.drop_by(rule, 1);
+        if self.count.faults.len() < FAULTS_KEPT_MAX {
+            self.count.faults.push(fault);
+        }
+    }
+}
+
+/// One machine's turn on a thread.
+struct Turn {
+    machine: Box<Machine>,
+    budget: Arc<LaneBudget>,
+    window: SendWindow,
+    done: oneshot::Sender<(Box<Machine>, Rest)>,
+}
+
+/// The compute threads. They end when the last handle is dropped.
+#[derive(Clone)]
+pub struct Compute {
+    turns: Sender<Turn>,
+    places: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Compute {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compute").field("waiting", &self.turns.len()).finish_non_exhaustive()
+    }
+}
+
+/// The compute threads are gone, because one of them panicked: a fault of this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a compute thread has ended; this is a bug")]
+pub struct ComputeEnded;
+
+impl Compute {
+    /// Starts `threads` threads, at least one.
+    ///
+    /// # Errors
+    /// The operating system gives no thread.
+    pub fn start(threads: usize) -> std::io::Result<Self> {
+        let threads = threads.max(1);
+        let places = threads * TURNS_WAITING_PER_THREAD;
+        let (turns, waiting) = crossbeam_channel::bounded(places);
+        for number in 0..threads {
+            let waiting = waiting.clone();
+            let _detached: JoinHandle<()> =
+                std::thread::Builder::new().name(format!("compute-{number}")).spawn(move || serve(&waiting))?;
+        }
+        Ok(Self { turns, places: Arc::new(Semaphore::new(places)) })
+    }
+
+    /// Runs a machine until it rests, and gives it back.
+    ///
+    /// # Errors
+    /// [`ComputeEnded`]; the machine is lost with what it held.
+    pub async fn run(
+        &self,
+        machine: Box<Machine>,
+        budget: &Arc<LaneBudget>,
+        window: SendWindow,
+    ) -> Result<(Box<Machine>, Rest), ComputeEnded> {
+        // A place in the queue is held until the machine is back, so the queue never is too full to send.
+        let _place = self.places.acquire().await.map_err(|_| ComputeEnded)?;
+        let (done, back) = oneshot::channel();
+        let turn = Turn { machine, budget: Arc::clone(budget), window, done };
+        match self.turns.try_send(turn) {
+            Ok(()) => back.await.map_err(|_| ComputeEnded),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(ComputeEnded),
+        }
+    }
+}
+
+/// A compute thread: turn after turn, with one window for all.
+fn serve(waiting: &Receiver<Turn>) {
+    let mut window = Vec::with_capacity(2 * WINDOW_BYTES);
+    for Turn { mut machine, budget, window: send_window, done } in waiting {
+        let rest = machine.work(&mut window, &budget, send_window);
+        if window.capacity() < 2 * WINDOW_BYTES {
+            window = Vec::with_capacity(2 * WINDOW_BYTES);
+        }
+        // The lane may have been cut off meanwhile; its machine then goes with it.
+        let _lane_is_gone = done.send((machine, rest));
+    }
+}

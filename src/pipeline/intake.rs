@@ -1,0 +1,175 @@
+//! Long polls of the queue → messages, each settled by what became of its deliveries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use super::Pipeline;
+use super::settle::{Settle, Settler};
+use crate::aws::sqs::{BATCH_ENTRIES_MAX, Message, Queue, QueueAttributes};
+use crate::core::failure::{Failure, RetryPolicy};
+use crate::core::pacing::backoff::equal_jitter;
+use crate::core::settlement::{Finish, SettlePolicy, Settlement, settle};
+use crate::world::World;
+
+/// First and longest wait after a failed poll.
+const POLL_DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// maxReceiveCount below which the queue gives up messages that are only handed back.
+const RECEIVES_MIN: u32 = 20;
+
+/// The queue's side of the daemon. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    /// Where notifications come from.
+    pub queue: Queue,
+    /// Where messages go that are a lost cause.
+    pub dead_letters: Option<Queue>,
+    /// Does what was asked for.
+    pub settler: Settler,
+    /// How messages are settled.
+    pub policy: SettlePolicy,
+    /// How often a dead letter is tried.
+    pub retries: RetryPolicy,
+    /// Places for messages in work.
+    pub places: Arc<Semaphore>,
+    /// How long one poll waits.
+    pub wait: Duration,
+    /// Times and chance.
+    pub world: World,
+    /// Where messages are worked on.
+    pub tracker: TaskTracker,
+    /// Set when the time to drain is up: messages in work are handed back as they are.
+    pub abandon: CancellationToken,
+}
+
+/// Why the intake ended by itself.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// The queue is not there or may not be read.
+    #[error("the queue cannot be used: {0}")]
+    Queue(Failure),
+    /// No tenant could be resolved.
+    #[error(
+        "ten tenants in a row are unknown and none was found: is KEY_LAYOUT right, and is it the right TENANT_CONFIG_TABLE? No message was deleted"
+    )]
+    LayoutOrTable,
+}
+
+impl Intake {
+    /// Polls until `stop`.
+    ///
+    /// # Errors
+    /// [`IntakeError`].
+    pub async fn run(self, pipeline: &Pipeline, stop: &CancellationToken) -> Result<(), IntakeError> {
+        let attributes = self.queue.attributes().await.map_err(IntakeError::Queue)?;
+        self.check(attributes);
+        let mut failures = 0;
+        loop {
+            if pipeline.is_misconfigured() {
+                return Err(IntakeError::LayoutOrTable);
+            }
+            let Some(places) = self.places_for_poll(stop).await else { return Ok(()) };
+            let poll = self.queue.receive(places.len(), self.wait);
+            let received = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                received = poll => received,
+            };
+            match received {
+                Ok(messages) => {
+                    failures = 0;
+                    for (message, place) in messages.into_iter().zip(places) {
+                        let work = self.clone().work(pipeline.clone(), message, attributes.visibility, place);
+                        self.tracker.spawn(work);
+                    }
+                }
+                Err(failure) => {
+                    warn!(cause = %failure, "queue not polled");
+                    let delay = equal_jitter(failures, POLL_DELAYS.0, POLL_DELAYS.1, self.world.entropy());
+                    failures += 1;
+                    tokio::select! {
+                        () = stop.cancelled() => return Ok(()),
+                        () = tokio::time::sleep(delay) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn check(&self, attributes: QueueAttributes) {
+        if let Some(receives) = attributes.receives_max.filter(|receives| *receives < RECEIVES_MIN) {
+            warn!(
+                receives,
+                "the queue's maxReceiveCount is low: messages that are only handed back end in its dead-letter queue; 100 is advised"
+            );
+        }
+        if self.dead_letters.is_none() {
+            info!("DLQ_URL is not set: lost causes are left to the queue's own redrive");
+        }
+    }
+
+    /// Waits for places for at least one message, and takes as many as one poll can bring.
+    async fn places_for_poll(&self, stop: &CancellationToken) -> Option<Vec<OwnedSemaphorePermit>> {
+        let first = tokio::select! {
+            biased;
+            () = stop.cancelled() => return None,
+            place = Arc::clone(&self.places).acquire_owned() => place.ok()?,
+        };
+        let more = std::iter::from_fn(|| Arc::clone(&self.places).try_acquire_owned().ok());
+        Some(std::iter::once(first).chain(more.take(BATCH_ENTRIES_MAX - 1)).collect())
+    }
+
+    /// Works on one message until it is settled, keeping it hidden from others.
+    async fn work(self, pipeline: Pipeline, message: Message, visibility: Duration, _place: OwnedSemaphorePermit) {
+        let work = pipeline.process(&message.id, &message.body);
+        tokio::pin!(work);
+        let beat = (visibility / 3).max(Duration::from_secs(1));
+        let reports = loop {
+            tokio::select! {
+                biased;
+                reports = &mut work => break Some(reports),
+                () = tokio::time::sleep(beat) => self.settler.ask(Settle::Hide(message.receipt.clone(), visibility)).await,
+                () = self.abandon.cancelled() => break None,
+            }
+        };
+        let Some(reports) = reports else {
+            // The drain is over: another replica takes over at once.
+            return self.settler.ask(Settle::Hide(message.receipt, Duration::ZERO)).await;
+        };
+        let finishes: Vec<Finish> = reports.iter().map(|report| report.finish).collect();
+        let settlement = settle(&finishes, message.receive_count, &self.policy, self.world.entropy());
+        let request = match settlement {
+            Settlement::Acknowledge => Settle::Delete(message.receipt),
+            Settlement::HandBack(delay) => Settle::Hide(message.receipt, delay),
+            Settlement::DeadLetter(finish) => match self.bury(&message, finish, &reports).await {
+                Ok(()) => Settle::Delete(message.receipt),
+                Err(failure) => {
+                    error!(message_id = message.id, cause = %failure, "dead letter not sent; the message is handed back");
+                    Settle::Hide(message.receipt, POLL_DELAYS.1)
+                }
+            },
+        };
+        self.settler.ask(request).await;
+    }
+
+    async fn bury(&self, message: &Message, finish: Finish, reports: &[super::ObjectReport]) -> Result<(), Failure> {
+        let Some(queue) = &self.dead_letters else { unreachable!("no dead letter without a queue for it") };
+        let object = reports.iter().find(|report| report.finish == finish).and_then(|report| report.object.as_ref());
+        let attributes = [
+            ("reason", finish.name().to_owned()),
+            ("attempts", message.receive_count.to_string()),
+            ("object", object.map(ToString::to_string).unwrap_or_default()),
+        ];
+        warn!(
+            message_id = message.id,
+            reason = finish.name(),
+            attempts = message.receive_count,
+            "message dead-lettered"
+        );
+        queue.send(&message.body, &attributes).await
+    }
+}

@@ -1,0 +1,545 @@
+//! A lane: the one way of all events for one (delivery, cluster, log stream), so that they keep their order.
+//!
+//! A lane is two tasks. The **filler** takes one object after the other, has the compute threads turn its bytes into sealed
+//! groups, and waits while the sender has enough. The **sender** sends one batch at a time. What they share is the table of
+//! open objects: an object is finished when it is read to its end and none of its events is pending any more.
+//!
+//! What a filler may wait for, and what it holds meanwhile: memory for an object (its lingering batch is sealed first when
+//! that takes longer), bytes of the object, a turn on a compute thread, memory for a batch (only with no batch open), a
+//! place with the sender. The sender waits for calls alone. So a lane whose tenant accepts nothing stops by itself, holding
+//! no more than its share of memory and no thread.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::budget::{Budget, CARRY_BYTES_MAX, LaneBudget, Permit};
+use super::compute::{Compute, Group, Machine, ObjectCount, Rest};
+use super::read::{Chunk, ReadFault, Reading, Reads};
+use super::send::{Destination, SendReport, Sends};
+use crate::core::batch::{BatchLimits, Batcher, SegmentId, SendWindow};
+use crate::core::decode::DecodeFault;
+use crate::core::object::{ObjectRef, Position};
+use crate::core::settlement::Finish;
+use crate::core::tally::Rejected;
+use crate::core::tenant::Target;
+use crate::core::time::Tick;
+use crate::world::World;
+
+/// Sealed groups that wait for the sender; one more is being sent, and one is being filled.
+const GROUPS_WAITING_MAX: usize = 1;
+/// A lane without work ends after this time.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// What lanes share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Lanes {
+    /// Reads objects.
+    pub reads: Reads,
+    /// Runs machines.
+    pub compute: Compute,
+    /// Sends batches.
+    pub sends: Sends,
+    /// Memory.
+    pub budget: Budget,
+    /// Bounds of batches.
+    pub limits: BatchLimits,
+    /// Bytes of the longest record.
+    pub record_bytes_max: usize,
+    /// How long a batch waits for more events once its lane is dry.
+    pub linger: Duration,
+    /// Set when the process is to end: nothing lingers any more.
+    pub drain: CancellationToken,
+    /// Sums over all lanes.
+    pub totals: Arc<Totals>,
+}
+
+/// Sums over all lanes, by tenant.
+#[derive(Debug, Default)]
+pub struct Totals {
+    tenants: Mutex<HashMap<String, TenantTotals>>,
+}
+
+/// One tenant's sums.
+#[derive(Clone, Debug, Default)]
+pub struct TenantTotals {
+    /// Objects finished.
+    pub objects: u64,
+    /// Decompressed bytes read.
+    pub bytes: u64,
+    /// Events.
+    pub tally: crate::core::tally::Tally,
+    /// Accepted calls of PutLogEvents.
+    pub batches: u64,
+    /// Bytes in them as the API counts them.
+    pub billed_bytes: u64,
+}
+
+impl Totals {
+    fn add(&self, tenant: &str, add: impl FnOnce(&mut TenantTotals)) {
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        add(tenants.entry(tenant.to_owned()).or_default());
+    }
+
+    /// The sums now.
+    #[must_use]
+    pub fn snapshot(&self) -> HashMap<String, TenantTotals> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// An object to be delivered by a lane.
+#[derive(Debug)]
+pub struct Job {
+    /// The object.
+    pub object: ObjectRef,
+    /// Told when it is finished.
+    pub done: oneshot::Sender<JobDone>,
+}
+
+/// What became of an object in a lane.
+#[derive(Clone, Debug)]
+pub struct JobDone {
+    /// What it means for the message.
+    pub finish: Finish,
+    /// Its sums and faults.
+    pub count: ObjectCount,
+    /// Why, when it was not delivered.
+    pub cause: Option<String>,
+}
+
+/// An object that is not finished.
+#[derive(Debug)]
+struct Open {
+    object: ObjectRef,
+    begun: Tick,
+    count: ObjectCount,
+    /// How it was read; none while it is being read.
+    read: Option<Finish>,
+    /// Why it cannot be finished.
+    failed: Option<(Finish, String)>,
+    /// What else is to be said of it.
+    cause: Option<String>,
+    done: Option<oneshot::Sender<JobDone>>,
+}
+
+/// The objects of a lane that are not finished, shared by its two tasks.
+#[derive(Debug)]
+struct OpenObjects {
+    objects: Mutex<HashMap<SegmentId, Open>>,
+    to: Destination,
+    totals: Arc<Totals>,
+    world: World,
+}
+
+impl OpenObjects {
+    fn with<T>(&self, use_them: impl FnOnce(&mut HashMap<SegmentId, Open>) -> T) -> T {
+        use_them(&mut self.objects.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn update(&self, segment: SegmentId, change: impl FnOnce(&mut Open)) {
+        let finished = self.with(|objects| {
+            let open = objects.get_mut(&segment)?;
+            change(open);
+            (open.read.is_some() && open.count.tally.pending() == 0).then(|| objects.remove(&segment)).flatten()
+        });
+        if let Some(open) = finished {
+            self.finish(open);
+        }
+    }
+
+    fn has_failed(&self, segment: SegmentId) -> bool {
+        self.with(|objects| objects.get(&segment).is_none_or(|open| open.failed.is_some()))
+    }
+
+    /// Reports an object, and leaves its receipt: one line.
+    fn finish(&self, mut open: Open) {
+        let read = open.read.unwrap_or(Finish::Retryable);
+        let (finish, cause) = match open.failed.take() {
+            Some((finish, cause)) => (finish, Some(cause)),
+            None => (read, open.cause.take()),
+        };
+        let count = &open.count;
+        debug_assert!(count.tally.balances(), "{}", count.tally);
+        let delivery = &self.to.delivery;
+        info!(
+            tenant = %delivery.tenant(), object = %open.object, stream = %self.to.stream, finish = finish.name(),
+            tally = %count.tally, bytes = count.bytes, first = count.first.map(|time| time.0),
+            last = count.last.map(|time| time.0), ms = self.world.now().since(open.begun).as_millis(),
+            cause = cause.as_deref(), "object settled"
+        );
+        for fault in &count.faults {
+            warn!(tenant = %delivery.tenant(), object = %open.object, cause = %fault, "bad record skipped");
+        }
+        self.totals.add(delivery.tenant().as_str(), |totals| {
+            totals.objects += 1;
+            totals.bytes += count.bytes;
+            totals.tally.merge(&count.tally);
+        });
+        if let Some(done) = open.done.take() {
+            // Whoever waited may have given up at the end of a drain.
+            let _nobody_waits = done.send(JobDone { finish, count: open.count, cause });
+        }
+    }
+
+    /// Books what became of a batch.
+    fn settle(&self, report: &SendReport) {
+        for (events, billed) in &report.accepted {
+            debug_assert!(*events > 0);
+            self.totals.add(self.to.delivery.tenant().as_str(), |totals| {
+                totals.batches += 1;
+                totals.billed_bytes += billed;
+            });
+        }
+        for (segment, outcome) in &report.settled {
+            self.update(*segment, |open| {
+                let tally = &mut open.count.tally;
+                tally.deliver(outcome.delivered);
+                tally.duplicate(outcome.possibly_duplicated);
+                for reason in Rejected::ALL {
+                    tally.reject(reason, outcome.rejected[reason as usize]);
+                }
+            });
+        }
+        if let Some((fault, lost)) = &report.failed {
+            for (segment, events) in lost {
+                self.fail(*segment, fault.finish, &fault.to_string(), *events);
+            }
+        }
+    }
+
+    /// Books events that this attempt does not deliver, and says why.
+    fn fail(&self, segment: SegmentId, finish: Finish, cause: &str, events: u64) {
+        self.update(segment, |open| {
+            open.count.tally.forget(events);
+            open.failed.get_or_insert_with(|| (finish, cause.to_owned()));
+        });
+    }
+}
+
+/// Starts a lane's two tasks. It ends when its `jobs` are closed and done; `idle` is called to close them.
+pub fn start(
+    lanes: Lanes,
+    to: Destination,
+    number: u64,
+    jobs: mpsc::Receiver<Job>,
+    idle: impl Fn() -> bool + Send + Sync + 'static,
+) {
+    let Target::CloudWatch(target) = to.delivery.target() else {
+        // Nothing but log groups is served by lanes; the caller asked for one by mistake, and its jobs are dropped.
+        debug_assert!(false, "a lane needs a log group");
+        return;
+    };
+    let batcher = Batcher::new(lanes.limits, &target.log_group, &to.stream);
+    let budget = Arc::new(lanes.budget.lane(to.delivery.tenant(), number));
+    let (to_sender, groups) = mpsc::channel(GROUPS_WAITING_MAX);
+    let open = Arc::new(OpenObjects {
+        objects: Mutex::default(),
+        to: to.clone(),
+        totals: Arc::clone(&lanes.totals),
+        world: lanes.reads.world,
+    });
+    let tracker = lanes.reads.tracker.clone();
+    tracker.spawn(send_groups(lanes.sends.clone(), to, groups, Arc::clone(&open)));
+    let filler = Filler {
+        machine: Some(Box::new(Machine::new(batcher, lanes.record_bytes_max))),
+        lanes,
+        budget,
+        to_sender,
+        open,
+        segments: 0,
+    };
+    tracker.spawn(filler.run(jobs, idle));
+}
+
+/// The sender: one batch after the other.
+async fn send_groups(sends: Sends, to: Destination, mut groups: mpsc::Receiver<Group>, open: Arc<OpenObjects>) {
+    while let Some(group) = groups.recv().await {
+        let Group { sealed, growth } = group;
+        for batch in sealed.batches {
+            // Events of an object that has failed since are not sent: its next attempt sends them, in their order.
+            let failed: HashSet<SegmentId> =
+                batch.origins().map(|origin| origin.segment).filter(|segment| open.has_failed(*segment)).collect();
+            for segment in &failed {
+                let events = batch.origins().filter(|origin| origin.segment == *segment).count();
+                open.fail(*segment, Finish::Retryable, "", u64::try_from(events).unwrap_or(u64::MAX));
+            }
+            let Some(batch) = batch.without(|segment| failed.contains(&segment)) else { continue };
+            open.settle(&Box::pin(sends.send(&to, batch)).await);
+        }
+        drop(growth);
+    }
+}
+
+struct Filler {
+    lanes: Lanes,
+    machine: Option<Box<Machine>>,
+    budget: Arc<LaneBudget>,
+    to_sender: mpsc::Sender<Group>,
+    open: Arc<OpenObjects>,
+    segments: u64,
+}
+
+/// The compute threads have ended: the lane cannot go on.
+struct Broken;
+
+impl Filler {
+    async fn run(mut self, mut jobs: mpsc::Receiver<Job>, idle: impl Fn() -> bool) {
+        loop {
+            let job = match jobs.try_recv() {
+                Ok(job) => Some(job),
+                Err(mpsc::error::TryRecvError::Empty) => self.wait_for_job(&mut jobs, &idle).await,
+                Err(mpsc::error::TryRecvError::Disconnected) => None,
+            };
+            let Some(job) = job else { break };
+            if self.serve(job).await.is_err() {
+                // The objects' reports are dropped with the lane, which hands their messages back.
+                return;
+            }
+        }
+        self.seal().await;
+    }
+
+    /// Waits for a job while the open batch lingers. `None` when there will be no more.
+    async fn wait_for_job(&mut self, jobs: &mut mpsc::Receiver<Job>, idle: &impl Fn() -> bool) -> Option<Job> {
+        let held = self.machine.as_ref().map_or(0, |machine| machine.open_bytes());
+        if held > 0 {
+            let pressed = self.budget.linger(held);
+            let job = tokio::select! {
+                biased;
+                job = jobs.recv() => Some(job),
+                () = tokio::time::sleep(self.lanes.linger) => None,
+                () = pressed.notified() => None,
+                () = self.lanes.drain.cancelled() => None,
+            };
+            self.budget.busy();
+            match job {
+                Some(job) => return job,
+                None => self.seal().await,
+            }
+        }
+        loop {
+            tokio::select! {
+                biased;
+                job = jobs.recv() => return job,
+                () = tokio::time::sleep(IDLE) => {}
+            }
+            if idle() {
+                // Nobody can send any more: what was sent just before is still served.
+                jobs.close();
+                return jobs.recv().await;
+            }
+        }
+    }
+
+    fn send_window(&self) -> SendWindow {
+        SendWindow::at(self.lanes.reads.world.wall())
+    }
+
+    /// Seals the open batch and gives it to the sender.
+    async fn seal(&mut self) {
+        let window = self.send_window();
+        let Some(machine) = &mut self.machine else { return };
+        machine.seal(window);
+        self.pass_on().await;
+    }
+
+    /// Gives the sealed group to the sender, waiting for a place.
+    async fn pass_on(&mut self) {
+        let Some(group) = self.machine.as_mut().and_then(|machine| machine.take_sealed()) else { return };
+        for share in &group.sealed.shares {
+            self.open.update(share.segment, |open| {
+                open.count.tally.drop_pending(crate::core::tally::Dropped::TooOld, share.too_old);
+                open.count.tally.drop_pending(crate::core::tally::Dropped::TooNew, share.too_new);
+            });
+        }
+        if group.sealed.batches.is_empty() {
+            return;
+        }
+        // The sender lives as long as this task.
+        let _sender_is_gone = self.to_sender.send(group).await;
+    }
+
+    /// Waits for the memory of an object; the open batch does not linger longer than it may meanwhile.
+    async fn admit(&mut self, size: Option<u64>) -> Permit {
+        let budget = Arc::clone(&self.budget);
+        let admit = budget.admit(size);
+        tokio::pin!(admit);
+        tokio::select! {
+            biased;
+            permit = &mut admit => return permit,
+            () = tokio::time::sleep(self.lanes.linger) => {}
+        }
+        self.seal().await;
+        admit.await
+    }
+
+    /// Delivers one object: reads it to its end, or to where it fails.
+    async fn serve(&mut self, job: Job) -> Result<(), Broken> {
+        let reserve = self.admit(job.object.size).await;
+        self.segments += 1;
+        let segment = SegmentId(self.segments);
+        let open = Open {
+            object: job.object.clone(),
+            begun: self.lanes.reads.world.now(),
+            count: ObjectCount::default(),
+            read: None,
+            failed: None,
+            cause: None,
+            done: Some(job.done),
+        };
+        self.open.with(|objects| objects.insert(segment, open));
+        let mut end = self.read(segment, &job.object).await?;
+        if matches!(end, ReadEnd::Damaged(_)) && self.start_again(segment) {
+            // It may have been damaged on its way here. Nothing of it was sent, so it is simply read once more.
+            end = self.read(segment, &job.object).await?;
+        }
+        drop(reserve);
+        let (finish, cause) = end.finish();
+        // What stands before a cut is whole; but nothing is sent any more of bytes that are known to be wrong.
+        let keeps = matches!(end, ReadEnd::Whole | ReadEnd::Cut(_)) && !self.open.has_failed(segment);
+        let abandoned = if keeps { 0 } else { self.machine.as_mut().map_or(0, |machine| machine.abandon(segment)) };
+        match cause {
+            Some(cause) if keeps => self.open.update(segment, |open| open.cause = Some(cause)),
+            Some(cause) => self.open.fail(segment, finish, &cause, abandoned),
+            None if abandoned > 0 => self.open.fail(segment, finish, "", abandoned),
+            None => {}
+        }
+        self.open.update(segment, |open| open.read = Some(finish));
+        Ok(())
+    }
+
+    /// Takes an object's events back, if all of them are still here. `false`: some are on their way.
+    fn start_again(&mut self, segment: SegmentId) -> bool {
+        let pending = self.open.with(|objects| objects.get(&segment).map_or(0, |open| open.count.tally.pending()));
+        let Some(machine) = &mut self.machine else { return false };
+        if machine.events_of(segment) != pending {
+            return false;
+        }
+        machine.abandon(segment);
+        self.open.with(|objects| {
+            if let Some(open) = objects.get_mut(&segment) {
+                open.count = ObjectCount::default();
+            }
+        });
+        true
+    }
+
+    async fn read(&mut self, segment: SegmentId, object: &ObjectRef) -> Result<ReadEnd, Broken> {
+        match self.lanes.reads.open(object).await {
+            Ok(reading) => self.fill(segment, reading).await,
+            Err(fault) => Ok(ReadEnd::Fault(fault)),
+        }
+    }
+
+    /// Has an object's bytes turned into groups.
+    async fn fill(&mut self, segment: SegmentId, mut reading: Reading) -> Result<ReadEnd, Broken> {
+        let Some(machine) = &mut self.machine else { return Err(Broken) };
+        machine.begin(segment, reading.modified, Position::default());
+        let mut window = self.send_window();
+        let outcome = loop {
+            let Some(machine) = self.machine.take() else { return Err(Broken) };
+            let turned = self.lanes.compute.run(machine, &self.budget, window).await;
+            let Ok((mut machine, rest)) = turned else { return Err(Broken) };
+            self.open.update(segment, |open| book(&mut open.count, machine.take_count()));
+            let mut ended = None;
+            match rest {
+                Rest::Turn => {}
+                Rest::Input => match reading.next().await {
+                    Chunk::Bytes(bytes) => machine.push(bytes),
+                    Chunk::End => machine.end_of_input(),
+                    Chunk::Failed(fault) => ended = Some(ReadEnd::Fault(fault)),
+                },
+                Rest::Sealed => {
+                    self.machine = Some(machine);
+                    self.pass_on().await;
+                    window = self.send_window();
+                    if self.open.has_failed(segment) {
+                        break ReadEnd::SendFailed;
+                    }
+                    continue;
+                }
+                Rest::Growth(bytes) => machine.grow(self.budget.grow(bytes).await),
+                Rest::Carry | Rest::BigRecord if machine.open_bytes() > 0 => {
+                    // A wait for a carry may be long: nothing of a later class is held meanwhile.
+                    machine.seal(window);
+                    self.machine = Some(machine);
+                    self.pass_on().await;
+                    continue;
+                }
+                Rest::Carry => {
+                    let carry = usize::try_from(CARRY_BYTES_MAX).unwrap_or(usize::MAX);
+                    machine.lengthen(self.budget.carry().await, carry);
+                }
+                Rest::BigRecord => machine.lengthen(self.budget.big_record().await, self.lanes.record_bytes_max),
+                Rest::ObjectEnd(Ok(())) => ended = Some(ReadEnd::Whole),
+                Rest::ObjectEnd(Err(fault @ DecodeFault::Truncated { .. })) => ended = Some(ReadEnd::Cut(fault)),
+                Rest::ObjectEnd(Err(fault @ DecodeFault::Damaged { .. })) => ended = Some(ReadEnd::Damaged(fault)),
+            }
+            self.machine = Some(machine);
+            if let Some(outcome) = ended {
+                break outcome;
+            }
+        };
+        if let Some(machine) = &mut self.machine {
+            machine.finish();
+        }
+        // A file with no good record, but with bad ones, is an error: most likely it is something else altogether.
+        let hollow = self.open.with(|objects| {
+            objects.get(&segment).is_some_and(|open| open.count.good == 0 && open.count.tally.read() > 0)
+        });
+        Ok(if matches!(outcome, ReadEnd::Whole) && hollow { ReadEnd::Hollow } else { outcome })
+    }
+}
+
+/// How far an object was read.
+#[derive(Debug)]
+enum ReadEnd {
+    /// To its end.
+    Whole,
+    /// To its end, and there was no record in it.
+    Hollow,
+    /// Its bytes end early.
+    Cut(DecodeFault),
+    /// Its bytes are wrong.
+    Damaged(DecodeFault),
+    /// The store gives no more of it.
+    Fault(ReadFault),
+    /// Its events are not accepted, so there was no use in reading on.
+    SendFailed,
+}
+
+impl ReadEnd {
+    fn finish(&self) -> (Finish, Option<String>) {
+        match self {
+            Self::Whole => (Finish::Delivered, None),
+            Self::Hollow => (Finish::Corrupt, Some("the object holds no record that could be read".to_owned())),
+            Self::Cut(fault) | Self::Damaged(fault) => (Finish::Corrupt, Some(fault.to_string())),
+            Self::Fault(fault) => (finish_of(fault), Some(fault.to_string())),
+            Self::SendFailed => (Finish::Retryable, None),
+        }
+    }
+}
+
+/// Adds a turn's counts.
+fn book(count: &mut ObjectCount, turn: ObjectCount) {
+    count.tally.merge(&turn.tally);
+    count.good += turn.good;
+    count.bytes += turn.bytes;
+    count.faults.extend(turn.faults);
+    count.first = [count.first, turn.first].into_iter().flatten().min();
+    count.last = [count.last, turn.last].into_iter().flatten().max();
+}
+
+fn finish_of(fault: &ReadFault) -> Finish {
+    match fault {
+        ReadFault::Missing => Finish::Missing,
+        ReadFault::Changed => Finish::Superseded,
+        ReadFault::Denied(_) => Finish::GlobalFault,
+        ReadFault::Failed(_) => Finish::Retryable,
+    }
+}

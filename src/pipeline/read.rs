@@ -1,0 +1,218 @@
+//! Ranged GETs → chunks of stored bytes, fetched again from the byte they reached when a part fails.
+//!
+//! A reader runs ahead of its lane by a bounded number of chunks (see `budget::CHUNKS_PER_OBJECT`); when they are not
+//! taken, it stops reading from the connection, and the store's side waits.
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+use super::budget::CHUNK_BYTES;
+use crate::aws::s3::{Part, Source};
+use crate::core::failure::{Attempts, Failure, RetryPolicy, Verdict};
+use crate::core::object::{ETag, ObjectRef};
+use crate::core::time::UnixMillis;
+use crate::world::World;
+
+/// Chunks between a reader and its lane.
+const CHUNKS_WAITING_MAX: usize = 1;
+
+/// What a reader gives.
+#[derive(Debug)]
+pub enum Chunk {
+    /// The next bytes.
+    Bytes(Vec<Bytes>),
+    /// There are no more.
+    End,
+    /// The rest cannot be read.
+    Failed(ReadFault),
+}
+
+/// Why an object cannot be read, or not on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadFault {
+    /// It is not there.
+    #[error("the object is not there")]
+    Missing,
+    /// It was overwritten while it was read.
+    #[error("the object was overwritten while it was read")]
+    Changed,
+    /// The ambient identity may not read it.
+    #[error("the source object may not be read: {0}")]
+    Denied(Failure),
+    /// It could not be read for now.
+    #[error("the object could not be read: {0}")]
+    Failed(Failure),
+}
+
+/// What readers share.
+#[derive(Clone, Debug)]
+pub struct Reads {
+    /// The source.
+    pub source: Source,
+    /// Bytes of one GET.
+    pub part_bytes: u64,
+    /// How often a part is tried without a byte of progress.
+    pub retries: RetryPolicy,
+    /// Times and chance.
+    pub world: World,
+    /// Where readers run.
+    pub tracker: TaskTracker,
+}
+
+/// An object that is being read.
+#[derive(Debug)]
+pub struct Reading {
+    /// When the object was written.
+    pub modified: UnixMillis,
+    /// Whether the object is not the one that the notification named, but its successor.
+    pub successor: bool,
+    chunks: mpsc::Receiver<Chunk>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Reading {
+    /// The next chunk. After [`Chunk::End`] or [`Chunk::Failed`] there is none.
+    pub async fn next(&mut self) -> Chunk {
+        // A reader ends with End or Failed; if it is gone without, the object must not pass for complete.
+        self.chunks.recv().await.unwrap_or(Chunk::Failed(ReadFault::Changed))
+    }
+}
+
+impl Reads {
+    /// Begins to read an object: the first bytes are on their way when this returns. An empty object has no bytes.
+    ///
+    /// # Errors
+    /// [`ReadFault`].
+    pub async fn open(&self, object: &ObjectRef) -> Result<Reading, ReadFault> {
+        let mut pin = object.etag.clone();
+        let mut successor = false;
+        let mut attempts = Attempts::default();
+        let opened = loop {
+            match self.source.get(object, 0, self.part_bytes, pin.as_ref()).await {
+                Ok(part) => break Some(part),
+                Err(failure) if failure.verdict() == Verdict::BeyondEnd => break None,
+                // Overwritten before the first byte: the current version is what is wanted now.
+                Err(failure) if failure.verdict() == Verdict::Changed && pin.is_some() => {
+                    pin = None;
+                    successor = true;
+                }
+                Err(failure) => self.pause_or_fail(&mut attempts, failure.verdict(), failure).await?,
+            }
+        };
+        let (to_lane, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
+        let modified = opened.as_ref().map_or(UnixMillis(0), |part| part.modified);
+        let reader = Reader { reads: self.clone(), object: object.clone(), to_lane, reached: 0 };
+        let task = AbortOnDropHandle::new(self.tracker.spawn(reader.run(opened)));
+        Ok(Reading { modified, successor, chunks, _task: task })
+    }
+
+    async fn pause_or_fail(
+        &self,
+        attempts: &mut Attempts,
+        verdict: Verdict,
+        failure: Failure,
+    ) -> Result<(), ReadFault> {
+        if let Some(delay) = attempts.next(verdict, &self.retries, self.world.entropy()) {
+            tokio::time::sleep(delay).await;
+            return Ok(());
+        }
+        Err(match verdict {
+            Verdict::Missing => ReadFault::Missing,
+            Verdict::Changed => ReadFault::Changed,
+            Verdict::Denied => ReadFault::Denied(failure),
+            Verdict::Retry
+            | Verdict::Throttled
+            | Verdict::RefreshCredentials
+            | Verdict::Create
+            | Verdict::Exists
+            | Verdict::Bisect
+            | Verdict::BeyondEnd
+            | Verdict::GiveUp => ReadFault::Failed(failure),
+        })
+    }
+}
+
+struct Reader {
+    reads: Reads,
+    object: ObjectRef,
+    to_lane: mpsc::Sender<Chunk>,
+    /// Stored bytes given to the lane so far, or about to be.
+    reached: u64,
+}
+
+impl Reader {
+    async fn run(mut self, opened: Option<Part>) {
+        let last = match opened {
+            Some(part) => match self.read(part).await {
+                Ok(()) => Chunk::End,
+                Err(fault) => Chunk::Failed(fault),
+            },
+            None => Chunk::End,
+        };
+        // The lane may have been cut off; then nobody waits for the end.
+        let _lane_is_gone = self.to_lane.send(last).await;
+    }
+
+    async fn read(&mut self, first: Part) -> Result<(), ReadFault> {
+        let (total, pin) = (first.total, first.etag.clone());
+        let mut attempts = Attempts::default();
+        let mut next = Some(first);
+        loop {
+            let before = self.reached;
+            let broken = match next.take() {
+                Some(part) => self.pass_on(part).await,
+                None => None,
+            };
+            if self.reached > before {
+                attempts = Attempts::default();
+            }
+            if let Some(failure) = broken {
+                let verdict = failure.verdict();
+                self.reads.pause_or_fail(&mut attempts, verdict, failure).await?;
+            }
+            if self.reached >= total || self.to_lane.is_closed() {
+                return Ok(());
+            }
+            next = Some(self.fetch(pin.as_ref(), &mut attempts).await?);
+        }
+    }
+
+    async fn fetch(&self, pin: Option<&ETag>, attempts: &mut Attempts) -> Result<Part, ReadFault> {
+        loop {
+            match self.reads.source.get(&self.object, self.reached, self.reads.part_bytes, pin).await {
+                Ok(part) => return Ok(part),
+                Err(failure) => self.reads.pause_or_fail(attempts, failure.verdict(), failure).await?,
+            }
+        }
+    }
+
+    /// Gives a part's bytes to the lane in chunks. `Some` when it broke off.
+    async fn pass_on(&mut self, mut part: Part) -> Option<Failure> {
+        let mut chunk = Vec::new();
+        let mut held = 0;
+        let broken = loop {
+            match part.next().await {
+                Ok(Some(bytes)) => {
+                    held += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                    chunk.push(bytes);
+                    if held >= CHUNK_BYTES {
+                        self.reached += held;
+                        held = 0;
+                        if self.to_lane.send(Chunk::Bytes(std::mem::take(&mut chunk))).await.is_err() {
+                            return None;
+                        }
+                    }
+                }
+                Ok(None) => break None,
+                Err(failure) => break Some(failure),
+            }
+        };
+        self.reached += held;
+        if !chunk.is_empty() {
+            // The lane may have been cut off; the caller sees that.
+            let _lane_is_gone = self.to_lane.send(Chunk::Bytes(chunk)).await;
+        }
+        broken
+    }
+}

@@ -1,0 +1,222 @@
+//! One batch → accepted, event by event; or a failure that ends its objects' attempt.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tracing::{info, warn};
+
+use super::credentials::Credentials;
+use crate::aws::logs::{Accepted, LogGroup};
+use crate::core::batch::{Batch, SegmentId};
+use crate::core::failure::{Attempts, Failure, FailureKind, RetryPolicy, Verdict};
+use crate::core::settlement::Finish;
+use crate::core::tally::Rejected;
+use crate::core::tenant::{ClusterId, Delivery};
+use crate::world::World;
+
+/// Calls in flight over all lanes, and so connections to CloudWatch Logs.
+pub const SENDS_MAX: usize = 64;
+/// How often a stream that was just created is tried again while the service does not see it yet.
+const CREATIONS_MAX: u32 = 4;
+/// Wait between these tries.
+const CREATED_DELAY: Duration = Duration::from_millis(150);
+
+/// What senders share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Sends {
+    /// Tenants' log groups.
+    pub credentials: Credentials,
+    /// How often a batch is tried.
+    pub retries: RetryPolicy,
+    /// Times and chance.
+    pub world: World,
+    /// Places for calls.
+    pub places: Arc<Semaphore>,
+}
+
+/// Where a lane's batches go.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// Whose logs they are and where they go.
+    pub delivery: Arc<Delivery>,
+    /// The cluster that they came from.
+    pub cluster: ClusterId,
+    /// The log stream.
+    pub stream: Arc<str>,
+}
+
+/// What became of a segment's events in a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Accepted.
+    pub delivered: u64,
+    /// Not kept, by reason.
+    pub rejected: [u64; Rejected::ALL.len()],
+    /// Of the accepted, those that may have been accepted before.
+    pub possibly_duplicated: u64,
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct SendReport {
+    /// Per segment, what is settled.
+    pub settled: BTreeMap<SegmentId, Outcome>,
+    /// Events of each segment that are not, and why.
+    pub failed: Option<(SendFault, BTreeMap<SegmentId, u64>)>,
+    /// Calls of PutLogEvents that were accepted, with their events and counted bytes.
+    pub accepted: Vec<(u64, u64)>,
+}
+
+/// Why a batch could not be sent.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{failure}")]
+pub struct SendFault {
+    /// What it means for the message.
+    pub finish: Finish,
+    /// The last failure.
+    pub failure: Failure,
+}
+
+impl Sends {
+    /// Sends a batch until each of its events is settled, halving it when it is refused.
+    pub async fn send(&self, to: &Destination, batch: Batch) -> SendReport {
+        let mut report = SendReport::default();
+        let mut waiting = vec![batch];
+        while let Some(mut batch) = waiting.pop() {
+            let body = Bytes::from(batch.take_body());
+            let mut doubtful = false;
+            match self.put(to, &body, &mut doubtful).await {
+                Ok(accepted) => report.accept(&batch, accepted, doubtful),
+                Err(failure) if failure.verdict() == Verdict::Bisect => {
+                    batch.restore_body(body.into());
+                    match batch.bisect() {
+                        Some((left, right)) => waiting.extend([right, left]),
+                        None => report.refuse(&batch, to, &failure),
+                    }
+                }
+                Err(failure) => {
+                    let finish = finish_of(&failure);
+                    let mut lost = BTreeMap::new();
+                    for origin in std::iter::once(&batch).chain(&waiting).flat_map(Batch::origins) {
+                        *lost.entry(origin.segment).or_default() += 1;
+                    }
+                    report.failed = Some((SendFault { finish, failure }, lost));
+                    break;
+                }
+            }
+        }
+        report
+    }
+
+    /// Sends a body until it is accepted or there is no use in trying. `doubtful` is set when an answer was lost.
+    async fn put(&self, to: &Destination, body: &Bytes, doubtful: &mut bool) -> Result<Accepted, Failure> {
+        let mut attempts = Attempts::default();
+        let mut creations = 0;
+        loop {
+            let failure = match self.credentials.log_group(&to.delivery, &to.cluster).await {
+                Ok(group) => match Box::pin(self.call(&group, body)).await {
+                    Ok(accepted) => return Ok(accepted),
+                    Err(failure) if failure.verdict() == Verdict::Exists => return Ok(Accepted::default()),
+                    Err(failure) if failure.verdict() == Verdict::Create && creations < CREATIONS_MAX => {
+                        if creations > 0 {
+                            tokio::time::sleep(CREATED_DELAY * creations).await;
+                        }
+                        creations += 1;
+                        match create(&group, to).await {
+                            Ok(()) => continue,
+                            Err(failure) => failure,
+                        }
+                    }
+                    Err(failure) => failure,
+                },
+                Err(failure) => failure,
+            };
+            *doubtful |= matches!(failure.kind, FailureKind::Timeout | FailureKind::Connection);
+            let verdict = failure.verdict();
+            let Some(delay) = attempts.next(verdict, &self.retries, self.world.entropy()) else { return Err(failure) };
+            if verdict == Verdict::RefreshCredentials {
+                self.credentials.forget(&to.delivery, &to.cluster).await;
+            }
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    async fn call(&self, group: &LogGroup, body: &Bytes) -> Result<Accepted, Failure> {
+        let Ok(_place) = self.places.acquire().await else { unreachable!("the places are never closed") };
+        group.put(body.clone()).await
+    }
+}
+
+/// Creates the stream; and the group, when that is what is missing.
+async fn create(group: &LogGroup, to: &Destination) -> Result<(), Failure> {
+    match exists(group.create_stream(&to.stream).await) {
+        Err(failure) if failure.verdict() == Verdict::Create => {}
+        settled => return settled,
+    }
+    match group.create_group().await {
+        Ok(()) => {
+            info!(tenant = %to.delivery.tenant(), "log group created");
+            // A group without its retention still takes events; whoever may not set it is told once.
+            if let Err(failure) = group.put_retention().await {
+                warn!(tenant = %to.delivery.tenant(), cause = %failure, "retention of a new log group not set");
+            }
+        }
+        Err(failure) => exists(Err(failure))?,
+    }
+    exists(group.create_stream(&to.stream).await)
+}
+
+fn exists(result: Result<(), Failure>) -> Result<(), Failure> {
+    match result {
+        Err(failure) if failure.verdict() == Verdict::Exists => Ok(()),
+        other => other,
+    }
+}
+
+/// What a failed send means for the message. A refusal on the way to the tenant's group is the tenant's, but for the first
+/// hop, which STS does not tell apart here: the tenant's own trust is by far the likelier to be wrong.
+fn finish_of(failure: &Failure) -> Finish {
+    match failure.verdict() {
+        Verdict::Denied => Finish::TenantDenied,
+        Verdict::RefreshCredentials
+        | Verdict::Retry
+        | Verdict::Throttled
+        | Verdict::Create
+        | Verdict::Exists
+        | Verdict::Bisect
+        | Verdict::Missing
+        | Verdict::Changed
+        | Verdict::BeyondEnd
+        | Verdict::GiveUp => Finish::Retryable,
+    }
+}
+
+impl SendReport {
+    fn accept(&mut self, batch: &Batch, accepted: Accepted, doubtful: bool) {
+        for (origin, reason) in batch.outcomes(accepted.rejected) {
+            let outcome = self.settled.entry(origin.segment).or_default();
+            match reason {
+                Some(reason) => outcome.rejected[reason as usize] += 1,
+                None => {
+                    outcome.delivered += 1;
+                    outcome.possibly_duplicated += u64::from(doubtful);
+                }
+            }
+        }
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        self.accepted.push((count(batch.events()), count(batch.billed_bytes())));
+    }
+
+    fn refuse(&mut self, batch: &Batch, to: &Destination, failure: &Failure) {
+        for origin in batch.origins() {
+            warn!(
+                tenant = %to.delivery.tenant(), stream = %to.stream, ordinal = %origin.ordinal, cause = %failure,
+                "event refused by the API; it was dropped"
+            );
+            self.settled.entry(origin.segment).or_default().rejected[Rejected::Refused as usize] += 1;
+        }
+    }
+}
