@@ -1,0 +1,81 @@
+//! What a call is, and what an error looks like on the wire.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Who calls, as the signature proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The account that the credentials belong to.
+    pub account: String,
+    /// The user's ARN, or the session's.
+    pub arn: String,
+    /// The role's ARN, when the credentials are a session's.
+    pub role: Option<String>,
+    /// The session's tags.
+    pub tags: BTreeMap<String, String>,
+    /// Of these, the ones that go on to the next session.
+    pub transitive: Vec<String>,
+}
+
+/// A call whose signature is valid.
+#[derive(Debug)]
+pub(crate) struct Call<'c> {
+    pub(crate) caller: &'c Caller,
+    pub(crate) region: &'c str,
+    pub(crate) now_ms: i64,
+    pub(crate) operation: &'c str,
+    pub(crate) body: &'c [u8],
+}
+
+impl<'c> Call<'c> {
+    /// The request, which must have its shape.
+    pub(crate) fn input<T: Deserialize<'c>>(&self) -> Result<T, ApiError> {
+        serde_json::from_slice(self.body)
+            .map_err(|error| ApiError::new(400, "SerializationException", error.to_string()))
+    }
+}
+
+/// An error of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    /// HTTP status.
+    pub status: u16,
+    /// The code, as the API reference names it.
+    pub code: &'static str,
+    /// The text.
+    pub message: String,
+}
+
+impl ApiError {
+    pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+
+    /// The body of an awsJson answer.
+    pub(crate) fn json(&self) -> Value {
+        json!({ "__type": self.code, "message": self.message })
+    }
+}
+
+/// The answer of an operation.
+pub(crate) type Answer = Result<Value, ApiError>;
+
+pub(crate) fn unknown_operation(operation: &str) -> ApiError {
+    ApiError::new(400, "UnknownOperationException", format!("operation {operation} does not exist here"))
+}
+
+/// Locks a state that no panic can leave half changed for long: the process is for tests and demonstrations.
+pub(crate) fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}

@@ -1,0 +1,76 @@
+//! The clock, which tests may move on.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Wall-clock time plus what was added.
+#[derive(Debug, Default)]
+pub(crate) struct Clock {
+    ahead_ms: AtomicI64,
+}
+
+impl Clock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks")]
+    pub(crate) fn now_ms(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX) + self.ahead_ms.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn advance(&self, ms: i64) {
+        self.ahead_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
+/// `YYYY-MM-DDTHH:MM:SS.mmmZ`.
+pub(crate) fn iso(ms: i64) -> String {
+    let (year, month, day) = civil(ms.div_euclid(86_400_000));
+    let rest = ms.rem_euclid(86_400_000);
+    let (hour, minute, second) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", rest % 1000)
+}
+
+/// `YYYYMMDDTHHMMSSZ` → milliseconds.
+pub(crate) fn parse_basic(text: &str) -> Option<i64> {
+    let digits = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
+    if text.len() != 16 || text.get(8..9) != Some("T") || !text.ends_with('Z') {
+        return None;
+    }
+    let days = days(digits(0, 4)?, digits(4, 6)?, digits(6, 8)?);
+    Some((((days * 24 + digits(9, 11)?) * 60 + digits(11, 13)?) * 60 + digits(13, 15)?) * 1000)
+}
+
+/// Days since 1970-01-01, with years from March on.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let of_era = year.rem_euclid(400);
+    year.div_euclid(400) * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + day_of_year - 719_468
+}
+
+fn civil(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + shifted.div_euclid(146_097) * 400 + i64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_and_read() {
+        assert_eq!(iso(1_704_110_400_123), "2024-01-01T12:00:00.123Z");
+        assert_eq!(parse_basic("20240101T120000Z"), Some(1_704_110_400_000));
+        assert_eq!(parse_basic("2024-01-01T12:00"), None);
+        for day in (-800_000..1_000_000).step_by(17) {
+            let (year, month, of_month) = civil(day);
+            assert_eq!(days(year, month, of_month), day);
+        }
+    }
+}

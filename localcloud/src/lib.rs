@@ -1,0 +1,204 @@
+//! An embedded AWS for Millrace: S3, SQS, DynamoDB, STS and CloudWatch Logs on one loopback port, only the calls that the
+//! daemon and its users make, each strict: signatures, documented limits, account boundaries, trust conditions.
+//!
+//! README.md lists the calls. Nothing of the daemon is used here, so that a mistake does not agree with itself.
+
+mod accounts;
+mod api;
+mod clock;
+mod dynamodb;
+mod logs;
+mod s3;
+mod server;
+mod sigv4;
+mod sqs;
+mod sts;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use s3s::service::S3ServiceBuilder;
+use serde_json::{Map, Value};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::accounts::{AccessKey, Permissions, TrustPolicy};
+pub use self::api::{ApiError, Caller};
+pub use self::logs::Stream;
+pub use self::s3::Notify;
+pub use self::sqs::QueueDepth;
+
+use self::accounts::Accounts;
+use self::api::lock;
+use self::clock::Clock;
+use self::dynamodb::DynamoDb;
+use self::logs::Logs;
+use self::s3::{Buckets, LocalS3};
+use self::sqs::Sqs;
+
+/// Service, operation, account of the caller.
+pub type CallKey = (String, String, String);
+
+#[derive(Debug)]
+struct Inner {
+    region: String,
+    clock: Clock,
+    accounts: Accounts,
+    buckets: Buckets,
+    sqs: Sqs,
+    dynamodb: DynamoDb,
+    logs: Logs,
+    calls: Mutex<BTreeMap<CallKey, u64>>,
+}
+
+impl Inner {
+    fn count(&self, service: &str, operation: &str, account: &str) {
+        *lock(&self.calls).entry((service.to_owned(), operation.to_owned(), account.to_owned())).or_default() += 1;
+    }
+}
+
+/// A running cloud. It ends with [`Self::stop`].
+#[derive(Debug)]
+pub struct Cloud {
+    inner: Arc<Inner>,
+    address: SocketAddr,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Cloud {
+    /// Starts an empty cloud of one region at `address`, such as `127.0.0.1:0` for a free port.
+    ///
+    /// # Errors
+    /// The address cannot be listened at.
+    pub async fn start(address: SocketAddr, region: &str) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let inner = Arc::new(Inner {
+            region: region.to_owned(),
+            clock: Clock::default(),
+            accounts: Accounts::default(),
+            buckets: Buckets::default(),
+            sqs: Sqs::default(),
+            dynamodb: DynamoDb::default(),
+            logs: Logs::default(),
+            calls: Mutex::default(),
+        });
+        let local = LocalS3 { cloud: Arc::clone(&inner) };
+        let mut s3 = S3ServiceBuilder::new(local.clone());
+        s3.set_auth(local.clone());
+        s3.set_access(local);
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tasks.spawn(server::serve(Arc::clone(&inner), s3.build(), listener, stop.clone(), tasks.clone()));
+        Ok(Self { inner, address, stop, tasks })
+    }
+
+    /// Where it is: `http://127.0.0.1:PORT`, for all services.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Its region.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.inner.region
+    }
+
+    /// Adds a user, who may do everything in the account.
+    #[must_use]
+    pub fn add_user(&self, account: &str, name: &str) -> AccessKey {
+        self.inner.accounts.add_user(account, name)
+    }
+
+    /// Adds a role, and gives its ARN.
+    #[must_use]
+    pub fn add_role(&self, account: &str, name: &str, trust: TrustPolicy, permissions: Permissions) -> String {
+        self.inner.accounts.add_role(account, name, trust, permissions)
+    }
+
+    /// Makes a bucket of an account.
+    pub fn create_bucket(&self, account: &str, name: &str) {
+        self.inner.buckets.create(account, &self.inner.region, name);
+    }
+
+    /// Has a bucket's new objects told to a queue.
+    pub fn notify(&self, bucket: &str, to: Notify) {
+        self.inner.buckets.notify(bucket, to);
+    }
+
+    /// Makes a queue, and gives its ARN. `redrive`: the dead-letter queue's ARN and the receives before it.
+    #[must_use]
+    pub fn create_queue(
+        &self,
+        account: &str,
+        name: &str,
+        visibility: Duration,
+        redrive: Option<(String, u32)>,
+    ) -> String {
+        self.inner.sqs.create(account, &self.inner.region, name, visibility, redrive)
+    }
+
+    /// The URL of an account's queue.
+    #[must_use]
+    pub fn queue_url(&self, account: &str, name: &str) -> String {
+        format!("{}/{account}/{name}", self.endpoint())
+    }
+
+    /// How many messages a queue holds.
+    #[must_use]
+    pub fn queue_depth(&self, arn: &str) -> QueueDepth {
+        self.inner.sqs.depth(arn, self.inner.clock.now_ms())
+    }
+
+    /// The bodies of a queue's messages.
+    #[must_use]
+    pub fn queue_bodies(&self, arn: &str) -> Vec<String> {
+        self.inner.sqs.bodies(arn)
+    }
+
+    /// Makes a table keyed by `hash`, and by `range` if there is one; both are texts.
+    pub fn create_table(&self, account: &str, name: &str, hash: &str, range: Option<&str>) {
+        self.inner.dynamodb.create(account, &self.inner.region, name, hash, range);
+    }
+
+    /// Puts an item, in DynamoDB's JSON, into a table.
+    ///
+    /// # Errors
+    /// The table is missing or the item lacks its key.
+    pub fn put_item(&self, account: &str, table: &str, item: Map<String, Value>) -> Result<(), ApiError> {
+        self.inner.dynamodb.put(account, &self.inner.region, table, item)
+    }
+
+    /// Shows every log stream: account, region, group, stream, events. This is what arrived, counted on this side.
+    pub fn each_stream(&self, see: impl FnMut(&str, &str, &str, &str, &Stream)) {
+        self.inner.logs.each(see);
+    }
+
+    /// Calls so far, by service, operation and the caller's account.
+    #[must_use]
+    pub fn calls(&self) -> BTreeMap<CallKey, u64> {
+        lock(&self.inner.calls).clone()
+    }
+
+    /// The cloud's time, milliseconds since 1970.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.inner.clock.now_ms()
+    }
+
+    /// Moves the cloud's time on.
+    pub fn advance(&self, by: Duration) {
+        self.inner.clock.advance(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
+    }
+
+    /// Ends it: closes all connections.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}

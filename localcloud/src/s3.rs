@@ -1,0 +1,293 @@
+//! S3 by `s3s`, which speaks the protocol and checks the signatures; here are the objects and their notifications.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use md5::{Digest, Md5};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::dto::{
+    CreateBucketInput, CreateBucketOutput, ETag, ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput,
+    HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, Object as Listed, PutObjectInput, PutObjectOutput,
+    StreamingBlob, Timestamp,
+};
+use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
+use serde_json::json;
+
+use crate::Inner;
+use crate::accounts::KeyError;
+use crate::api::{Caller, hex, lock};
+use crate::clock::iso;
+
+/// Objects of one page of a listing. Source: S3 API Reference, "ListObjectsV2".
+const LIST_MAX: usize = 1000;
+/// What S3 leaves as it is in the keys of its notifications.
+const KEY_SAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b'/');
+
+#[derive(Clone, Debug)]
+struct Object {
+    bytes: Bytes,
+    etag: String,
+    modified_ms: i64,
+    content_type: Option<String>,
+    content_encoding: Option<String>,
+}
+
+/// Where a bucket's notifications go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notify {
+    /// To a queue, in SNS's envelope.
+    Wrapped(String),
+    /// To a queue as they are: from S3 itself, or by SNS with raw delivery.
+    Raw(String),
+}
+
+#[derive(Debug, Default)]
+struct Bucket {
+    account: String,
+    region: String,
+    notify: Vec<Notify>,
+    objects: BTreeMap<String, Object>,
+}
+
+/// All buckets.
+#[derive(Debug, Default)]
+pub(crate) struct Buckets {
+    buckets: Mutex<HashMap<String, Bucket>>,
+    sequence: Mutex<u64>,
+}
+
+impl Buckets {
+    pub(crate) fn create(&self, account: &str, region: &str, name: &str) {
+        let bucket = Bucket { account: account.to_owned(), region: region.to_owned(), ..Bucket::default() };
+        lock(&self.buckets).entry(name.to_owned()).or_insert(bucket);
+    }
+
+    pub(crate) fn notify(&self, name: &str, to: Notify) {
+        if let Some(bucket) = lock(&self.buckets).get_mut(name) {
+            bucket.notify.push(to);
+        }
+    }
+
+    /// Keeps an object. Gives its tag, and the messages that tell of it: queue and body.
+    fn put(&self, name: &str, key: &str, object: Object, now_ms: i64) -> Option<Vec<(String, String)>> {
+        let sequencer = {
+            let mut sequence = lock(&self.sequence);
+            *sequence += 1;
+            format!("{:016X}", *sequence)
+        };
+        let mut buckets = lock(&self.buckets);
+        let bucket = buckets.get_mut(name)?;
+        let event = json!({ "Records": [{
+            "eventVersion": "2.5", "eventSource": "aws:s3", "awsRegion": bucket.region, "eventTime": iso(now_ms),
+            "eventName": "ObjectCreated:Put", "userIdentity": { "principalId": "AWS:LOCAL" },
+            "requestParameters": { "sourceIPAddress": "127.0.0.1" },
+            "responseElements": { "x-amz-request-id": "LOCAL", "x-amz-id-2": "LOCAL" },
+            "s3": {
+                "s3SchemaVersion": "1.0", "configurationId": "objects",
+                "bucket": { "name": name, "ownerIdentity": { "principalId": "LOCAL" }, "arn": format!("arn:aws:s3:::{name}") },
+                "object": {
+                    "key": utf8_percent_encode(key, KEY_SAFE).to_string().replace("%20", "+"),
+                    "size": object.bytes.len(), "eTag": object.etag, "sequencer": sequencer,
+                },
+            },
+        }]});
+        bucket.objects.insert(key.to_owned(), object);
+        let message = |to: &Notify| match to {
+            Notify::Raw(queue) => (queue.clone(), event.to_string()),
+            Notify::Wrapped(queue) => {
+                let topic = format!("arn:aws:sns:{}:{}:objects", bucket.region, bucket.account);
+                let wrapped = json!({
+                    "Type": "Notification", "MessageId": format!("00000000-0000-4000-8000-{sequencer:.12}"),
+                    "TopicArn": topic, "Subject": "Amazon S3 Notification", "Message": event.to_string(),
+                    "Timestamp": iso(now_ms), "SignatureVersion": "1", "Signature": "LOCAL",
+                    "SigningCertURL": "http://127.0.0.1/cert.pem", "UnsubscribeURL": "http://127.0.0.1/unsubscribe",
+                });
+                (queue.clone(), wrapped.to_string())
+            }
+        };
+        Some(bucket.notify.iter().map(message).collect())
+    }
+}
+
+/// The S3 side of the cloud.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalS3 {
+    pub(crate) cloud: Arc<Inner>,
+}
+
+impl LocalS3 {
+    /// The caller, who must own the bucket and be allowed the action.
+    fn owner(&self, caller: Option<&Caller>, bucket: &str, action: &str) -> S3Result<()> {
+        let caller = caller.ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))?;
+        let buckets = lock(&self.cloud.buckets.buckets);
+        let owner = buckets.get(bucket).map(|bucket| bucket.account.as_str()).ok_or_else(|| s3_error!(NoSuchBucket))?;
+        let allowed = self.cloud.accounts.allows(caller, action, &format!("arn:aws:s3:::{bucket}/"));
+        if owner == caller.account && allowed { Ok(()) } else { Err(s3_error!(AccessDenied, "Access Denied")) }
+    }
+
+    fn object(&self, bucket: &str, key: &str) -> S3Result<Object> {
+        let buckets = lock(&self.cloud.buckets.buckets);
+        let object = buckets.get(bucket).and_then(|bucket| bucket.objects.get(key)).cloned();
+        object.ok_or_else(|| s3_error!(NoSuchKey, "The specified key does not exist."))
+    }
+}
+
+fn timestamp(ms: i64) -> Timestamp {
+    // S3 gives whole seconds.
+    Timestamp::from(UNIX_EPOCH + Duration::from_secs(u64::try_from(ms / 1000).unwrap_or(0)))
+}
+
+fn length(bytes: u64) -> Option<i64> {
+    i64::try_from(bytes).ok()
+}
+
+#[async_trait::async_trait]
+impl S3Auth for LocalS3 {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        self.cloud.accounts.secret(access_key).map(SecretKey::from).ok_or_else(|| s3_error!(InvalidAccessKeyId))
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Access for LocalS3 {
+    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let token = context.headers().get("x-amz-security-token").and_then(|it| it.to_str().ok()).map(str::to_owned);
+        let id = context
+            .credentials()
+            .map(|it| it.access_key.clone())
+            .ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))?;
+        let operation = context.s3_op().name().to_owned();
+        match self.cloud.accounts.caller(&id, token.as_deref(), self.cloud.clock.now_ms()) {
+            Ok(caller) => {
+                self.cloud.count("s3", &operation, &caller.account);
+                context.extensions_mut().insert(caller);
+                Ok(())
+            }
+            Err(KeyError::Expired) => Err(s3_error!(ExpiredToken, "The provided token has expired.")),
+            Err(KeyError::Token) => Err(s3_error!(InvalidToken)),
+            Err(KeyError::Unknown) => Err(s3_error!(InvalidAccessKeyId)),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl S3 for LocalS3 {
+    async fn create_bucket(&self, request: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
+        let caller = request.extensions.get::<Caller>().ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))?;
+        self.cloud.buckets.create(&caller.account, &self.cloud.region, &request.input.bucket);
+        Ok(S3Response::new(CreateBucketOutput::default()))
+    }
+
+    async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        let input = request.input;
+        self.owner(request.extensions.get(), &input.bucket, "s3:PutObject")?;
+        let bytes = match input.body {
+            Some(body) => {
+                let body = Body::from(body).collect().await;
+                body.map_err(|_| s3_error!(IncompleteBody))?.to_bytes()
+            }
+            None => Bytes::new(),
+        };
+        let now_ms = self.cloud.clock.now_ms();
+        let etag = hex(&Md5::digest(&bytes));
+        let object = Object {
+            bytes,
+            etag: etag.clone(),
+            modified_ms: now_ms,
+            content_type: input.content_type.map(|it| it.to_string()),
+            content_encoding: input.content_encoding.map(|it| it.to_string()),
+        };
+        let messages = self.cloud.buckets.put(&input.bucket, &input.key, object, now_ms);
+        for (queue, body) in messages.unwrap_or_default() {
+            self.cloud.sqs.deliver(&queue, body, now_ms);
+        }
+        Ok(S3Response::new(PutObjectOutput { e_tag: Some(ETag::Strong(etag)), ..PutObjectOutput::default() }))
+    }
+
+    async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        let input = request.input;
+        self.owner(request.extensions.get(), &input.bucket, "s3:GetObject")?;
+        let object = self.object(&input.bucket, &input.key)?;
+        if let Some(ETagCondition::ETag(wanted)) = &input.if_match
+            && wanted.value() != object.etag
+        {
+            return Err(s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold"));
+        }
+        let total = u64::try_from(object.bytes.len()).unwrap_or(u64::MAX);
+        let (bytes, content_range) = match &input.range {
+            None => (object.bytes.clone(), None),
+            Some(range) => {
+                let range = range
+                    .check(total)
+                    .map_err(|_| s3_error!(InvalidRange, "The requested range is not satisfiable"))?;
+                let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+                let bytes = object.bytes.slice(place(range.start)..place(range.end));
+                (bytes, Some(format!("bytes {}-{}/{total}", range.start, range.end.saturating_sub(1))))
+            }
+        };
+        Ok(S3Response::new(GetObjectOutput {
+            content_length: length(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
+            body: Some(StreamingBlob::from(Body::from(bytes))),
+            content_range,
+            accept_ranges: Some("bytes".to_owned()),
+            e_tag: Some(ETag::Strong(object.etag)),
+            last_modified: Some(timestamp(object.modified_ms)),
+            content_encoding: object.content_encoding,
+            content_type: object.content_type.and_then(|it| it.parse().ok()),
+            ..GetObjectOutput::default()
+        }))
+    }
+
+    async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+        let input = request.input;
+        self.owner(request.extensions.get(), &input.bucket, "s3:GetObject")?;
+        let object = self.object(&input.bucket, &input.key)?;
+        Ok(S3Response::new(HeadObjectOutput {
+            content_length: length(u64::try_from(object.bytes.len()).unwrap_or(u64::MAX)),
+            e_tag: Some(ETag::Strong(object.etag)),
+            last_modified: Some(timestamp(object.modified_ms)),
+            ..HeadObjectOutput::default()
+        }))
+    }
+
+    async fn list_objects_v2(
+        &self,
+        request: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        let input = request.input;
+        self.owner(request.extensions.get(), &input.bucket, "s3:ListBucket")?;
+        let prefix = input.prefix.clone().unwrap_or_default();
+        let after = input.continuation_token.clone().or_else(|| input.start_after.clone()).unwrap_or_default();
+        let most = usize::try_from(input.max_keys.unwrap_or(1000)).unwrap_or(LIST_MAX).min(LIST_MAX);
+        let buckets = lock(&self.cloud.buckets.buckets);
+        let Some(bucket) = buckets.get(&*input.bucket) else { return Err(s3_error!(NoSuchBucket)) };
+        let mut found = bucket.objects.iter().filter(|(key, _)| key.starts_with(&prefix) && **key > after);
+        let contents: Vec<Listed> = found
+            .by_ref()
+            .take(most)
+            .map(|(key, object)| Listed {
+                key: Some(key.clone()),
+                size: length(u64::try_from(object.bytes.len()).unwrap_or(u64::MAX)),
+                e_tag: Some(ETag::Strong(object.etag.clone())),
+                last_modified: Some(timestamp(object.modified_ms)),
+                ..Listed::default()
+            })
+            .collect();
+        let truncated = found.next().is_some();
+        let last = contents.last().and_then(|object| object.key.clone());
+        Ok(S3Response::new(ListObjectsV2Output {
+            key_count: i32::try_from(contents.len()).ok(),
+            contents: Some(contents),
+            is_truncated: Some(truncated),
+            next_continuation_token: last.filter(|_| truncated),
+            prefix: Some(prefix),
+            name: Some(input.bucket),
+            ..ListObjectsV2Output::default()
+        }))
+    }
+}

@@ -1,0 +1,96 @@
+//! STS: awsQuery, a form in and XML out.
+
+use percent_encoding::percent_decode_str;
+
+use crate::accounts::{Accounts, Assumption};
+use crate::api::{ApiError, Caller};
+use crate::clock::iso;
+
+/// Answers a call; the body is XML.
+pub(crate) fn call(
+    accounts: &Accounts,
+    caller: &Caller,
+    now_ms: i64,
+    form: &[u8],
+) -> (String, Result<String, ApiError>) {
+    let fields = fields(form);
+    let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let action = field("Action").unwrap_or_default().to_owned();
+    let answer = match action.as_str() {
+        "AssumeRole" => assume(accounts, caller, now_ms, &fields),
+        "GetCallerIdentity" => Ok(format!(
+            "<GetCallerIdentityResult><Arn>{}</Arn><UserId>LOCALUSER</UserId><Account>{}</Account></GetCallerIdentityResult>",
+            escape(&caller.arn),
+            caller.account
+        )),
+        _ => Err(ApiError::new(400, "InvalidAction", format!("operation {action} does not exist here"))),
+    };
+    let answer = answer.map(|result| {
+        format!(
+            "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">{result}<ResponseMetadata>\
+             <RequestId>00000000-0000-4000-8000-000000000000</RequestId></ResponseMetadata></{action}Response>"
+        )
+    });
+    (action, answer)
+}
+
+/// The body of an error.
+pub(crate) fn error(error: &ApiError) -> String {
+    format!(
+        "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>{}</Code>\
+         <Message>{}</Message></Error><RequestId>00000000-0000-4000-8000-000000000000</RequestId></ErrorResponse>",
+        error.code,
+        escape(&error.message)
+    )
+}
+
+fn assume(accounts: &Accounts, caller: &Caller, now_ms: i64, fields: &[(String, String)]) -> Result<String, ApiError> {
+    let mut asked = Assumption::default();
+    let (mut keys, mut values) = (Vec::new(), Vec::new());
+    for (key, value) in fields {
+        let value = value.clone();
+        match key.as_str() {
+            "RoleArn" => asked.role_arn = value,
+            "RoleSessionName" => asked.session_name = value,
+            "ExternalId" => asked.external_id = Some(value),
+            "DurationSeconds" => asked.seconds = value.parse().ok(),
+            key if key.starts_with("TransitiveTagKeys.member.") => asked.transitive.push(value),
+            key if key.starts_with("Tags.member.") && key.ends_with(".Key") => keys.push((member(key), value)),
+            key if key.starts_with("Tags.member.") && key.ends_with(".Value") => values.push((member(key), value)),
+            _ => {}
+        }
+    }
+    for (number, key) in keys {
+        let value = values.iter().find(|(of, _)| *of == number).map(|(_, value)| value.clone()).unwrap_or_default();
+        asked.tags.insert(key, value);
+    }
+    let new = accounts.assume(caller, &asked, now_ms)?;
+    Ok(format!(
+        "<AssumeRoleResult><AssumedRoleUser><AssumedRoleId>AROALOCAL:{name}</AssumedRoleId><Arn>{arn}</Arn></AssumedRoleUser>\
+         <Credentials><AccessKeyId>{id}</AccessKeyId><SecretAccessKey>{secret}</SecretAccessKey>\
+         <SessionToken>{token}</SessionToken><Expiration>{expires}</Expiration></Credentials></AssumeRoleResult>",
+        name = escape(&asked.session_name),
+        arn = escape(&new.arn),
+        id = new.key.id,
+        secret = new.key.secret,
+        token = new.key.token.unwrap_or_default(),
+        expires = iso(new.expires_ms),
+    ))
+}
+
+fn member(key: &str) -> String {
+    key.split('.').nth(2).unwrap_or_default().to_owned()
+}
+
+fn fields(form: &[u8]) -> Vec<(String, String)> {
+    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    String::from_utf8_lossy(form)
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(key, value)| (decode(key), decode(value)))
+        .collect()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
