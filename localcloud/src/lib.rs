@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::accounts::{AccessKey, Permissions, TrustPolicy};
 pub use self::api::{ApiError, Caller};
-pub use self::logs::Stream;
+pub use self::logs::{Stream, digest};
 pub use self::s3::Notify;
 pub use self::sqs::QueueDepth;
 
@@ -125,6 +125,14 @@ impl Cloud {
         self.inner.buckets.create(account, &self.inner.region, name);
     }
 
+    /// Puts an object into a bucket, which tells its queues. Nothing happens when there is no such bucket.
+    pub fn put_object(&self, bucket: &str, key: &str, bytes: impl Into<bytes::Bytes>) {
+        let now_ms = self.now_ms();
+        for (queue, body) in self.inner.buckets.put_bytes(bucket, key, bytes.into(), now_ms) {
+            self.inner.sqs.deliver(&queue, body, now_ms);
+        }
+    }
+
     /// Has a bucket's new objects told to a queue.
     pub fn notify(&self, bucket: &str, to: Notify) {
         self.inner.buckets.notify(bucket, to);
@@ -154,6 +162,16 @@ impl Cloud {
         self.inner.sqs.depth(arn, self.inner.clock.now_ms())
     }
 
+    /// Puts a message into a queue.
+    pub fn send(&self, arn: &str, body: impl Into<String>) {
+        self.inner.sqs.deliver(arn, body.into(), self.now_ms());
+    }
+
+    /// From now on batches with a message that holds `text` are refused as invalid, for no documented reason.
+    pub fn refuse(&self, text: &str) {
+        self.inner.logs.refuse(text);
+    }
+
     /// The bodies of a queue's messages.
     #[must_use]
     pub fn queue_bodies(&self, arn: &str) -> Vec<String> {
@@ -176,6 +194,11 @@ impl Cloud {
     /// Shows every log stream: account, region, group, stream, events. This is what arrived, counted on this side.
     pub fn each_stream(&self, see: impl FnMut(&str, &str, &str, &str, &Stream)) {
         self.inner.logs.each(see);
+    }
+
+    /// From now on only digests of messages are kept, so that a long run does not fill the memory.
+    pub fn keep_digests_only(&self) {
+        self.inner.logs.keep_digests_only();
     }
 
     /// Calls so far, by service, operation and the caller's account.

@@ -3,7 +3,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -28,19 +30,34 @@ pub struct Stream {
     text: Vec<u8>,
     /// Timestamp, and end of the message in `text`.
     events: Vec<(i64, usize)>,
+    /// What stands for each message when its text is not kept.
+    digests: Vec<u64>,
     /// Accepted calls.
     batches: u64,
     created_ms: i64,
 }
 
+/// A number that stands for a message; the same text gives the same number within one process.
+#[must_use]
+pub fn digest(message: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(message);
+    hasher.finish()
+}
+
 impl Stream {
-    /// Timestamps and messages in order.
+    /// Timestamps and messages in order. Messages are empty when text is not kept.
     pub fn events(&self) -> impl ExactSizeIterator<Item = (i64, &str)> {
         let start = |at: usize| at.checked_sub(1).and_then(|at| self.events.get(at)).map_or(0, |(_, end)| *end);
         self.events.iter().enumerate().map(move |(at, (timestamp, end))| {
             let message = self.text.get(start(at)..*end).unwrap_or_default();
             (*timestamp, std::str::from_utf8(message).unwrap_or_default())
         })
+    }
+
+    /// Timestamps and [`digest`]s of the messages, in order.
+    pub fn digests(&self) -> impl ExactSizeIterator<Item = (i64, u64)> {
+        self.events.iter().zip(&self.digests).map(|((timestamp, _), digest)| (*timestamp, *digest))
     }
 
     /// Calls of PutLogEvents that were accepted.
@@ -65,6 +82,8 @@ type GroupKey = (String, String, String);
 #[derive(Debug, Default)]
 pub(crate) struct Logs {
     groups: Mutex<BTreeMap<GroupKey, Group>>,
+    digests_only: AtomicBool,
+    refused: Mutex<Option<String>>,
 }
 
 #[derive(Deserialize)]
@@ -116,6 +135,16 @@ fn exists(what: &str) -> ApiError {
 }
 
 impl Logs {
+    /// From now on the text of messages is not kept.
+    pub(crate) fn keep_digests_only(&self) {
+        self.digests_only.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on batches with such a message are refused.
+    pub(crate) fn refuse(&self, text: &str) {
+        *lock(&self.refused) = Some(text.to_owned());
+    }
+
     /// Every stream with its events: account, region, group and stream.
     pub(crate) fn each(&self, mut see: impl FnMut(&str, &str, &str, &str, &Stream)) {
         for ((account, region, group), content) in lock(&self.groups).iter() {
@@ -226,6 +255,12 @@ impl Logs {
     fn put(&self, call: &Call<'_>, accounts: &Accounts) -> Answer {
         let put: Put<'_> = call.input()?;
         allowed(call, accounts, &put.log_group_name)?;
+        if let Some(text) = &*lock(&self.refused)
+            && put.log_events.iter().any(|event| event.message.contains(text.as_str()))
+        {
+            return Err(invalid("Invalid parameter"));
+        }
+        let digests: Vec<u64> = put.log_events.iter().map(|event| digest(event.message.as_bytes())).collect();
         let mut groups = lock(&self.groups);
         let key = (call.caller.account.clone(), call.region.to_owned(), put.log_group_name.to_string());
         let group = groups.get_mut(&key).ok_or_else(|| missing("group"))?;
@@ -233,9 +268,12 @@ impl Logs {
         let stream = group.streams.get_mut(&*put.log_stream_name).ok_or_else(|| missing("stream"))?;
         let kept = judge(&put.log_events, retention_days, call.now_ms)?;
         for event in put.log_events.get(kept.from..kept.to).unwrap_or_default() {
-            stream.text.extend_from_slice(event.message.as_bytes());
+            if !self.digests_only.load(Ordering::Relaxed) {
+                stream.text.extend_from_slice(event.message.as_bytes());
+            }
             stream.events.push((event.timestamp, stream.text.len()));
         }
+        stream.digests.extend_from_slice(digests.get(kept.from..kept.to).unwrap_or_default());
         stream.batches += 1;
         Ok(kept.answer)
     }

@@ -73,7 +73,14 @@ impl Buckets {
         }
     }
 
-    /// Keeps an object. Gives its tag, and the messages that tell of it: queue and body.
+    /// Keeps bytes as an object. Gives the messages that tell of it: queue and body.
+    pub(crate) fn put_bytes(&self, name: &str, key: &str, bytes: Bytes, now_ms: i64) -> Vec<(String, String)> {
+        let etag = hex(&Md5::digest(&bytes));
+        let object = Object { bytes, etag, modified_ms: now_ms, content_type: None, content_encoding: None };
+        self.put(name, key, object, now_ms).unwrap_or_default()
+    }
+
+    /// Keeps an object. Gives the messages that tell of it: queue and body.
     fn put(&self, name: &str, key: &str, object: Object, now_ms: i64) -> Option<Vec<(String, String)>> {
         let sequencer = {
             let mut sequence = lock(&self.sequence);

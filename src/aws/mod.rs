@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::RequestId;
@@ -47,6 +48,23 @@ pub struct AwsSettings {
     pub endpoints: BTreeMap<Service, String>,
     /// Bucket names in the path instead of the host name.
     pub s3_path_style: bool,
+    /// The ambient identity's keys, when they do not come by the usual chain.
+    pub keys: Option<Keys>,
+}
+
+/// Keys of a user: access key and secret.
+#[derive(Clone)]
+pub struct Keys {
+    /// The public half.
+    pub id: String,
+    /// The secret half.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keys").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 /// The connection to AWS with the ambient identity. Cheap to clone.
@@ -74,6 +92,9 @@ impl Aws {
             .timeout_config(timeouts);
         if let Some(profile) = &settings.profile {
             loader = loader.profile_name(profile);
+        }
+        if let Some(keys) = &settings.keys {
+            loader = loader.credentials_provider(Credentials::new(&keys.id, &keys.secret, None, None, "settings"));
         }
         Self { base: loader.load().await, settings: Arc::new(settings), calls: Arc::default() }
     }

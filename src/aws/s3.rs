@@ -74,6 +74,17 @@ impl Source {
         let modified = output.last_modified().and_then(|time| time.to_millis().ok()).map_or(UnixMillis(0), UnixMillis);
         Ok(Part { etag: output.e_tag().map(ETag::new), total, modified, body: output.body })
     }
+
+    /// Writes an object, gzip by its encoding.
+    ///
+    /// # Errors
+    /// The call's failure.
+    #[cfg(feature = "local")]
+    pub async fn put(&self, bucket: &str, key: &str, body: Vec<u8>) -> Result<(), Failure> {
+        let body = ByteStream::from(body);
+        let put = self.client.put_object().bucket(bucket).key(key).content_encoding("gzip").body(body);
+        self.aws.done(Service::S3, "PutObject", put.send().await).map(|_| ())
+    }
 }
 
 impl Part {

@@ -34,12 +34,16 @@ pub enum Mode {
     Sqs(Box<SqsSettings>),
     /// Delivers the one notification on standard input; exit code 0 only if all of it was delivered.
     Manual(Box<Settings>),
+    /// Shows all of it at work against an embedded cloud, and checks from the cloud's side that nothing is missing.
+    #[cfg(feature = "local")]
+    Local(Box<LocalSettings>),
     /// Prints the version.
     Version,
 }
 
 /// Names that EXECUTION_MODE may have.
-pub const MODES: [&str; 3] = ["sqs", "manual", "version"];
+pub const MODES: &[&str] =
+    if cfg!(feature = "local") { &["sqs", "manual", "local", "version"] } else { &["sqs", "manual", "version"] };
 
 /// Settings of mode `sqs`.
 #[derive(Clone, Debug, Args)]
@@ -52,6 +56,18 @@ pub struct SqsSettings {
     #[arg(long, env = "DLQ_URL", value_name = "URL", value_parser = url)]
     pub dlq_url: Option<String>,
 
+    /// How messages are taken and settled.
+    #[command(flatten)]
+    pub poll: PollSettings,
+
+    /// What all modes share.
+    #[command(flatten)]
+    pub shared: Settings,
+}
+
+/// How messages are taken from a queue and settled.
+#[derive(Clone, Debug, Args)]
+pub struct PollSettings {
     /// How long one poll waits for messages.
     #[arg(long, env = "SQS_WAIT", value_name = "TIME", default_value = "20s", value_parser = duration(Duration::ZERO, Duration::from_secs(20)))]
     pub sqs_wait: Duration,
@@ -67,6 +83,47 @@ pub struct SqsSettings {
     /// What happens to messages of tenants that the table does not have.
     #[arg(long, env = "UNKNOWN_TENANT", value_name = "WHAT", default_value = "delete")]
     pub unknown_tenant: UnknownTenant,
+}
+
+/// Settings of mode `local`.
+#[cfg(feature = "local")]
+#[derive(Clone, Debug, Args)]
+pub struct LocalSettings {
+    /// Objects to write and deliver.
+    #[arg(long, env = "LOCAL_OBJECTS", value_name = "COUNT", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub objects: u64,
+
+    /// Bytes of an object before it is compressed.
+    #[arg(long, env = "LOCAL_SIZE", value_name = "BYTES", default_value = "1MiB", value_parser = bytes(1, 16 * GIB))]
+    pub size: u64,
+
+    /// Tenants, each in an account of its own. Of five or more, one is disabled, one filtered, one denied by its role.
+    #[arg(long, env = "LOCAL_TENANTS", value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub tenants: u64,
+
+    /// Files whose lines are the messages, instead of invented ones.
+    #[arg(long, env = "LOCAL_FROM", value_name = "FILE", num_args = 1.., value_delimiter = ',')]
+    pub from: Vec<std::path::PathBuf>,
+
+    /// The same seed gives the same objects.
+    #[arg(long, env = "LOCAL_SEED", value_name = "NUMBER", default_value_t = 0)]
+    pub seed: u64,
+
+    /// A directory for the objects, which are else kept in memory.
+    #[arg(long, env = "LOCAL_DATA", value_name = "DIR")]
+    pub data: Option<std::path::PathBuf>,
+
+    /// The summary as JSON.
+    #[arg(long, env = "LOCAL_JSON", value_name = "true|false", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_parser = flag)]
+    pub json: bool,
+
+    /// Serves on after the summary, and prints how to reach the embedded cloud; keeps the text of all events.
+    #[arg(long, env = "LOCAL_KEEP", value_name = "true|false", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_parser = flag)]
+    pub keep: bool,
+
+    /// How messages are taken and settled.
+    #[command(flatten)]
+    pub poll: PollSettings,
 
     /// What all modes share.
     #[command(flatten)]
@@ -184,9 +241,9 @@ pub struct Settings {
     #[arg(long, env = "DRAIN_TIMEOUT", value_name = "TIME", default_value = "25s", value_parser = duration(Duration::ZERO, Duration::from_secs(3_600)))]
     pub drain_timeout: Duration,
 
-    /// What is logged: error, warn, info, debug or trace.
-    #[arg(long, env = "LOG_LEVEL", value_name = "LEVEL", default_value = "info", ignore_case = true)]
-    pub log_level: LogLevel,
+    /// What is logged: error, warn, info, debug or trace. Without it: info, in mode local error.
+    #[arg(long, env = "LOG_LEVEL", value_name = "LEVEL", ignore_case = true)]
+    pub log_level: Option<LogLevel>,
 
     /// How it is logged.
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT", default_value = "auto")]

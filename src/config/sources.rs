@@ -149,7 +149,7 @@ mod tests {
         for (args, expected) in cases {
             assert_eq!(error(args, None), *expected);
         }
-        assert_eq!(error(&[], Some("scan")), "EXECUTION_MODE is \"scan\"; allowed are sqs, manual, version");
+        assert_eq!(error(&[], Some("scan")), format!("EXECUTION_MODE is \"scan\"; allowed are {}", MODES.join(", ")));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Object keys → who and what wrote them; pod → log stream.
 
+use std::fmt;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -83,6 +84,20 @@ pub struct Layout {
 enum Segment {
     Fixed(String),
     Part(Part),
+}
+
+impl fmt::Display for Layout {
+    /// The template.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, segment) in self.segments.iter().enumerate() {
+            let text = match segment {
+                Segment::Fixed(text) => text,
+                Segment::Part(part) => PARTS.iter().find(|(it, _)| it == part).map_or("", |(_, name)| name),
+            };
+            write!(f, "{}{text}", if at == 0 { "" } else { "/" })?;
+        }
+        Ok(())
+    }
 }
 
 impl Layout {

@@ -2,7 +2,7 @@
 
 use tokio::io::AsyncReadExt;
 
-use super::{Daemon, ModeError};
+use super::{Daemon, ModeError, aws_settings};
 use crate::config::Settings;
 use crate::core::envelope::BODY_BYTES_MAX;
 
@@ -23,7 +23,7 @@ pub async fn run(mut settings: Settings) -> Result<(), ModeError> {
     if body.trim().is_empty() {
         return Err(ModeError::NoInput);
     }
-    let daemon = Daemon::start(&settings).await?;
+    let daemon = Daemon::start(&settings, aws_settings(&settings)).await?;
     let reports = daemon.pipeline.process("manual", &body).await;
     daemon.pipeline.close();
     daemon.tracker.close();

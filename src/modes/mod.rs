@@ -1,5 +1,7 @@
 //! A file per subcommand.
 
+#[cfg(feature = "local")]
+pub mod local;
 pub mod manual;
 pub mod sqs;
 
@@ -16,7 +18,7 @@ use crate::aws::dynamodb::TenantTable;
 use crate::aws::s3::Source;
 use crate::aws::sts::{Hops, Roles};
 use crate::aws::{Aws, AwsSettings};
-use crate::config::{Mode, OversizeEvents, Settings};
+use crate::config::{LogLevel, Mode, OversizeEvents, Settings};
 use crate::core::batch::{BatchLimits, Oversize};
 use crate::core::failure::{RetryPolicy, Service};
 use crate::core::tenant::account_of;
@@ -55,6 +57,9 @@ pub enum ModeError {
     NoInput,
     #[error("not delivered: {0}")]
     NotDelivered(String),
+    #[cfg(feature = "local")]
+    #[error(transparent)]
+    Local(#[from] local::LocalError),
 }
 
 impl ModeError {
@@ -63,6 +68,8 @@ impl ModeError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::NoCentralRole | Self::NoDeadLetters | Self::Budget(_) => 2,
+            #[cfg(feature = "local")]
+            Self::Local(error) => error.exit_code(),
             Self::Intake(_) | Self::System { .. } | Self::NoInput | Self::NotDelivered(_) => 1,
         }
     }
@@ -76,12 +83,19 @@ pub fn run(mode: Mode) -> Result<(), ModeError> {
     let (settings, stream) = match &mode {
         Mode::Sqs(settings) => (&settings.shared, Stream::Output),
         Mode::Manual(settings) => (&**settings, Stream::Error),
+        #[cfg(feature = "local")]
+        Mode::Local(settings) => (&settings.shared, Stream::Error),
         Mode::Version => {
             version();
             return Ok(());
         }
     };
-    logging::start(settings.log_level, settings.log_format, stream);
+    #[cfg(feature = "local")]
+    let quiet = matches!(mode, Mode::Local(_));
+    #[cfg(not(feature = "local"))]
+    let quiet = false;
+    let level = settings.log_level.unwrap_or(if quiet { LogLevel::Error } else { LogLevel::Info });
+    logging::start(level, settings.log_format, stream);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -90,6 +104,8 @@ pub fn run(mode: Mode) -> Result<(), ModeError> {
         match mode {
             Mode::Sqs(settings) => Box::pin(sqs::run(*settings)).await,
             Mode::Manual(settings) => Box::pin(manual::run(*settings)).await,
+            #[cfg(feature = "local")]
+            Mode::Local(settings) => Box::pin(local::run(*settings)).await,
             Mode::Version => Ok(()),
         }
     })
@@ -112,7 +128,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn start(settings: &Settings) -> Result<Self, ModeError> {
+    async fn start(settings: &Settings, aws: AwsSettings) -> Result<Self, ModeError> {
         let hops = match (settings.hops, &settings.central_log_distribution_role_arn) {
             (1, _) => Hops::One,
             (_, Some(arn)) => Hops::Two { central_role_arn: arn.as_str().into() },
@@ -132,7 +148,7 @@ impl Daemon {
             cap: CALL_DELAYS.1,
         };
         let (world, tracker, drain) = (World::new(), TaskTracker::new(), CancellationToken::new());
-        let aws = Aws::connect(aws_settings(settings)).await;
+        let aws = Aws::connect(aws).await;
         let credentials = Credentials::new(&aws, Roles::new(&aws, hops, external_id), world);
         let table = TenantTable::new(&aws, &settings.tenant_config_table);
         let resolver = Resolver::new(table, settings.tenant_cache_ttl, settings.tenant_cache_max, world);
@@ -188,6 +204,7 @@ fn aws_settings(settings: &Settings) -> AwsSettings {
         profile: settings.aws_profile.clone().filter(|name| !name.is_empty()),
         endpoints,
         s3_path_style: settings.aws_s3_use_path_style,
+        keys: None,
     }
 }
 

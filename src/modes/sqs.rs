@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use super::{Daemon, ModeError, told_to_stop};
+use super::{Daemon, ModeError, aws_settings, told_to_stop};
 use crate::aws::sqs::Queue;
 use crate::config::{SqsSettings, UnknownTenant};
 use crate::core::settlement::SettlePolicy;
@@ -22,17 +22,30 @@ const PREDECESSOR_BATCH: u16 = 1_000;
 /// # Errors
 /// [`ModeError`].
 pub async fn run(settings: SqsSettings) -> Result<(), ModeError> {
-    let keep_unknown = settings.unknown_tenant == UnknownTenant::Dlq;
-    if keep_unknown && settings.dlq_url.is_none() {
-        return Err(ModeError::NoDeadLetters);
-    }
     if settings.shared.max_batch_size <= PREDECESSOR_BATCH {
         warn!(
             max_batch_size = settings.shared.max_batch_size,
             "small batches: up to ten times the calls to CloudWatch Logs for the same events; 10000 is the API's limit"
         );
     }
-    let daemon = Daemon::start(&settings.shared).await?;
+    let daemon = Daemon::start(&settings.shared, aws_settings(&settings.shared)).await?;
+    serve(&settings, daemon, told_to_stop()).await
+}
+
+/// Polls the queue until `told`, then drains.
+///
+/// # Errors
+/// [`ModeError`].
+pub(super) async fn serve(
+    settings: &SqsSettings,
+    daemon: Daemon,
+    told: impl Future<Output = std::io::Result<()>>,
+) -> Result<(), ModeError> {
+    let poll = &settings.poll;
+    let keep_unknown = poll.unknown_tenant == UnknownTenant::Dlq;
+    if keep_unknown && settings.dlq_url.is_none() {
+        return Err(ModeError::NoDeadLetters);
+    }
     let queue = Queue::new(&daemon.aws, &settings.sqs_queue_url);
     let messages = TaskTracker::new();
     let settler = Settler::start(queue.clone(), daemon.retries, daemon.world, &daemon.tracker);
@@ -42,13 +55,13 @@ pub async fn run(settings: SqsSettings) -> Result<(), ModeError> {
         dead_letters: settings.dlq_url.as_deref().map(|url| Queue::new(&daemon.aws, url)),
         settler,
         policy: SettlePolicy {
-            attempts_max: settings.poison_attempts,
+            attempts_max: poll.poison_attempts,
             keep_unknown,
             dead_letters: settings.dlq_url.is_some(),
         },
         retries: daemon.retries,
-        places: Arc::new(Semaphore::new(usize::try_from(settings.messages_max).unwrap_or(1))),
-        wait: settings.sqs_wait,
+        places: Arc::new(Semaphore::new(usize::try_from(poll.messages_max).unwrap_or(1))),
+        wait: poll.sqs_wait,
         world: daemon.world,
         tracker: messages.clone(),
         abandon: CancellationToken::new(),
@@ -59,7 +72,7 @@ pub async fn run(settings: SqsSettings) -> Result<(), ModeError> {
     tokio::pin!(polling);
     let outcome = tokio::select! {
         ended = &mut polling => ended.map_err(ModeError::from),
-        told = told_to_stop() => {
+        told = told => {
             stop.cancel();
             told.map_err(|cause| ModeError::System { what: "signals cannot be received", cause })
                 .and(polling.await.map_err(ModeError::from))

@@ -1,0 +1,393 @@
+//! Mode `local`: all of it at work in one process, over real HTTP. An embedded cloud is seeded with tenants, objects are
+//! written as collectors do, the code of mode `sqs` delivers them, and at the end the cloud's side is counted again.
+
+mod feed;
+mod recount;
+mod summary;
+mod tenancy;
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use loadgen::{Compression, Fleet, Framing, KeyLayout, MessageSpec, ObjectSize, ObjectSource, ObjectSpec, RealLines};
+use localcloud::Cloud;
+use tokio_util::sync::CancellationToken;
+
+use self::feed::Sent;
+use self::recount::{Found, recount};
+use self::summary::{Row, Summary};
+use self::tenancy::{APPLICATIONS, BUCKET, CENTRAL, GROUP, Kind, Tenancy};
+use super::{Daemon, ModeError, sqs, told_to_stop};
+use crate::aws::s3::Source;
+use crate::aws::{AwsSettings, Keys};
+use crate::config::{LocalSettings, Settings, SqsSettings};
+use crate::core::batch::BATCH_BYTES_MAX;
+use crate::core::failure::{Failure, Service};
+use crate::pipeline::lane::{TenantTotals, Totals};
+use crate::world::World;
+
+/// How often it looks whether all is done, and shows how far it is.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Looks between two lines where there is no terminal.
+const LOOKS_PER_LINE: u32 = 10;
+/// Time without any progress after which it gives up.
+const STALLED: Duration = Duration::from_secs(60);
+/// Clusters that the pods are spread over, and pods of each application of a tenant.
+const CLUSTERS: u64 = 2;
+const PODS: u64 = 3;
+/// Most time that all events span: well within the 14 days that the API takes.
+const SPAN_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
+/// Most time that one object's events span.
+const ROUND_MS_MAX: u64 = 60_000;
+
+/// Why mode `local` ended badly.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the error texts are the documentation")]
+pub enum LocalError {
+    #[error(transparent)]
+    Objects(#[from] loadgen::SpecError),
+    #[error("the embedded cloud could not be started: {0}")]
+    Cloud(std::io::Error),
+    #[error("an object could not be written: {0}")]
+    Upload(Failure),
+    #[error("nothing moved for a minute: {0} messages are left in the queue")]
+    Stalled(usize),
+    #[error("told to stop before all was delivered")]
+    Stopped,
+    #[error("the verdict is not as promised")]
+    Verdict,
+}
+
+impl LocalError {
+    /// 2 for what is set wrong, 1 for what went wrong.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Objects(_) => 2,
+            Self::Cloud(_) | Self::Upload(_) | Self::Stalled(_) | Self::Stopped | Self::Verdict => 1,
+        }
+    }
+}
+
+/// Runs it: exit code 0 only if the verdict holds.
+///
+/// # Errors
+/// [`ModeError`].
+pub async fn run(settings: LocalSettings) -> Result<(), ModeError> {
+    let world = World::new();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let cloud = Cloud::start(address, &settings.shared.aws_region).await.map_err(LocalError::Cloud)?;
+    if !settings.keep {
+        cloud.keep_digests_only();
+    }
+    let objects = Arc::new(objects(&settings, world).map_err(LocalError::Objects)?);
+    let tenancy = Tenancy::build(&cloud, &objects.spec().fleet.tenants, &settings.shared.tenant_config_table);
+    let polled = polled(&settings, &tenancy);
+    let daemon = Daemon::start(&polled.shared, at_cloud(&cloud, &tenancy)).await?;
+    let store = Source::new(&daemon.aws);
+    let totals = Arc::clone(&daemon.pipeline.lanes().totals);
+    let outcome = {
+        let stop = CancellationToken::new();
+        let stopped = async {
+            stop.cancelled().await;
+            Ok(())
+        };
+        let serving = sqs::serve(&polled, daemon, stopped);
+        let watched = async {
+            let outcome = watch(&settings, &cloud, &tenancy, &objects, &store, &totals, world).await;
+            stop.cancel();
+            outcome
+        };
+        // The daemon goes on until the watch is over, unless it fails by itself; then there is nothing to watch.
+        tokio::pin!(serving, watched);
+        tokio::select! {
+            served = &mut serving => served.and_then(|()| Err(LocalError::Stopped.into())),
+            outcome = &mut watched => match (outcome, serving.await) {
+                (Ok(()), served) => served,
+                (Err(error), _) => Err(error.into()),
+            },
+        }
+    };
+    cloud.stop().await;
+    outcome
+}
+
+/// Feeds, waits until all is settled, counts again, and serves on if it is asked to.
+async fn watch(
+    settings: &LocalSettings,
+    cloud: &Cloud,
+    tenancy: &Tenancy,
+    objects: &Arc<ObjectSource>,
+    store: &Source,
+    totals: &Totals,
+    world: World,
+) -> Result<(), LocalError> {
+    let told = told_to_stop();
+    tokio::pin!(told);
+    let begun = world.now();
+    let uploaded = Arc::new(AtomicU64::new(0));
+    let watch = Watch { cloud, tenancy, totals, uploaded: &uploaded, objects: objects.count(), world };
+    let upload = feed::upload(objects, store, &uploaded);
+    let sent = tokio::select! {
+        done = async { tokio::try_join!(async { upload.await.map_err(LocalError::Upload) }, watch.until_settled()) } => done?.0,
+        _ = &mut told => return Err(LocalError::Stopped),
+    };
+    let elapsed = world.now().since(begun);
+    let counted = tokio::task::block_in_place(|| recount(cloud, tenancy, objects, &sent));
+    let summary = summarize(cloud, tenancy, &totals.snapshot(), &sent, &counted, elapsed);
+    print(&summary, settings.json);
+    if settings.keep {
+        say_how(cloud, tenancy);
+        // A signal that cannot be waited for ends it at once.
+        let _told = told.await;
+    }
+    if summary.ok { Ok(()) } else { Err(LocalError::Verdict) }
+}
+
+/// What objects are made.
+fn objects(settings: &LocalSettings, world: World) -> Result<ObjectSource, loadgen::SpecError> {
+    let from = match settings.from.as_slice() {
+        [] => None,
+        files => Some(Arc::new(RealLines::read(files)?)),
+    };
+    let mut spec = ObjectSpec {
+        seed: settings.seed,
+        objects: settings.objects,
+        size: ObjectSize::Bytes(settings.size),
+        framing: Framing::Lines,
+        compression: Compression::Gzip(1),
+        fleet: Fleet {
+            tenants: Fleet::numbered("tenant", settings.tenants),
+            clusters: Fleet::numbered("cluster", CLUSTERS),
+            applications: APPLICATIONS.map(str::to_owned).to_vec(),
+            pods: PODS,
+            pod_name: None,
+        },
+        layout: KeyLayout::parse(&settings.shared.key_layout.to_string())?,
+        message: MessageSpec { from, ..MessageSpec::default() },
+        ..ObjectSpec::default()
+    };
+    // The last events are from now, the first as long ago as it takes; no two objects of a pod share a time.
+    let rounds = ObjectSource::new(spec.clone())?.rounds();
+    spec.round_ms = (SPAN_MS_MAX / rounds.max(1)).clamp(1, ROUND_MS_MAX);
+    let span = i64::try_from(rounds.saturating_mul(spec.round_ms)).unwrap_or(i64::MAX);
+    spec.start_ms = world.wall().0.saturating_sub(span);
+    ObjectSource::new(spec)
+}
+
+/// The settings of mode `sqs` for the embedded cloud.
+fn polled(settings: &LocalSettings, tenancy: &Tenancy) -> SqsSettings {
+    let shared = Settings {
+        central_log_distribution_role_arn: Some(tenancy.central_role_arn.clone()),
+        external_id: None,
+        hops: 2,
+        ..settings.shared.clone()
+    };
+    SqsSettings {
+        sqs_queue_url: tenancy.queue_url.clone(),
+        dlq_url: Some(tenancy.dead_url.clone()),
+        poll: settings.poll.clone(),
+        shared,
+    }
+}
+
+/// The embedded cloud instead of AWS.
+fn at_cloud(cloud: &Cloud, tenancy: &Tenancy) -> AwsSettings {
+    let services = [Service::S3, Service::Sqs, Service::DynamoDb, Service::Sts, Service::Logs];
+    AwsSettings {
+        region: cloud.region().to_owned(),
+        profile: None,
+        endpoints: services.into_iter().map(|service| (service, cloud.endpoint())).collect(),
+        s3_path_style: true,
+        keys: Some(Keys { id: tenancy.key.id.clone(), secret: tenancy.key.secret.clone() }),
+    }
+}
+
+/// How far it is.
+struct Watch<'w> {
+    cloud: &'w Cloud,
+    tenancy: &'w Tenancy,
+    totals: &'w Totals,
+    uploaded: &'w AtomicU64,
+    objects: u64,
+    world: World,
+}
+
+impl Watch<'_> {
+    /// Waits until the only messages left are those of denied tenants, showing progress.
+    async fn until_settled(&self) -> Result<(), LocalError> {
+        let bar = std::io::stderr().is_terminal().then(|| bar(self.objects));
+        let begun = self.world.now();
+        let mut last = (self.world.now(), 0, 0, 0);
+        for look in 1_u32.. {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let uploaded = self.uploaded.load(Ordering::Relaxed);
+            let left = self.left();
+            let sums = self.totals.snapshot();
+            let sum = |of: fn(&TenantTotals) -> u64| sums.values().map(of).sum::<u64>();
+            let (bytes, delivered) = (sum(|it| it.bytes), sum(|it| it.tally.delivered()));
+            let settled = uploaded.saturating_sub(u64::try_from(left).unwrap_or(u64::MAX));
+            let seconds = self.world.now().since(begun).as_secs_f64();
+            let rate = megabytes(bytes) / seconds;
+            match &bar {
+                Some(bar) => {
+                    bar.set_position(settled);
+                    bar.set_message(format!("{delivered} events, {rate:.0} MB/s"));
+                }
+                None if look % LOOKS_PER_LINE == 0 => {
+                    progress(&format!(
+                        "{seconds:.0} s: {uploaded} of {} objects written, {settled} settled, {delivered} events delivered, {rate:.0} MB/s",
+                        self.objects
+                    ));
+                }
+                None => {}
+            }
+            if uploaded == self.objects && left == self.denied() {
+                if let Some(bar) = bar {
+                    bar.finish_and_clear();
+                }
+                return Ok(());
+            }
+            let now = (uploaded, left, delivered);
+            if now != (last.1, last.2, last.3) {
+                last = (self.world.now(), uploaded, left, delivered);
+            } else if self.world.now().since(last.0) > STALLED {
+                return Err(LocalError::Stalled(left));
+            }
+        }
+        Ok(())
+    }
+
+    /// Messages in the queue and in its dead-letter queue.
+    fn left(&self) -> usize {
+        let held = |arn: &str| {
+            let depth = self.cloud.queue_depth(arn);
+            depth.visible + depth.in_flight
+        };
+        held(&self.tenancy.queue_arn) + held(&self.tenancy.dead_arn)
+    }
+
+    /// Objects whose messages are kept, because their tenant's role denies. Objects go round the tenants.
+    fn denied(&self) -> usize {
+        let tenants = u64::try_from(self.tenancy.tenants.len()).unwrap_or(1).max(1);
+        let objects = self.tenancy.tenants.iter().zip(0_u64..).filter(|(tenant, _)| tenant.kind == Kind::Denied);
+        let objects = objects.map(|(_, at)| (self.objects + tenants - 1 - at) / tenants).sum::<u64>();
+        usize::try_from(objects).unwrap_or(usize::MAX)
+    }
+}
+
+fn bar(objects: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{elapsed:>4} [{bar:40}] {pos} of {len} objects settled, {msg}");
+    ProgressBar::new(objects).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+#[expect(clippy::print_stderr, reason = "progress where there is no terminal")]
+fn progress(line: &str) {
+    eprintln!("{line}");
+}
+
+/// What was counted on the cloud's side: per tenant, and where nothing belongs.
+type Counted = (Vec<Found>, Vec<String>);
+
+fn summarize(
+    cloud: &Cloud,
+    tenancy: &Tenancy,
+    totals: &std::collections::HashMap<String, TenantTotals>,
+    sent: &[Sent],
+    (found, strange): &Counted,
+    elapsed: Duration,
+) -> Summary {
+    let seconds = elapsed.as_secs_f64();
+    let mut problems: Vec<String> = strange.iter().map(|what| format!("{what}, where none belong")).collect();
+    let mut calls: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    for ((service, operation, account), count) in cloud.calls() {
+        calls.entry(account).or_default().insert(format!("{service}:{operation}"), count);
+    }
+    let mut tenants = Vec::new();
+    for (tenant, found) in tenancy.tenants.iter().zip(found) {
+        let own = totals.get(&tenant.name).cloned().unwrap_or_default();
+        let tally = own.tally;
+        if !found.is_perfect() {
+            problems.push(format!(
+                "{}: {} events missing, {} not expected, {} out of order",
+                tenant.name, found.missing, found.unexpected, found.out_of_order
+            ));
+        }
+        if tally.delivered() != found.arrived || !tally.balances() || tally.pending() > 0 {
+            problems.push(format!("{}: {} arrived, but the daemon counts {tally}", tenant.name, found.arrived));
+        }
+        let mut lost: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for (name, events) in tally.losses() {
+            *lost.entry(name).or_default() += events;
+        }
+        let objects = sent.iter().filter(|object| object.tenant == tenant.name).count();
+        tenants.push(Row {
+            tenant: tenant.name.clone(),
+            account: tenant.account.clone(),
+            kind: tenant.kind.name(),
+            objects: u64::try_from(objects).unwrap_or(u64::MAX),
+            read: tally.read(),
+            delivered: tally.delivered(),
+            lost,
+            arrived: found.arrived,
+            batches: own.batches,
+            batch_fullness: fullness(&own),
+            megabytes_per_second: megabytes(own.bytes) / seconds,
+            calls: calls.remove(&tenant.account).unwrap_or_default(),
+        });
+    }
+    Summary {
+        ok: problems.is_empty(),
+        problems,
+        seconds,
+        objects: u64::try_from(sent.len()).unwrap_or(u64::MAX),
+        megabytes_per_second: tenants.iter().map(|row| row.megabytes_per_second).sum(),
+        tenants,
+        central_calls: calls.remove(CENTRAL).unwrap_or_default(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn fullness(totals: &TenantTotals) -> Option<f64> {
+    (totals.batches > 0).then(|| totals.billed_bytes as f64 / totals.batches as f64 / BATCH_BYTES_MAX as f64)
+}
+
+#[expect(clippy::print_stdout, reason = "it is the result of the command")]
+fn print(summary: &Summary, json: bool) {
+    if json {
+        println!("{}", serde_json::to_string_pretty(summary).unwrap_or_default());
+    } else {
+        println!("{summary}");
+    }
+}
+
+/// Three lines that work against the embedded cloud.
+#[expect(clippy::print_stderr, reason = "standard output may be JSON")]
+fn say_how(cloud: &Cloud, tenancy: &Tenancy) {
+    let Some(tenant) = tenancy.tenants.first() else { return };
+    let reader = cloud.add_user(&tenant.account, "reader");
+    let with = |id: &str, secret: &str| {
+        let (endpoint, region) = (cloud.endpoint(), cloud.region());
+        format!(
+            "AWS_ENDPOINT_URL={endpoint} AWS_DEFAULT_REGION={region} AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret}"
+        )
+    };
+    let (central, reader) = (with(&tenancy.key.id, &tenancy.key.secret), with(&reader.id, &reader.secret));
+    let key = format!("{}/cluster-0/api/by-hand/1.json", tenant.name);
+    eprintln!("serving on at {} until SIGINT; try:", cloud.endpoint());
+    eprintln!("{reader} aws logs describe-log-streams --log-group-name {GROUP}");
+    eprintln!(
+        "{central} python3 -c 'import boto3; boto3.client(\"s3\").put_object(Bucket=\"{BUCKET}\", Key=\"{key}\", Body=b\"{{\\\"message\\\":\\\"hello\\\"}}\")'"
+    );
+    eprintln!("{reader} aws logs get-log-events --log-group-name {GROUP} --log-stream-name by-hand");
+}
