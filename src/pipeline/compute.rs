@@ -511,14 +511,40 @@ impl Compute {
     }
 }
 
-/// A compute thread: turn after turn, with one window for all.
-fn serve(waiting: &Receiver<Turn>) {
-    let mut window = Vec::with_capacity(2 * WINDOW_BYTES);
-    for Turn { mut machine, budget, window: send_window, done } in waiting {
-        let rest = machine.work(&mut window, &budget, send_window);
-        if window.capacity() < 2 * WINDOW_BYTES {
-            window = Vec::with_capacity(2 * WINDOW_BYTES);
+/// A compute thread's own tools, which all machines that it runs share.
+#[derive(Debug)]
+pub struct Worker {
+    window: Vec<u8>,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Worker {
+    /// The tools of one thread.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { window: Vec::with_capacity(2 * WINDOW_BYTES) }
+    }
+
+    /// Runs a machine until it rests. This is all that a compute thread does, and what benches measure.
+    pub fn turn(&mut self, machine: &mut Machine, budget: &LaneBudget, send_window: SendWindow) -> Rest {
+        let rest = machine.work(&mut self.window, budget, send_window);
+        if self.window.capacity() < 2 * WINDOW_BYTES {
+            self.window = Vec::with_capacity(2 * WINDOW_BYTES);
         }
+        rest
+    }
+}
+
+/// A compute thread: turn after turn.
+fn serve(waiting: &Receiver<Turn>) {
+    let mut worker = Worker::new();
+    for Turn { mut machine, budget, window, done } in waiting {
+        let rest = worker.turn(&mut machine, &budget, window);
         // The lane may have been cut off meanwhile; its machine then goes with it.
         let _lane_is_gone = done.send((machine, rest));
     }

@@ -1,0 +1,181 @@
+//! One core's way from stored bytes to request bodies, beside its parts and its ceiling.
+//!
+//! All figures are of one set of objects and count its decompressed bytes, so they compare. `path` is what a compute
+//! thread does, driven by hand: the same [`Worker`] and [`Machine`], without a lane, a reader or a sender.
+
+#![expect(missing_docs, reason = "criterion's macros make public items")]
+#![expect(clippy::unwrap_used, reason = "a bench that cannot make its objects has nothing to measure")]
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use bytes::Bytes;
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use loadgen::{Compression, MessageSpec, ObjectSize, ObjectSource, ObjectSpec};
+use millrace::core::batch::{BatchLimits, Batcher, SegmentId, SendWindow};
+use millrace::core::decode::Decoder;
+use millrace::core::object::Position;
+use millrace::core::scan::{RECORD_BYTES_MAX, ScanLimits, Scanner, Step};
+use millrace::core::tenant::TenantId;
+use millrace::core::time::UnixMillis;
+use millrace::pipeline::budget::{Budget, CHUNK_BYTES, LaneBudget};
+use millrace::pipeline::compute::{Machine, Rest, WINDOW_BYTES, Worker};
+
+/// Decompressed bytes of a set.
+const SET_BYTES: u64 = 32 << 20;
+/// Decompressed bytes of one large object: many windows and several batches.
+const LARGE_BYTES: u64 = 4 << 20;
+/// Decompressed bytes of one small object: what a quiet pod writes in a few minutes.
+const SMALL_BYTES: u64 = 40_000;
+/// What Vector's gzip uses when its configuration names no level.
+const VECTOR_GZIP_LEVEL: u32 = 6;
+/// Message lengths with which a record has 1.2 KB.
+const MESSAGE_BYTES: std::ops::RangeInclusive<usize> = 400..=900;
+/// Growth for a batch of any kind: the bench does not measure a scarce budget.
+const BUDGET_BYTES: u64 = 256 << 20;
+
+/// Objects as stored, and their text.
+struct Set {
+    stored: Vec<Bytes>,
+    plain: Vec<Vec<u8>>,
+    bytes: u64,
+    records: u64,
+}
+
+impl Set {
+    fn of(object_bytes: u64) -> Self {
+        let message = MessageSpec {
+            min_bytes: *MESSAGE_BYTES.start(),
+            max_bytes: *MESSAGE_BYTES.end(),
+            ..MessageSpec::default()
+        };
+        let spec = ObjectSpec {
+            objects: SET_BYTES.div_ceil(object_bytes),
+            size: ObjectSize::Bytes(object_bytes),
+            compression: Compression::Gzip(VECTOR_GZIP_LEVEL),
+            message,
+            ..ObjectSpec::default()
+        };
+        let source = ObjectSource::new(spec).unwrap();
+        let mut set = Self { stored: Vec::new(), plain: Vec::new(), bytes: 0, records: 0 };
+        for object in source.objects(0..source.count()) {
+            let mut plain = vec![0; usize::try_from(object.decompressed_bytes).unwrap()];
+            libdeflater::Decompressor::new().gzip_decompress(&object.body, &mut plain).unwrap();
+            set.plain.push(plain);
+            set.stored.push(object.body.into());
+            set.bytes += object.decompressed_bytes;
+            set.records += object.recipe.records;
+        }
+        set
+    }
+}
+
+/// Our streaming decoder alone, into one window that stays in the cache.
+fn decode(set: &Set, window: &mut [u8]) {
+    for object in &set.stored {
+        let mut decoder = Decoder::new();
+        let mut rest = &object[..];
+        while !rest.is_empty() || decoder.pending() {
+            let progress = decoder.decode(rest, window).unwrap();
+            rest = &rest[progress.consumed..];
+            black_box(&window[..progress.produced]);
+        }
+        decoder.finish().unwrap();
+    }
+}
+
+/// libdeflate on whole objects, into a buffer that is used again and again: the ceiling of any decoder here.
+fn ceiling(set: &Set, out: &mut [u8]) {
+    let mut inflate = libdeflater::Decompressor::new();
+    for object in &set.stored {
+        let made = inflate.gzip_decompress(object, out).unwrap();
+        black_box(&out[..made]);
+    }
+}
+
+/// The scanner alone, over windows of text.
+fn scan(set: &Set) -> u64 {
+    let mut records = 0;
+    for plain in &set.plain {
+        let mut scanner = Scanner::new(ScanLimits::default());
+        let (mut from, mut to) = (0, 0);
+        loop {
+            to = (to + WINDOW_BYTES).min(plain.len());
+            let last = to == plain.len();
+            let mut at = 0;
+            let ended = loop {
+                let (step, next) = scanner.next(&plain[from..to], at, last);
+                at = next;
+                match step {
+                    Step::Record(record) => records += u64::from(!black_box(record).text.is_empty()),
+                    Step::Bad(_) => {}
+                    Step::NeedMore => break false,
+                    Step::End => break true,
+                }
+            };
+            if ended {
+                break;
+            }
+            from += at;
+        }
+    }
+    records
+}
+
+/// Decode, scan and batch, as a lane has it done for one object after the other.
+fn path(set: &Set, worker: &mut Worker, machine: &mut Machine, budget: &LaneBudget) -> u64 {
+    let chunk_bytes = usize::try_from(CHUNK_BYTES).unwrap();
+    let mut good = 0;
+    for (number, object) in set.stored.iter().enumerate() {
+        machine.begin(SegmentId(number as u64), UnixMillis(0), Position::default());
+        let mut rest = object.clone();
+        loop {
+            match worker.turn(machine, budget, SendWindow::ALL) {
+                Rest::Turn => {}
+                Rest::Input if rest.is_empty() => machine.end_of_input(),
+                Rest::Input => machine.push([rest.split_to(rest.len().min(chunk_bytes))]),
+                Rest::Sealed => drop(black_box(machine.take_sealed())),
+                Rest::ObjectEnd(end) => break end.unwrap(),
+                Rest::Growth(_) | Rest::Carry | Rest::BigRecord => {
+                    unreachable!("the budget is ample, records are short")
+                }
+            }
+        }
+        good += machine.take_count().good;
+        machine.finish();
+    }
+    machine.seal(SendWindow::ALL);
+    drop(black_box(machine.take_sealed()));
+    good
+}
+
+fn measure(group: &mut BenchmarkGroup<'_, WallTime>, set: &Set) {
+    group.throughput(Throughput::Bytes(set.bytes));
+    let mut window = vec![0; WINDOW_BYTES];
+    group.bench_function("decode", |bencher| bencher.iter(|| decode(set, &mut window)));
+    let mut out = vec![0; set.plain.iter().map(Vec::len).max().unwrap()];
+    group.bench_function("ceiling", |bencher| bencher.iter(|| ceiling(set, &mut out)));
+    assert_eq!(scan(set), set.records);
+    group.bench_function("scan", |bencher| bencher.iter(|| scan(set)));
+
+    let budget = Budget::new(BUDGET_BYTES, RECORD_BYTES_MAX as u64).unwrap();
+    let budget = budget.lane(&TenantId::try_from("acme").unwrap(), 0);
+    let mut machine = Machine::new(Batcher::new(BatchLimits::default(), "/acme/logs", "pod-0"), RECORD_BYTES_MAX);
+    let mut worker = Worker::new();
+    assert_eq!(path(set, &mut worker, &mut machine, &budget), set.records);
+    group.bench_function("path", |bencher| bencher.iter(|| path(set, &mut worker, &mut machine, &budget)));
+}
+
+fn pipeline(criterion: &mut Criterion) {
+    for (name, object_bytes) in [("large", LARGE_BYTES), ("small", SMALL_BYTES)] {
+        let set = Set::of(object_bytes);
+        let mut group = criterion.benchmark_group(name);
+        group.sample_size(20).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(4));
+        measure(&mut group, &set);
+        group.finish();
+    }
+}
+
+criterion_group!(benches, pipeline);
+criterion_main!(benches);
