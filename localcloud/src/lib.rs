@@ -14,7 +14,7 @@ mod sigv4;
 mod sqs;
 mod sts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,6 +22,7 @@ use std::time::Duration;
 use s3s::service::S3ServiceBuilder;
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -52,11 +53,23 @@ struct Inner {
     dynamodb: DynamoDb,
     logs: Logs,
     calls: Mutex<BTreeMap<CallKey, u64>>,
+    /// Operation and account of calls that get no answer for now.
+    held: watch::Sender<BTreeSet<(String, String)>>,
 }
 
 impl Inner {
     fn count(&self, service: &str, operation: &str, account: &str) {
         *lock(&self.calls).entry((service.to_owned(), operation.to_owned(), account.to_owned())).or_default() += 1;
+    }
+
+    /// Waits while calls like this one are held up.
+    async fn pass(&self, operation: &str, account: &str) {
+        let mut held = self.held.subscribe();
+        let free = |held: &BTreeSet<(String, String)>| {
+            !held.iter().any(|(of, by)| of.as_str() == operation && by.as_str() == account)
+        };
+        // The sender lives as long as the cloud does.
+        let _cloud_is_gone = held.wait_for(free).await;
     }
 }
 
@@ -86,6 +99,7 @@ impl Cloud {
             dynamodb: DynamoDb::default(),
             logs: Logs::default(),
             calls: Mutex::default(),
+            held: watch::Sender::default(),
         });
         let local = LocalS3 { cloud: Arc::clone(&inner) };
         let mut s3 = S3ServiceBuilder::new(local.clone());
@@ -170,6 +184,21 @@ impl Cloud {
     /// From now on batches with a message that holds `text` are refused as invalid, for no documented reason.
     pub fn refuse(&self, text: &str) {
         self.inner.logs.refuse(text);
+    }
+
+    /// From now on calls of `operation` with an account's credentials are taken and get no answer, until
+    /// [`Self::release`]. They are counted when they arrive.
+    pub fn hold(&self, operation: &str, account: &str) {
+        self.inner.held.send_modify(|held| {
+            held.insert((operation.to_owned(), account.to_owned()));
+        });
+    }
+
+    /// Answers the calls that [`Self::hold`] held up.
+    pub fn release(&self, operation: &str, account: &str) {
+        self.inner.held.send_modify(|held| {
+            held.remove(&(operation.to_owned(), account.to_owned()));
+        });
     }
 
     /// The bodies of a queue's messages.

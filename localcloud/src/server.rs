@@ -92,6 +92,7 @@ async fn answer(cloud: &Arc<Inner>, s3: &S3Service, request: Request<Incoming>) 
     let target = parts.headers.get("x-amz-target").and_then(|it| it.to_str().ok()).unwrap_or_default();
     let operation = target.rsplit('.').next().unwrap_or_default();
     cloud.count(&service, operation, &caller.account);
+    cloud.pass(operation, &caller.account).await;
     let call = Call { caller: &caller, region: &authorization.region, now_ms, operation, body: &body };
     let host = parts.headers.get("host").and_then(|it| it.to_str().ok()).unwrap_or_default();
     let answer: Answer = match service.as_str() {

@@ -23,7 +23,7 @@ use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::RequestId;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::http::Response;
-use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::retry::{ErrorKind, RetryConfig};
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use crate::core::failure::{Failure, FailureKind, Service};
@@ -170,7 +170,10 @@ where
         }
         SdkError::TimeoutError(_) => (FailureKind::Timeout, String::new()),
         SdkError::DispatchFailure(cause) if cause.is_timeout() => (FailureKind::Timeout, String::new()),
-        SdkError::DispatchFailure(cause) if cause.is_io() => (FailureKind::Connection, innermost(error)),
+        // A connection that the server closes before its answer is a transient fault of another kind to the connector.
+        SdkError::DispatchFailure(cause) if cause.is_io() || cause.as_other() == Some(ErrorKind::TransientError) => {
+            (FailureKind::Connection, innermost(error))
+        }
         SdkError::ConstructionFailure(_) | SdkError::DispatchFailure(_) | _ => {
             let kind = if lacks_credentials(error) { FailureKind::Credentials } else { FailureKind::Other };
             (kind, innermost(error))

@@ -9,7 +9,7 @@ use aws_sdk_sqs::types::{
 };
 use aws_smithy_types::timeout::TimeoutConfig;
 
-use super::{Aws, CALL_TIMEOUT, CONNECT_TIMEOUT};
+use super::{Aws, CONNECT_TIMEOUT};
 use crate::core::failure::{Failure, FailureKind, Service};
 
 /// Entries of one batch call, and messages of one receive. Source: SQS API Reference, "DeleteMessageBatch".
@@ -18,6 +18,9 @@ pub const BATCH_ENTRIES_MAX: usize = 10;
 pub const WAIT_MAX: Duration = Duration::from_secs(20);
 /// Longest visibility timeout. Source: SQS API Reference, "ChangeMessageVisibility".
 pub const VISIBILITY_MAX: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Longest wait for an answer: settling is quick, and a heartbeat that hangs must not outlast what it extends.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The right to settle one receive of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -57,11 +60,7 @@ impl Queue {
     /// The queue at `url`, called with the ambient identity.
     #[must_use]
     pub fn new(aws: &Aws, url: &str) -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .operation_attempt_timeout(WAIT_MAX + CALL_TIMEOUT)
-            .build();
-        let mut config = aws_sdk_sqs::config::Builder::from(&aws.base).timeout_config(timeouts);
+        let mut config = aws_sdk_sqs::config::Builder::from(&aws.base).timeout_config(timeouts(CALL_TIMEOUT));
         config.set_endpoint_url(aws.endpoint(Service::Sqs));
         Self { aws: aws.clone(), client: Client::from_conf(config.build()), url: url.to_owned() }
     }
@@ -80,6 +79,8 @@ impl Queue {
             .max_number_of_messages(count)
             .wait_time_seconds(wait)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .customize()
+            .config_override(aws_sdk_sqs::config::Config::builder().timeout_config(timeouts(WAIT_MAX + CALL_TIMEOUT)))
             .send()
             .await;
         let output = self.aws.done(Service::Sqs, "ReceiveMessage", result)?;
@@ -158,8 +159,13 @@ impl Queue {
     }
 }
 
+fn timeouts(call: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(call).build()
+}
+
 fn message(message: aws_sdk_sqs::types::Message) -> Option<Message> {
-    let received = message.attributes.as_ref()?.get(&MessageSystemAttributeName::ApproximateReceiveCount);
+    let attributes = message.attributes.as_ref();
+    let received = attributes.and_then(|them| them.get(&MessageSystemAttributeName::ApproximateReceiveCount));
     let receive_count = received.and_then(|count| count.parse().ok()).unwrap_or(1);
     Some(Message {
         id: message.message_id?,

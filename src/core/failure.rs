@@ -113,6 +113,12 @@ pub enum Verdict {
 }
 
 impl Failure {
+    /// A read whose task ended without a word: a fault of this program.
+    #[must_use]
+    pub const fn ended(operation: &'static str) -> Self {
+        Self { service: Service::S3, operation, kind: FailureKind::Other, text: String::new(), request_id: None }
+    }
+
     /// What to do.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
@@ -162,7 +168,9 @@ impl Failure {
             | "KMS.AccessDeniedException" => Verdict::Denied,
             "ResourceAlreadyExistsException" | "DataAlreadyAcceptedException" => Verdict::Exists,
             "ResourceNotFoundException" if self.service == Service::Logs => Verdict::Create,
-            "InvalidParameterException" | "RequestEntityTooLarge" if self.service == Service::Logs => Verdict::Bisect,
+            "InvalidParameterException" | "RequestEntityTooLarge" if self.takes_events() => Verdict::Bisect,
+            // Whatever else the group's owner set, such as its key or its tags, is not taken.
+            "InvalidParameterException" if self.service == Service::Logs => Verdict::Denied,
             "NoSuchKey" | "NoSuchVersion" if self.service == Service::S3 => Verdict::Missing,
             "PreconditionFailed" if self.service == Service::S3 => Verdict::Changed,
             "InvalidRange" if self.service == Service::S3 => Verdict::BeyondEnd,
@@ -170,10 +178,15 @@ impl Failure {
         }
     }
 
+    /// Whether the request was a batch of events, which can be halved.
+    fn takes_events(&self) -> bool {
+        self.service == Service::Logs && self.operation == "PutLogEvents"
+    }
+
     /// By the status alone, for codes that say nothing more.
     fn status(&self, status: u16) -> Verdict {
         match status {
-            413 if self.service == Service::Logs => Verdict::Bisect,
+            413 if self.takes_events() => Verdict::Bisect,
             404 if self.service == Service::S3 => Verdict::Missing,
             412 if self.service == Service::S3 => Verdict::Changed,
             416 if self.service == Service::S3 => Verdict::BeyondEnd,
@@ -240,7 +253,8 @@ mod tests {
 
     fn verdict(service: Service, code: &str, status: u16) -> Verdict {
         let kind = FailureKind::Answer { code: code.to_owned(), status };
-        Failure { service, operation: "Test", kind, text: String::new(), request_id: None }.verdict()
+        let operation = if service == Service::Logs { "PutLogEvents" } else { "Test" };
+        Failure { service, operation, kind, text: String::new(), request_id: None }.verdict()
     }
 
     #[test]
@@ -284,6 +298,21 @@ mod tests {
         for (service, code, status, expected) in cases {
             assert_eq!(verdict(service, code, status), expected, "{} {code} {status}", service.name());
         }
+    }
+
+    #[test]
+    fn what_refuses_a_new_group_is_the_groups_owners_to_mend_and_no_fault_of_the_events() {
+        let kind = FailureKind::Answer { code: "InvalidParameterException".to_owned(), status: 400 };
+        let failure = |operation| Failure {
+            service: Service::Logs,
+            operation,
+            kind: kind.clone(),
+            text: String::new(),
+            request_id: None,
+        };
+        assert_eq!(failure("CreateLogGroup").verdict(), Verdict::Denied);
+        assert_eq!(failure("CreateLogStream").verdict(), Verdict::Denied);
+        assert_eq!(failure("PutLogEvents").verdict(), Verdict::Bisect);
     }
 
     #[test]

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,6 +31,7 @@ use crate::pipeline::lane::{Lanes, Totals};
 use crate::pipeline::read::Reads;
 use crate::pipeline::resolve::Resolver;
 use crate::pipeline::send::{SENDS_MAX, Sends};
+use crate::pipeline::share::Pool;
 use crate::world::World;
 
 /// First delay and longest delay between attempts at a call.
@@ -161,7 +161,7 @@ impl Daemon {
                 tracker: tracker.clone(),
             },
             compute,
-            sends: Sends { credentials, retries, world, places: Arc::new(Semaphore::new(SENDS_MAX)) },
+            sends: Sends { credentials, retries, world, places: Pool::new(SENDS_MAX) },
             budget,
             limits: limits(settings),
             record_bytes_max: usize::try_from(settings.record_bytes_max).unwrap_or(usize::MAX),

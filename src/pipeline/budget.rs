@@ -5,14 +5,16 @@
 //! one, and a batch waits for nothing but its send. So there is no cycle, whatever the load: admitted objects always have
 //! what they need to fill a batch, and filled batches always get sent and give their bytes back.
 //!
-//! A tenant holds at most half of the reserves and half of the growth, so a tenant whose account accepts nothing leaves
-//! the other half to the others. When a growth permit has to wait, the largest lingering batch is told to seal at once.
+//! Each class is shared between tenants as [`super::share`] says: a tenant holds at most half, and those whose accounts
+//! accept nothing leave a part to the others. While a growth permit waits, the largest lingering batch is told to seal.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 
+use super::share::{Claim, Pool};
 use crate::core::tenant::TenantId;
 
 const KIB: u64 = 1024;
@@ -38,6 +40,8 @@ pub const OBJECT_BASE_BYTES: u64 = 256 * KIB;
 pub const CHUNK_BYTES: u64 = 256 * KIB;
 /// See [`CHUNK_BYTES`].
 pub const CHUNKS_PER_OBJECT: u64 = 3;
+/// How often the largest lingering batch is told to seal while a batch waits for growth.
+const PRESS_EVERY: Duration = Duration::from_millis(50);
 /// The reserve of an object of any size.
 pub const OBJECT_RESERVE_MAX: u64 = OBJECT_BASE_BYTES + CHUNKS_PER_OBJECT * CHUNK_BYTES;
 
@@ -53,64 +57,35 @@ pub struct BudgetTooSmall {
 /// A claim on memory; dropping it gives the bytes back.
 #[derive(Debug, Default)]
 pub struct Permit {
-    parts: Vec<OwnedSemaphorePermit>,
-    bytes: u64,
+    claims: Vec<Claim>,
 }
 
 impl Permit {
     /// Bytes held.
     #[must_use]
-    pub const fn bytes(&self) -> u64 {
-        self.bytes
+    pub fn bytes(&self) -> u64 {
+        self.claims.iter().map(Claim::units).sum()
     }
 
     /// Adds another claim to this one.
     pub fn merge(&mut self, other: Self) {
-        self.bytes += other.bytes;
-        for part in other.parts {
-            match self.parts.iter_mut().find(|mine| Arc::ptr_eq(mine.semaphore(), part.semaphore())) {
-                Some(mine) => mine.merge(part),
-                None => self.parts.push(part),
+        for claim in other.claims {
+            match self.claims.iter_mut().find(|mine| mine.is_like(&claim)) {
+                Some(mine) => mine.merge(claim),
+                None => self.claims.push(claim),
             }
         }
     }
+
+    /// Gives back what an object's reserve has for chunks that wait to be decoded.
+    pub fn without_chunks(&mut self) {
+        self.claims.iter_mut().for_each(|claim| claim.keep(OBJECT_BASE_BYTES));
+    }
 }
 
-/// A semaphore that counts KiB.
-#[derive(Clone, Debug)]
-struct Pool {
-    permits: Arc<Semaphore>,
-    kib: u32,
-}
-
-impl Pool {
-    fn new(bytes: u64) -> Self {
-        let kib = u32::try_from(bytes / KIB).unwrap_or(u32::MAX);
-        Self { permits: Arc::new(Semaphore::new(usize::try_from(kib).unwrap_or(usize::MAX))), kib }
-    }
-
-    /// The claim in KiB, at most the pool itself, so that nobody waits for what can never come.
-    fn kib(&self, bytes: u64) -> u32 {
-        u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX).min(self.kib)
-    }
-
-    async fn acquire(&self, bytes: u64) -> Permit {
-        let kib = self.kib(bytes);
-        let Ok(permit) = Arc::clone(&self.permits).acquire_many_owned(kib).await else {
-            unreachable!("the budget's semaphores are never closed")
-        };
-        Permit { parts: vec![permit], bytes: u64::from(kib) * KIB }
-    }
-
-    fn try_acquire(&self, bytes: u64) -> Option<Permit> {
-        let kib = self.kib(bytes);
-        let permit = Arc::clone(&self.permits).try_acquire_many_owned(kib).ok()?;
-        Some(Permit { parts: vec![permit], bytes: u64::from(kib) * KIB })
-    }
-
-    fn used(&self) -> u64 {
-        let free = u64::try_from(self.permits.available_permits()).unwrap_or(u64::MAX);
-        (u64::from(self.kib)).saturating_sub(free) * KIB
+impl From<Claim> for Permit {
+    fn from(claim: Claim) -> Self {
+        Self { claims: vec![claim] }
     }
 }
 
@@ -126,16 +101,7 @@ struct Inner {
     carry: Pool,
     big: Pool,
     growth: Pool,
-    shares: Mutex<HashMap<TenantId, Share>>,
     lingering: Mutex<HashMap<u64, Lingering>>,
-}
-
-/// A tenant's halves. Kept while one of its lanes lives.
-#[derive(Debug)]
-struct Share {
-    reserve: Pool,
-    growth: Pool,
-    lanes: usize,
 }
 
 /// An open batch that waits for more events.
@@ -162,7 +128,6 @@ impl Budget {
             carry: Pool::new(carry),
             big: Pool::new(record_bytes_max.max(KIB)),
             growth: Pool::new(GROWTH_MIN + (spare - spare / 2)),
-            shares: Mutex::default(),
             lingering: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -171,16 +136,7 @@ impl Budget {
     /// A lane's view of the budget, within its tenant's share.
     #[must_use]
     pub fn lane(&self, tenant: &TenantId, lane: u64) -> LaneBudget {
-        let mut shares = self.inner.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        let share = shares.entry(tenant.clone()).or_insert_with(|| Share {
-            reserve: Pool::new(u64::from(self.inner.reserve.kib) * KIB / 2),
-            growth: Pool::new(u64::from(self.inner.growth.kib) * KIB / 2),
-            lanes: 0,
-        });
-        share.lanes += 1;
-        let (reserve, growth) = (share.reserve.clone(), share.growth.clone());
-        drop(shares);
-        LaneBudget { budget: self.clone(), tenant: tenant.clone(), lane, reserve, growth, seal: Arc::default() }
+        LaneBudget { budget: self.clone(), tenant: tenant.clone(), lane, seal: Arc::default() }
     }
 
     /// Bytes claimed now, over all classes.
@@ -199,62 +155,74 @@ impl Budget {
     }
 }
 
-/// A lane's view of the budget: claims are held to the tenant's share as well.
+/// A lane's view of the budget: all its claims are its tenant's.
 #[derive(Debug)]
 pub struct LaneBudget {
     budget: Budget,
     tenant: TenantId,
     lane: u64,
-    reserve: Pool,
-    growth: Pool,
     seal: Arc<Notify>,
+}
+
+/// All that an object of `size` stored bytes (unknown: any) needs to run alone.
+const fn reserve_of(size: Option<u64>) -> u64 {
+    let most = CHUNKS_PER_OBJECT * CHUNK_BYTES;
+    OBJECT_BASE_BYTES
+        + match size {
+            Some(size) if size < most => size,
+            Some(_) | None => most,
+        }
 }
 
 impl LaneBudget {
     /// Waits for all that an object of `size` stored bytes (unknown: any) needs to run alone.
     pub async fn admit(&self, size: Option<u64>) -> Permit {
-        let chunks = size.map_or(CHUNKS_PER_OBJECT * CHUNK_BYTES, |size| size.min(CHUNKS_PER_OBJECT * CHUNK_BYTES));
-        let bytes = OBJECT_BASE_BYTES + chunks;
-        let mut permit = self.reserve.acquire(bytes).await;
-        let whole = self.budget.inner.reserve.acquire(bytes).await;
-        permit.parts.extend(whole.parts);
-        permit
+        self.budget.inner.reserve.claim(&self.tenant, reserve_of(size)).await.into()
+    }
+
+    /// The same, if it is free.
+    #[must_use]
+    pub fn try_admit(&self, size: Option<u64>) -> Option<Permit> {
+        self.budget.inner.reserve.try_claim(&self.tenant, reserve_of(size)).map(Permit::from)
+    }
+
+    /// Whether a reserve is enough for an object of `size` stored bytes.
+    #[must_use]
+    pub fn is_enough(reserve: &Permit, size: u64) -> bool {
+        reserve.bytes() >= reserve_of(Some(size))
     }
 
     /// Waits for the memory of a record longer than a window, at most [`CARRY_BYTES_MAX`].
     pub async fn carry(&self) -> Permit {
-        self.budget.inner.carry.acquire(CARRY_BYTES_MAX).await
+        self.budget.inner.carry.claim(&self.tenant, CARRY_BYTES_MAX).await.into()
     }
 
     /// Waits for the process-wide permit for a record of any allowed length. Hold a [`Self::carry`] first.
     pub async fn big_record(&self) -> Permit {
-        self.budget.inner.big.acquire(u64::MAX).await
+        self.budget.inner.big.claim(&self.tenant, u64::MAX).await.into()
     }
 
     /// Claims bytes for the open batch if they are free, and presses the largest lingering batch if they are not.
     #[must_use]
     pub fn try_grow(&self, bytes: u64) -> Option<Permit> {
-        let grown = self.growth.try_acquire(bytes).and_then(|mut permit| {
-            let whole = self.budget.inner.growth.try_acquire(bytes)?;
-            permit.parts.extend(whole.parts);
-            Some(permit)
-        });
+        let grown = self.budget.inner.growth.try_claim(&self.tenant, bytes);
         if grown.is_none() {
             self.budget.press();
         }
-        grown
+        grown.map(Permit::from)
     }
 
     /// Waits for bytes for a batch. The caller must hold no growth: its sealed batches are sent first.
     pub async fn grow(&self, bytes: u64) -> Permit {
-        if let Some(permit) = self.try_grow(bytes) {
-            return permit;
+        let claim = self.budget.inner.growth.claim(&self.tenant, bytes);
+        tokio::pin!(claim);
+        loop {
+            tokio::select! {
+                biased;
+                claim = &mut claim => return claim.into(),
+                () = tokio::time::sleep(PRESS_EVERY) => self.budget.press(),
+            }
         }
-        let mut permit = self.growth.acquire(bytes).await;
-        self.budget.press();
-        let whole = self.budget.inner.growth.acquire(bytes).await;
-        permit.parts.extend(whole.parts);
-        permit
     }
 
     /// Says that this lane's open batch waits for more events, and may be sealed when others need its `bytes`.
@@ -273,13 +241,6 @@ impl LaneBudget {
 impl Drop for LaneBudget {
     fn drop(&mut self) {
         self.busy();
-        let mut shares = self.budget.inner.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(share) = shares.get_mut(&self.tenant) {
-            share.lanes -= 1;
-            if share.lanes == 0 {
-                shares.remove(&self.tenant);
-            }
-        }
     }
 }
 
@@ -298,10 +259,7 @@ mod tests {
     fn the_classes_add_up_to_the_budget_and_the_default_fits() {
         let budget = Budget::new(BUDGET, RECORD).unwrap();
         let inner = &budget.inner;
-        let sum: u64 = [&inner.reserve, &inner.carry, &inner.big, &inner.growth]
-            .map(|pool| u64::from(pool.kib) * KIB)
-            .iter()
-            .sum();
+        let sum: u64 = [&inner.reserve, &inner.carry, &inner.big, &inner.growth].iter().map(|pool| pool.total()).sum();
         assert_eq!(sum, BUDGET);
         assert_eq!(Budget::new(20 * MIB, RECORD).unwrap_err().given, 20 * MIB);
     }

@@ -5,6 +5,7 @@
 //! for memory or for a send; it only ever waits for the next machine.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -16,8 +17,8 @@ use super::budget::{GROWTH_STEP_BYTES, LaneBudget, Permit};
 use crate::core::batch::{Batcher, Event, Fed, Sealed, SegmentId, SendWindow};
 use crate::core::decode::{DecodeFault, Decoder};
 use crate::core::event::Timeline;
-use crate::core::object::{ObjectFault, Position};
-use crate::core::scan::{Message, Record, ScanLimits, Scanner, Step};
+use crate::core::object::{ObjectFault, Ordinal, Position};
+use crate::core::scan::{Record, ScanLimits, Scanner, Step};
 use crate::core::tally::{Dropped, Tally};
 use crate::core::time::UnixMillis;
 
@@ -27,8 +28,11 @@ pub const WINDOW_BYTES: usize = 128 * 1024;
 const WINDOWS_PER_TURN: usize = 16;
 /// Machines that may wait for a thread, per thread. Lanes wait for a place without holding a thread.
 const TURNS_WAITING_PER_THREAD: usize = 64;
+/// Stored bytes of an object that are read and decoded again after a pause, at most. An object is paused once a second at
+/// most, and decodes to ten times as much in about a tenth of that.
+const READ_AGAIN_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Faults of one object that are described one by one; the rest is only counted.
-const FAULTS_KEPT_MAX: usize = 8;
+pub const FAULTS_KEPT_MAX: usize = 8;
 
 /// Why a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +76,16 @@ struct Run {
     decoder: Decoder,
     scanner: Scanner,
     timeline: Timeline,
+    modified: UnixMillis,
     resume: Position,
+    /// The first record that is not counted yet: those before it are read again after a pause.
+    next: Ordinal,
     count: ObjectCount,
+    /// Stored bytes that were decoded, and what they gave, since the object was last begun.
+    decoded: u64,
+    given: u64,
+    /// Decompressed bytes that were counted.
+    counted: u64,
     scanned: bool,
 }
 
@@ -127,12 +139,41 @@ impl Machine {
         self.input_ended = false;
         self.run = Some(Run {
             decoder: Decoder::new(),
-            scanner: Scanner::new(ScanLimits { record_bytes_max: self.record_bytes_max }),
+            scanner: self.scanner(),
             timeline: Timeline::new(modified),
+            modified,
             resume,
+            next: Ordinal(0),
             count: ObjectCount::default(),
+            decoded: 0,
+            given: 0,
+            counted: 0,
             scanned: false,
         });
+    }
+
+    /// Lets go of all that the object holds, if little enough of it was decoded to be decoded again: it must then be given
+    /// from its first byte. Nothing of it is lost or counted twice. `false`: too much was decoded; nothing has changed.
+    pub fn pause(&mut self) -> bool {
+        let scanner = self.scanner();
+        let Some(run) = self.run.as_mut().filter(|run| run.decoded <= READ_AGAIN_BYTES_MAX) else { return false };
+        (run.decoder, run.scanner, run.timeline) = (Decoder::new(), scanner, Timeline::new(run.modified));
+        (run.decoded, run.given, run.scanned) = (0, 0, false);
+        self.input_ended = false;
+        self.let_go();
+        true
+    }
+
+    fn scanner(&self) -> Scanner {
+        Scanner::new(ScanLimits { record_bytes_max: self.record_bytes_max })
+    }
+
+    /// Drops the bytes of the object, and what is held for them.
+    fn let_go(&mut self) {
+        self.input.clear();
+        self.carry = Vec::new();
+        self.long_record = Permit::default();
+        self.carry_limit = WINDOW_BYTES;
     }
 
     /// Gives stored bytes of the object that has begun.
@@ -168,10 +209,7 @@ impl Machine {
 
     /// Ends the object that has begun, whole or not. Its events in the open batch stay.
     pub fn finish(&mut self) {
-        self.input.clear();
-        self.carry = Vec::new();
-        self.long_record = Permit::default();
-        self.carry_limit = WINDOW_BYTES;
+        self.let_go();
         self.run = None;
     }
 
@@ -190,10 +228,10 @@ impl Machine {
         self.batcher.events_of(segment)
     }
 
-    /// Bytes of memory that the open batch holds; zero when it is empty.
+    /// Bytes of memory that are claimed for the open batch; sealing gives them on, or back when it is empty.
     #[must_use]
     pub fn open_bytes(&self) -> u64 {
-        if self.batcher.is_empty() { 0 } else { self.growth.bytes() }
+        self.growth.bytes()
     }
 
     /// Seals the open batch, if there is one. The previous group must have been taken.
@@ -292,6 +330,7 @@ impl Machine {
             match run.decoder.decode(input, out) {
                 Ok(progress) => {
                     filled += progress.produced;
+                    run.decoded += u64::try_from(progress.consumed).unwrap_or(u64::MAX);
                     if let Some(front) = self.input.front_mut() {
                         bytes::Buf::advance(front, progress.consumed);
                     }
@@ -300,7 +339,10 @@ impl Machine {
             }
         };
         window.truncate(filled);
-        run.count.bytes += u64::try_from(filled - start).unwrap_or(u64::MAX);
+        run.given += u64::try_from(filled - start).unwrap_or(u64::MAX);
+        let more = run.given.saturating_sub(run.counted);
+        run.count.bytes += more;
+        run.counted += more;
         outcome
     }
 
@@ -324,10 +366,15 @@ impl Machine {
                 }
                 Step::Bad(fault) => {
                     *at = next;
+                    let ordinal = fault.ordinal();
                     run.bad(fault);
+                    run.passed(ordinal);
                 }
                 Step::Record(record) => match self.take(run, &record, budget, send_window) {
-                    Taken::Whole => *at = next,
+                    Taken::Whole => {
+                        *at = next;
+                        run.passed(record.ordinal);
+                    }
                     Taken::Stop(rest) => {
                         run.scanner = before;
                         return Some(rest);
@@ -339,6 +386,10 @@ impl Machine {
 
     /// Puts one record's event into the open batch, sealing what stands in its way.
     fn take(&mut self, run: &mut Run, record: &Record<'_>, budget: &LaneBudget, send_window: SendWindow) -> Taken {
+        if record.ordinal < run.next {
+            run.timeline.resolve(record.timestamp);
+            return Taken::Whole;
+        }
         if record.ordinal < run.resume.ordinal {
             // The time is still learnt, so that a record without one gets the same as at the first attempt.
             run.timeline.resolve(record.timestamp);
@@ -346,17 +397,29 @@ impl Machine {
             return Taken::Whole;
         }
         let part = if record.ordinal == run.resume.ordinal { run.resume.part } else { 0 };
-        if let Some(rest) = self.claim(record, budget, send_window) {
-            return Taken::Stop(rest);
-        }
-        let timestamp = run.timeline.peek(record.timestamp);
-        let event = Event { message: record.message, timestamp, ordinal: record.ordinal, from_part: part };
-        match self.batcher.feed(&event) {
+        let mut event = Event {
+            message: record.message,
+            timestamp: run.timeline.peek(record.timestamp),
+            ordinal: record.ordinal,
+            from_part: part,
+            wide: false,
+        };
+        let fed = loop {
+            if let Some(rest) = self.claim(&event, budget, send_window) {
+                return Taken::Stop(rest);
+            }
+            match self.batcher.feed(&event) {
+                Fed::Wide if !event.wide => event.wide = true,
+                fed => break fed,
+            }
+        };
+        match fed {
             Fed::Taken { parts } => {
-                run.good(record, timestamp, u64::from(parts));
+                run.good(record, event.timestamp, u64::from(parts));
                 Taken::Whole
             }
-            Fed::Full => {
+            // A wide event is as wide as it gets.
+            Fed::Full | Fed::Wide => {
                 self.seal(send_window);
                 Taken::Stop(Rest::Sealed)
             }
@@ -373,15 +436,17 @@ impl Machine {
                 Taken::Whole
             }
             Fed::Bad(_) => {
+                // Its time counts, for a record that is only read over is not looked at as closely.
+                run.timeline.resolve(record.timestamp);
                 run.bad(ObjectFault::BadRecord { ordinal: record.ordinal, offset: record.offset });
                 Taken::Whole
             }
         }
     }
 
-    /// Sees to it that the open batch may grow by the record's event. `Some` when it must stop for that.
-    fn claim(&mut self, record: &Record<'_>, budget: &LaneBudget, send_window: SendWindow) -> Option<Rest> {
-        let need = u64::try_from(self.batcher.memory_with(message_bytes(&record.message))).unwrap_or(u64::MAX);
+    /// Sees to it that the open batch may grow by an event. `Some` when it must stop for that.
+    fn claim(&mut self, event: &Event<'_>, budget: &LaneBudget, send_window: SendWindow) -> Option<Rest> {
+        let need = u64::try_from(self.batcher.memory_with(&event.message, event.wide)).unwrap_or(u64::MAX);
         let held = self.growth.bytes();
         if need <= held {
             return None;
@@ -411,15 +476,12 @@ enum Taken {
     Stop(Rest),
 }
 
-fn message_bytes(message: &Message<'_>) -> usize {
-    match message {
-        Message::Escaped(text) | Message::Json(text) => text.len(),
-        Message::Pieces(pieces) => pieces.map(<[u8]>::len).sum(),
-        Message::Empty => 0,
-    }
-}
-
 impl Run {
+    /// A record is counted, whatever became of it.
+    fn passed(&mut self, ordinal: Ordinal) {
+        self.next = self.next.max(Ordinal(ordinal.0 + 1));
+    }
+
     fn good(&mut self, record: &Record<'_>, timestamp: UnixMillis, parts: u64) {
         self.timeline.resolve(record.timestamp);
         let count = &mut self.count;
@@ -430,6 +492,9 @@ impl Run {
     }
 
     fn bad(&mut self, fault: ObjectFault) {
+        if fault.ordinal() < self.next {
+            return;
+        }
         let resumed = fault.ordinal() < self.resume.ordinal;
         if resumed {
             self.count.tally.skip_resumed(1);
@@ -468,9 +533,9 @@ impl std::fmt::Debug for Compute {
     }
 }
 
-/// The compute threads are gone, because one of them panicked: a fault of this program.
+/// The machine's turn panicked: a fault of this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a compute thread has ended; this is a bug")]
+#[error("the work on the object broke off; this is a bug")]
 pub struct ComputeEnded;
 
 impl Compute {
@@ -533,19 +598,29 @@ impl Worker {
     /// Runs a machine until it rests. This is all that a compute thread does, and what benches measure.
     pub fn turn(&mut self, machine: &mut Machine, budget: &LaneBudget, send_window: SendWindow) -> Rest {
         let rest = machine.work(&mut self.window, budget, send_window);
-        if self.window.capacity() < 2 * WINDOW_BYTES {
+        // A long record goes on with the window that it grew, or comes back with one that is nobody's to keep.
+        if self.window.capacity() != 2 * WINDOW_BYTES {
             self.window = Vec::with_capacity(2 * WINDOW_BYTES);
         }
         rest
     }
 }
 
-/// A compute thread: turn after turn.
+/// A compute thread: turn after turn. A panic, which is a fault of this program, costs the lane its machine and its
+/// objects' messages an attempt, but not the other lanes the thread.
 fn serve(waiting: &Receiver<Turn>) {
     let mut worker = Worker::new();
     for Turn { mut machine, budget, window, done } in waiting {
-        let rest = worker.turn(&mut machine, &budget, window);
-        // The lane may have been cut off meanwhile; its machine then goes with it.
-        let _lane_is_gone = done.send((machine, rest));
+        let turn = AssertUnwindSafe(|| {
+            let rest = worker.turn(&mut machine, &budget, window);
+            (machine, rest)
+        });
+        match catch_unwind(turn) {
+            // The lane may have been cut off meanwhile; its machine then goes with it.
+            Ok(turned) => {
+                let _lane_is_gone = done.send(turned);
+            }
+            Err(_) => worker = Worker::new(),
+        }
     }
 }

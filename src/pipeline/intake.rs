@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::Pipeline;
 use super::settle::{Settle, Settler};
 use crate::aws::sqs::{BATCH_ENTRIES_MAX, Message, Queue, QueueAttributes};
-use crate::core::failure::{Failure, RetryPolicy};
+use crate::core::failure::{Attempts, Failure, RetryPolicy};
 use crate::core::pacing::backoff::equal_jitter;
 use crate::core::settlement::{Finish, SettlePolicy, Settlement, settle};
 use crate::world::World;
@@ -54,7 +54,7 @@ pub enum IntakeError {
     Queue(Failure),
     /// No tenant could be resolved.
     #[error(
-        "ten tenants in a row are unknown and none was found: is KEY_LAYOUT right, and is it the right TENANT_CONFIG_TABLE? No message was deleted"
+        "the tenants of ten objects are unknown and none was found: is KEY_LAYOUT right, and is it the right TENANT_CONFIG_TABLE? No message was deleted"
     )]
     LayoutOrTable,
 }
@@ -170,6 +170,13 @@ impl Intake {
             attempts = message.receive_count,
             "message dead-lettered"
         );
-        queue.send(&message.body, &attributes).await
+        let mut attempts = Attempts::default();
+        loop {
+            let Err(failure) = queue.send(&message.body, &attributes).await else { return Ok(()) };
+            match attempts.next(failure.verdict(), &self.retries, self.world.entropy()) {
+                Some(delay) => tokio::time::sleep(delay).await,
+                None => return Err(failure),
+            }
+        }
     }
 }

@@ -18,20 +18,23 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::budget::{Budget, CARRY_BYTES_MAX, LaneBudget, Permit};
-use super::compute::{Compute, Group, Machine, ObjectCount, Rest};
+use super::compute::{Compute, FAULTS_KEPT_MAX, Group, Machine, ObjectCount, Rest};
 use super::read::{Chunk, ReadFault, Reading, Reads};
 use super::send::{Destination, SendReport, Sends};
 use crate::core::batch::{BatchLimits, Batcher, SegmentId, SendWindow};
 use crate::core::decode::DecodeFault;
-use crate::core::object::{ObjectRef, Position};
+use crate::core::failure::Verdict;
+use crate::core::object::{ETag, ObjectRef, Position};
 use crate::core::settlement::Finish;
 use crate::core::tally::Rejected;
 use crate::core::tenant::Target;
-use crate::core::time::Tick;
+use crate::core::time::{Tick, UnixMillis};
 use crate::world::World;
 
 /// Sealed groups that wait for the sender; one more is being sent, and one is being filled.
 const GROUPS_WAITING_MAX: usize = 1;
+/// Time that a lane waits before it lets go of the object that it reads.
+const PAUSE_AFTER: Duration = Duration::from_secs(1);
 /// A lane without work ends after this time.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -110,6 +113,8 @@ pub struct JobDone {
     pub count: ObjectCount,
     /// Why, when it was not delivered.
     pub cause: Option<String>,
+    /// The tag of what was read.
+    pub etag: Option<ETag>,
 }
 
 /// An object that is not finished.
@@ -124,7 +129,18 @@ struct Open {
     failed: Option<(Finish, String)>,
     /// What else is to be said of it.
     cause: Option<String>,
+    /// Whether some of its events have left the open batch.
+    sealed: bool,
+    /// The tag of what is read.
+    etag: Option<ETag>,
     done: Option<oneshot::Sender<JobDone>>,
+}
+
+impl Open {
+    /// Whether nobody waits for it any more: its message was handed back at the end of a drain.
+    fn is_given_up(&self) -> bool {
+        self.done.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
 }
 
 /// The objects of a lane that are not finished, shared by its two tasks.
@@ -152,8 +168,13 @@ impl OpenObjects {
         }
     }
 
+    /// Whether there is no use in going on with an object: it has failed, or its message was given up.
     fn has_failed(&self, segment: SegmentId) -> bool {
-        self.with(|objects| objects.get(&segment).is_none_or(|open| open.failed.is_some()))
+        self.with(|objects| objects.get(&segment).is_none_or(|open| open.failed.is_some() || open.is_given_up()))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.with(|objects| objects.is_empty())
     }
 
     /// Reports an object, and leaves its receipt: one line.
@@ -182,7 +203,7 @@ impl OpenObjects {
         });
         if let Some(done) = open.done.take() {
             // Whoever waited may have given up at the end of a drain.
-            let _nobody_waits = done.send(JobDone { finish, count: open.count, cause });
+            let _nobody_waits = done.send(JobDone { finish, count: open.count, cause, etag: open.etag });
         }
     }
 
@@ -328,7 +349,8 @@ impl Filler {
                 job = jobs.recv() => return job,
                 () = tokio::time::sleep(IDLE) => {}
             }
-            if idle() {
+            // While something of it is on its way, a second lane for the stream would overtake it.
+            if self.open.is_empty() && idle() {
                 // Nobody can send any more: what was sent just before is still served.
                 jobs.close();
                 return jobs.recv().await;
@@ -345,14 +367,15 @@ impl Filler {
         let window = self.send_window();
         let Some(machine) = &mut self.machine else { return };
         machine.seal(window);
-        self.pass_on().await;
+        self.pass_on(&mut Source::default()).await;
     }
 
     /// Gives the sealed group to the sender, waiting for a place.
-    async fn pass_on(&mut self) {
+    async fn pass_on(&mut self, source: &mut Source) {
         let Some(group) = self.machine.as_mut().and_then(|machine| machine.take_sealed()) else { return };
         for share in &group.sealed.shares {
             self.open.update(share.segment, |open| {
+                open.sealed = true;
                 open.count.tally.drop_pending(crate::core::tally::Dropped::TooOld, share.too_old);
                 open.count.tally.drop_pending(crate::core::tally::Dropped::TooNew, share.too_new);
             });
@@ -360,8 +383,24 @@ impl Filler {
         if group.sealed.batches.is_empty() {
             return;
         }
+        let to_sender = self.to_sender.clone();
         // The sender lives as long as this task.
-        let _sender_is_gone = self.to_sender.send(group).await;
+        let _sender_is_gone = self.patiently(source, async move { to_sender.send(group).await }).await;
+    }
+
+    /// Waits for something that may take long. When it does, the object that is being read is let go of, if it is read
+    /// again easily: a lane that is stuck holds nothing that others could use.
+    async fn patiently<T>(&mut self, source: &mut Source, waits: impl Future<Output = T>) -> T {
+        tokio::pin!(waits);
+        tokio::select! {
+            biased;
+            done = &mut waits => return done,
+            () = tokio::time::sleep(PAUSE_AFTER) => {}
+        }
+        if source.reading.is_some() && self.machine.as_mut().is_some_and(|machine| machine.pause()) {
+            (source.reading, source.reserve) = (None, None);
+        }
+        waits.await
     }
 
     /// Waits for the memory of an object; the open batch does not linger longer than it may meanwhile.
@@ -372,7 +411,7 @@ impl Filler {
         tokio::select! {
             biased;
             permit = &mut admit => return permit,
-            () = tokio::time::sleep(self.lanes.linger) => {}
+            () = tokio::time::sleep(self.lanes.linger.min(PAUSE_AFTER)) => {}
         }
         self.seal().await;
         admit.await
@@ -380,9 +419,13 @@ impl Filler {
 
     /// Delivers one object: reads it to its end, or to where it fails.
     async fn serve(&mut self, job: Job) -> Result<(), Broken> {
-        let reserve = self.admit(job.object.size).await;
+        if job.done.is_closed() {
+            return Ok(());
+        }
         self.segments += 1;
         let segment = SegmentId(self.segments);
+        let mut source = Source { size: job.object.size, ..Source::default() };
+        source.reserve = Some(self.admit(source.size).await);
         let open = Open {
             object: job.object.clone(),
             begun: self.lanes.reads.world.now(),
@@ -390,15 +433,17 @@ impl Filler {
             read: None,
             failed: None,
             cause: None,
+            sealed: false,
+            etag: None,
             done: Some(job.done),
         };
         self.open.with(|objects| objects.insert(segment, open));
-        let mut end = self.read(segment, &job.object).await?;
+        let mut end = self.read(segment, &job.object, &mut source).await?;
         if matches!(end, ReadEnd::Damaged(_)) && self.start_again(segment) {
             // It may have been damaged on its way here. Nothing of it was sent, so it is simply read once more.
-            end = self.read(segment, &job.object).await?;
+            end = self.read(segment, &job.object, &mut source).await?;
         }
-        drop(reserve);
+        drop(source);
         let (finish, cause) = end.finish();
         // What stands before a cut is whole; but nothing is sent any more of bytes that are known to be wrong.
         let keeps = matches!(end, ReadEnd::Whole | ReadEnd::Cut(_)) && !self.open.has_failed(segment);
@@ -413,13 +458,47 @@ impl Filler {
         Ok(())
     }
 
+    /// Gives the machine memory that it waited for. If the object was let go of meanwhile, its reserve comes first: when
+    /// that is not free either, the machine asks anew in its turn.
+    fn hand(&mut self, source: &mut Source, give: impl FnOnce(&mut Machine)) {
+        if source.reading.is_none() {
+            source.reserve = self.budget.try_admit(source.size);
+        }
+        if let Some(machine) = self.machine.as_mut().filter(|_| source.reserve.is_some()) {
+            give(machine);
+        }
+    }
+
+    async fn next_chunk(&mut self, source: &mut Source) -> Chunk {
+        match &mut source.reading {
+            Some(reading) => reading.next().await,
+            None => Chunk::End,
+        }
+    }
+
+    /// Begins to read an object from its first byte, with memory for all that it needs.
+    async fn reopen(&mut self, object: &ObjectRef, source: &mut Source) -> Result<(), ReadFault> {
+        loop {
+            if source.reserve.is_none() {
+                source.reserve = Some(self.admit(source.size).await);
+            }
+            let reading = self.lanes.reads.open(object, source.etag.as_ref()).await?;
+            // What a notification says of an object's size is not always true of what is there now.
+            if source.reserve.as_ref().is_some_and(|reserve| LaneBudget::is_enough(reserve, reading.stored_bytes)) {
+                source.etag.clone_from(&reading.etag);
+                source.reading = Some(reading);
+                return Ok(());
+            }
+            source.size = Some(reading.stored_bytes);
+            drop(reading);
+            source.reserve = None;
+        }
+    }
+
     /// Takes an object's events back, if all of them are still here. `false`: some are on their way.
     fn start_again(&mut self, segment: SegmentId) -> bool {
-        let pending = self.open.with(|objects| objects.get(&segment).map_or(0, |open| open.count.tally.pending()));
-        let Some(machine) = &mut self.machine else { return false };
-        if machine.events_of(segment) != pending {
-            return false;
-        }
+        let untouched = self.open.with(|objects| objects.get(&segment).is_some_and(|open| !open.sealed));
+        let Some(machine) = self.machine.as_mut().filter(|_| untouched) else { return false };
         machine.abandon(segment);
         self.open.with(|objects| {
             if let Some(open) = objects.get_mut(&segment) {
@@ -429,60 +508,68 @@ impl Filler {
         true
     }
 
-    async fn read(&mut self, segment: SegmentId, object: &ObjectRef) -> Result<ReadEnd, Broken> {
-        match self.lanes.reads.open(object).await {
-            Ok(reading) => self.fill(segment, reading).await,
-            Err(fault) => Ok(ReadEnd::Fault(fault)),
+    /// Has an object's bytes turned into groups, from its first byte on.
+    async fn read(&mut self, segment: SegmentId, object: &ObjectRef, source: &mut Source) -> Result<ReadEnd, Broken> {
+        source.etag = None;
+        if let Err(fault) = self.reopen(object, source).await {
+            return Ok(ReadEnd::Fault(fault));
         }
-    }
-
-    /// Has an object's bytes turned into groups.
-    async fn fill(&mut self, segment: SegmentId, mut reading: Reading) -> Result<ReadEnd, Broken> {
+        self.open.update(segment, |open| open.etag.clone_from(&source.etag));
+        let modified = source.reading.as_ref().map_or(UnixMillis(0), |reading| reading.modified);
         let Some(machine) = &mut self.machine else { return Err(Broken) };
-        machine.begin(segment, reading.modified, Position::default());
+        machine.begin(segment, modified, Position::default());
         let mut window = self.send_window();
         let outcome = loop {
+            // Whatever a pause let go of is taken up again first. No batch is open then.
+            if source.reading.is_none()
+                && let Err(fault) = self.reopen(object, source).await
+            {
+                break ReadEnd::Fault(fault);
+            }
             let Some(machine) = self.machine.take() else { return Err(Broken) };
             let turned = self.lanes.compute.run(machine, &self.budget, window).await;
             let Ok((mut machine, rest)) = turned else { return Err(Broken) };
             self.open.update(segment, |open| book(&mut open.count, machine.take_count()));
-            let mut ended = None;
+            let empty = machine.open_bytes() == 0;
+            if matches!(rest, Rest::Carry | Rest::BigRecord) && !empty {
+                // A wait for a carry may be long: nothing of a later class is held meanwhile.
+                machine.seal(window);
+            }
+            self.machine = Some(machine);
+            let budget = Arc::clone(&self.budget);
             match rest {
                 Rest::Turn => {}
-                Rest::Input => match reading.next().await {
-                    Chunk::Bytes(bytes) => machine.push(bytes),
-                    Chunk::End => machine.end_of_input(),
-                    Chunk::Failed(fault) => ended = Some(ReadEnd::Fault(fault)),
+                Rest::Input => match (self.next_chunk(source).await, &mut self.machine) {
+                    (Chunk::Bytes(bytes), Some(machine)) => machine.push(bytes),
+                    (Chunk::End, Some(machine)) => machine.end_of_input(),
+                    (Chunk::Failed(fault), _) => break ReadEnd::Fault(fault),
+                    (_, None) => return Err(Broken),
                 },
                 Rest::Sealed => {
-                    self.machine = Some(machine);
-                    self.pass_on().await;
+                    self.pass_on(source).await;
                     window = self.send_window();
                     if self.open.has_failed(segment) {
                         break ReadEnd::SendFailed;
                     }
-                    continue;
                 }
-                Rest::Growth(bytes) => machine.grow(self.budget.grow(bytes).await),
-                Rest::Carry | Rest::BigRecord if machine.open_bytes() > 0 => {
-                    // A wait for a carry may be long: nothing of a later class is held meanwhile.
-                    machine.seal(window);
-                    self.machine = Some(machine);
-                    self.pass_on().await;
-                    continue;
+                Rest::Carry | Rest::BigRecord if !empty => self.pass_on(source).await,
+                Rest::Growth(bytes) => {
+                    let permit = self.patiently(source, async move { budget.grow(bytes).await }).await;
+                    self.hand(source, |machine| machine.grow(permit));
                 }
                 Rest::Carry => {
                     let carry = usize::try_from(CARRY_BYTES_MAX).unwrap_or(usize::MAX);
-                    machine.lengthen(self.budget.carry().await, carry);
+                    let permit = self.patiently(source, async move { budget.carry().await }).await;
+                    self.hand(source, |machine| machine.lengthen(permit, carry));
                 }
-                Rest::BigRecord => machine.lengthen(self.budget.big_record().await, self.lanes.record_bytes_max),
-                Rest::ObjectEnd(Ok(())) => ended = Some(ReadEnd::Whole),
-                Rest::ObjectEnd(Err(fault @ DecodeFault::Truncated { .. })) => ended = Some(ReadEnd::Cut(fault)),
-                Rest::ObjectEnd(Err(fault @ DecodeFault::Damaged { .. })) => ended = Some(ReadEnd::Damaged(fault)),
-            }
-            self.machine = Some(machine);
-            if let Some(outcome) = ended {
-                break outcome;
+                Rest::BigRecord => {
+                    let most = self.lanes.record_bytes_max;
+                    let permit = self.patiently(source, async move { budget.big_record().await }).await;
+                    self.hand(source, |machine| machine.lengthen(permit, most));
+                }
+                Rest::ObjectEnd(Ok(())) => break ReadEnd::Whole,
+                Rest::ObjectEnd(Err(fault @ DecodeFault::Truncated { .. })) => break ReadEnd::Cut(fault),
+                Rest::ObjectEnd(Err(fault @ DecodeFault::Damaged { .. })) => break ReadEnd::Damaged(fault),
             }
         };
         if let Some(machine) = &mut self.machine {
@@ -494,6 +581,17 @@ impl Filler {
         });
         Ok(if matches!(outcome, ReadEnd::Whole) && hollow { ReadEnd::Hollow } else { outcome })
     }
+}
+
+/// Where an object's bytes come from, and the memory for them.
+#[derive(Debug, Default)]
+struct Source {
+    /// Stored bytes, as far as they are known.
+    size: Option<u64>,
+    reserve: Option<Permit>,
+    reading: Option<Reading>,
+    /// The tag of what was read, once it was begun: nothing else may take its place.
+    etag: Option<ETag>,
 }
 
 /// How far an object was read.
@@ -530,7 +628,8 @@ fn book(count: &mut ObjectCount, turn: ObjectCount) {
     count.tally.merge(&turn.tally);
     count.good += turn.good;
     count.bytes += turn.bytes;
-    count.faults.extend(turn.faults);
+    let room = FAULTS_KEPT_MAX.saturating_sub(count.faults.len());
+    count.faults.extend(turn.faults.into_iter().take(room));
     count.first = [count.first, turn.first].into_iter().flatten().min();
     count.last = [count.last, turn.last].into_iter().flatten().max();
 }
@@ -540,6 +639,8 @@ fn finish_of(fault: &ReadFault) -> Finish {
         ReadFault::Missing => Finish::Missing,
         ReadFault::Changed => Finish::Superseded,
         ReadFault::Denied(_) => Finish::GlobalFault,
+        // The ambient identity's credentials are gone: no fault of the object.
+        ReadFault::Failed(failure) if failure.verdict() == Verdict::RefreshCredentials => Finish::GlobalFault,
         ReadFault::Failed(_) => Finish::Retryable,
     }
 }

@@ -12,11 +12,15 @@ pub mod read;
 pub mod resolve;
 pub mod send;
 pub mod settle;
+pub mod share;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use moka::future::Cache;
+use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
@@ -26,14 +30,18 @@ use self::send::Destination;
 use crate::core::envelope::{self, Noticed, Notification};
 use crate::core::failure::Verdict;
 use crate::core::layout::{Identity, Layout, stream_name};
-use crate::core::object::ObjectRef;
+use crate::core::object::{ETag, ObjectRef};
 use crate::core::settlement::Finish;
 use crate::core::tenant::{ClusterId, Delivery, DeliveryKey, Skip, Target};
 
 /// Objects that wait for one lane. More wait with their messages.
 const JOBS_WAITING_MAX: usize = 64;
-/// Unknown tenants, none resolved before, after which the layout or the table is taken to be wrong.
-const UNKNOWN_MAX: u64 = 10;
+/// Objects of unknown tenants, none resolved before, after which the layout or the table is taken to be wrong.
+const UNKNOWN_MAX: usize = 10;
+/// Finished deliveries of objects that are remembered, so that a message of several, or one that comes again, does not
+/// repeat them; and for how long: a message is in flight for 12 hours at most.
+const FINISHED_MAX: u64 = 10_000;
+const FINISHED_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// What became of one object of a notification, for one delivery.
 #[derive(Clone, Debug)]
@@ -48,6 +56,8 @@ pub struct ObjectReport {
     pub delivered: u64,
 }
 
+/// A digest of a version of an object and of where it is delivered to.
+type FinishedKey = [u8; 32];
 type LaneKey = (DeliveryKey, ClusterId, Arc<str>);
 
 #[derive(Debug, Default)]
@@ -69,7 +79,9 @@ struct Inner {
     lanes: Lanes,
     table: Arc<Mutex<LaneTable>>,
     resolved: AtomicBool,
-    unknown: AtomicU64,
+    /// Objects of unknown tenants while none was known, up to [`UNKNOWN_MAX`].
+    unknown: Mutex<HashSet<ObjectRef>>,
+    finished: Cache<FinishedKey, ()>,
 }
 
 impl Pipeline {
@@ -82,7 +94,8 @@ impl Pipeline {
             lanes,
             table: Arc::default(),
             resolved: AtomicBool::new(false),
-            unknown: AtomicU64::new(0),
+            unknown: Mutex::default(),
+            finished: Cache::builder().max_capacity(FINISHED_MAX).time_to_live(FINISHED_LIFE).build(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -96,7 +109,8 @@ impl Pipeline {
     /// Whether so many tenants were unknown, and none known, that the layout or the table must be wrong.
     #[must_use]
     pub fn is_misconfigured(&self) -> bool {
-        !self.inner.resolved.load(Ordering::Relaxed) && self.inner.unknown.load(Ordering::Relaxed) >= UNKNOWN_MAX
+        let unknown = self.inner.unknown.lock().unwrap_or_else(PoisonError::into_inner).len();
+        !self.inner.resolved.load(Ordering::Relaxed) && unknown >= UNKNOWN_MAX
     }
 
     /// Delivers what a message's body tells of, and says what became of it. Empty: there was nothing to do.
@@ -108,41 +122,47 @@ impl Pipeline {
                 return Vec::new();
             }
             Err(error) => {
-                warn!(message_id, length = body.len(), cause = %error, "message is no notification");
+                let sha256 = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+                warn!(message_id, length = body.len(), sha256, cause = %error, "message is no notification");
                 return vec![ObjectReport::none(None, Finish::Invalid, error.to_string())];
             }
         };
         let mut reports = Vec::new();
         let mut waiting = Vec::new();
-        for record in records {
+        for (at, record) in records.iter().enumerate() {
             match record {
+                Noticed::Object(_) if records.iter().take(at).any(|before| before == record) => {}
                 Noticed::Ignored => {}
                 Noticed::Bad(error) => {
                     warn!(message_id, cause = %error, "record of a notification names no object");
                     reports.push(ObjectReport::none(None, Finish::Invalid, error.to_string()));
                 }
-                Noticed::Object(object) => self.begin(message_id, &object, &mut reports, &mut waiting).await,
+                Noticed::Object(object) => self.begin(message_id, object, &mut reports, &mut waiting).await,
             }
         }
-        for (object, done) in waiting {
+        for (object, to, done) in waiting {
             reports.push(match done.await {
-                Ok(JobDone { finish, count, cause }) => {
-                    ObjectReport { object: Some(object), finish, cause, delivered: count.tally.delivered() }
+                Ok(JobDone { finish, count, cause, etag }) => {
+                    if finish == Finish::Delivered {
+                        self.remember(object, &to, etag).await;
+                    }
+                    let object = Some(object.clone());
+                    ObjectReport { object, finish, cause, delivered: count.tally.delivered() }
                 }
                 // The lane was cut off: at the end of a drain, or because a compute thread ended.
-                Err(_) => ObjectReport::none(Some(object), Finish::Retryable, "the lane was ended".to_owned()),
+                Err(_) => ObjectReport::none(Some(object.clone()), Finish::Retryable, "the lane was ended".to_owned()),
             });
         }
         reports
     }
 
     /// Puts an object into the lanes of its deliveries.
-    async fn begin(
+    async fn begin<'o>(
         &self,
         message_id: &str,
-        object: &ObjectRef,
+        object: &'o ObjectRef,
         reports: &mut Vec<ObjectReport>,
-        waiting: &mut Vec<(ObjectRef, oneshot::Receiver<JobDone>)>,
+        waiting: &mut Vec<(&'o ObjectRef, DeliveryKey, oneshot::Receiver<JobDone>)>,
     ) {
         let mut none = |finish, cause: String| reports.push(ObjectReport::none(Some(object.clone()), finish, cause));
         let identity = match self.inner.layout.apply(&object.key) {
@@ -157,7 +177,7 @@ impl Pipeline {
             Ok(Some(config)) => config,
             Ok(None) => {
                 warn!(message_id, %tenant, %object, reason = Skip::Unknown.name(), "object skipped");
-                return none(self.unknown(), format!("tenant {tenant} is unknown"));
+                return none(self.unknown(object), format!("tenant {tenant} is unknown"));
             }
             Err(failure) => {
                 warn!(message_id, %tenant, %object, cause = %failure, "tenant not resolved");
@@ -180,9 +200,16 @@ impl Pipeline {
                 none(Finish::Skipped, format!("application {} is not wanted", identity.application));
                 continue;
             }
+            if let Some(key) = finished_key(object, &delivery.key())
+                && self.inner.finished.contains_key(&key)
+            {
+                info!(message_id, %tenant, %object, "object was delivered before");
+                none(Finish::Delivered, "it was delivered before".to_owned());
+                continue;
+            }
             match delivery.target() {
                 Target::CloudWatch(_) => {
-                    waiting.push((object.clone(), self.submit(delivery, &identity, object).await));
+                    waiting.push((object, delivery.key(), self.submit(delivery, &identity, object).await));
                 }
                 Target::S3(_) => {
                     none(Finish::TenantDenied, "delivery to a bucket is not supported by this version".to_owned())
@@ -191,12 +218,23 @@ impl Pipeline {
         }
     }
 
+    /// Remembers that an object is delivered: the version that was told of, and the one that was read in its place.
+    async fn remember(&self, object: &ObjectRef, to: &DeliveryKey, read: Option<ETag>) {
+        let read = ObjectRef { etag: read, ..object.clone() };
+        for key in [object, &read].into_iter().filter_map(|object| finished_key(object, to)) {
+            self.inner.finished.insert(key, ()).await;
+        }
+    }
+
     /// Until a tenant has been found, an unknown one may as well be the layout's or the table's fault: it is kept.
-    fn unknown(&self) -> Finish {
+    fn unknown(&self, object: &ObjectRef) -> Finish {
         if self.inner.resolved.load(Ordering::Relaxed) {
             return Finish::Unknown;
         }
-        self.inner.unknown.fetch_add(1, Ordering::Relaxed);
+        let mut unknown = self.inner.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        if unknown.len() < UNKNOWN_MAX {
+            unknown.insert(object.clone());
+        }
         Finish::GlobalFault
     }
 
@@ -251,6 +289,17 @@ impl Pipeline {
     pub fn close(&self) {
         self.inner.table.lock().unwrap_or_else(PoisonError::into_inner).lanes.clear();
     }
+}
+
+/// None when it is not known which version it is.
+fn finished_key(object: &ObjectRef, to: &DeliveryKey) -> Option<FinishedKey> {
+    let version = object.version.as_deref().or(object.etag.as_ref().map(ETag::as_str))?;
+    let mut digest = Sha256::new();
+    for part in [&*object.bucket, &*object.key, version, &format!("{to:?}")] {
+        digest.update(part.len().to_le_bytes());
+        digest.update(part);
+    }
+    Some(digest.finalize().into())
 }
 
 impl ObjectReport {

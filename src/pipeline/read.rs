@@ -65,8 +65,10 @@ pub struct Reads {
 pub struct Reading {
     /// When the object was written.
     pub modified: UnixMillis,
-    /// Whether the object is not the one that the notification named, but its successor.
-    pub successor: bool,
+    /// The tag of what is read; it may be the successor of the object that the notification named.
+    pub etag: Option<ETag>,
+    /// Stored bytes of the whole object.
+    pub stored_bytes: u64,
     chunks: mpsc::Receiver<Chunk>,
     _task: AbortOnDropHandle<()>,
 }
@@ -75,36 +77,33 @@ impl Reading {
     /// The next chunk. After [`Chunk::End`] or [`Chunk::Failed`] there is none.
     pub async fn next(&mut self) -> Chunk {
         // A reader ends with End or Failed; if it is gone without, the object must not pass for complete.
-        self.chunks.recv().await.unwrap_or(Chunk::Failed(ReadFault::Changed))
+        self.chunks.recv().await.unwrap_or_else(|| Chunk::Failed(ReadFault::Failed(Failure::ended("GetObject"))))
     }
 }
 
 impl Reads {
-    /// Begins to read an object: the first bytes are on their way when this returns. An empty object has no bytes.
+    /// Begins to read an object: the first bytes are on their way when this returns. An empty object has no bytes. With
+    /// `same` it must be the one with that tag; else, overwritten before its first byte, its successor is read.
     ///
     /// # Errors
     /// [`ReadFault`].
-    pub async fn open(&self, object: &ObjectRef) -> Result<Reading, ReadFault> {
-        let mut pin = object.etag.clone();
-        let mut successor = false;
+    pub async fn open(&self, object: &ObjectRef, same: Option<&ETag>) -> Result<Reading, ReadFault> {
+        let mut pin = same.or(object.etag.as_ref()).cloned();
         let mut attempts = Attempts::default();
         let opened = loop {
             match self.source.get(object, 0, self.part_bytes, pin.as_ref()).await {
                 Ok(part) => break Some(part),
                 Err(failure) if failure.verdict() == Verdict::BeyondEnd => break None,
-                // Overwritten before the first byte: the current version is what is wanted now.
-                Err(failure) if failure.verdict() == Verdict::Changed && pin.is_some() => {
-                    pin = None;
-                    successor = true;
-                }
+                Err(failure) if failure.verdict() == Verdict::Changed && pin.is_some() && same.is_none() => pin = None,
                 Err(failure) => self.pause_or_fail(&mut attempts, failure.verdict(), failure).await?,
             }
         };
         let (to_lane, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
-        let modified = opened.as_ref().map_or(UnixMillis(0), |part| part.modified);
+        let (modified, etag, stored_bytes) =
+            opened.as_ref().map_or((UnixMillis(0), None, 0), |part| (part.modified, part.etag.clone(), part.total));
         let reader = Reader { reads: self.clone(), object: object.clone(), to_lane, reached: 0 };
         let task = AbortOnDropHandle::new(self.tracker.spawn(reader.run(opened)));
-        Ok(Reading { modified, successor, chunks, _task: task })
+        Ok(Reading { modified, etag, stored_bytes, chunks, _task: task })
     }
 
     async fn pause_or_fail(

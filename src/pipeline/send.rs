@@ -5,20 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use super::credentials::Credentials;
+use super::share::Pool;
 use crate::aws::logs::{Accepted, LogGroup};
-use crate::core::batch::{Batch, SegmentId};
-use crate::core::failure::{Attempts, Failure, FailureKind, RetryPolicy, Verdict};
+use crate::core::batch::{Batch, Origin, SegmentId};
+use crate::core::failure::{Attempts, Failure, FailureKind, RetryPolicy, Service, Verdict};
 use crate::core::settlement::Finish;
 use crate::core::tally::Rejected;
 use crate::core::tenant::{ClusterId, Delivery};
 use crate::world::World;
 
 /// Calls in flight over all lanes, and so connections to CloudWatch Logs.
-pub const SENDS_MAX: usize = 64;
+pub const SENDS_MAX: u64 = 64;
+/// Events of one batch that are refused one by one, and none accepted, before it is taken to be no event's fault.
+const REFUSED_ALONE_MAX: u64 = 16;
 /// How often a stream that was just created is tried again while the service does not see it yet.
 const CREATIONS_MAX: u32 = 4;
 /// Wait between these tries.
@@ -34,7 +36,7 @@ pub struct Sends {
     /// Times and chance.
     pub world: World,
     /// Places for calls.
-    pub places: Arc<Semaphore>,
+    pub places: Pool,
 }
 
 /// Where a lane's batches go.
@@ -96,13 +98,17 @@ impl Sends {
                         Some((left, right)) => waiting.extend([right, left]),
                         None => report.refuse(&batch, to, &failure),
                     }
+                    if report.refuses_all() {
+                        let mut lost = report.take_back();
+                        count(&mut lost, waiting.iter().flat_map(Batch::origins));
+                        report.failed = Some((SendFault { finish: Finish::TenantDenied, failure }, lost));
+                        break;
+                    }
                 }
                 Err(failure) => {
                     let finish = finish_of(&failure);
                     let mut lost = BTreeMap::new();
-                    for origin in std::iter::once(&batch).chain(&waiting).flat_map(Batch::origins) {
-                        *lost.entry(origin.segment).or_default() += 1;
-                    }
+                    count(&mut lost, std::iter::once(&batch).chain(&waiting).flat_map(Batch::origins));
                     report.failed = Some((SendFault { finish, failure }, lost));
                     break;
                 }
@@ -117,7 +123,7 @@ impl Sends {
         let mut creations = 0;
         loop {
             let failure = match self.credentials.log_group(&to.delivery, &to.cluster).await {
-                Ok(group) => match Box::pin(self.call(&group, body)).await {
+                Ok(group) => match Box::pin(self.call(to, &group, body)).await {
                     Ok(accepted) => return Ok(accepted),
                     Err(failure) if failure.verdict() == Verdict::Exists => return Ok(Accepted::default()),
                     Err(failure) if failure.verdict() == Verdict::Create && creations < CREATIONS_MAX => {
@@ -134,7 +140,8 @@ impl Sends {
                 },
                 Err(failure) => failure,
             };
-            *doubtful |= matches!(failure.kind, FailureKind::Timeout | FailureKind::Connection);
+            *doubtful |= failure.operation == "PutLogEvents"
+                && matches!(failure.kind, FailureKind::Timeout | FailureKind::Connection);
             let verdict = failure.verdict();
             let Some(delay) = attempts.next(verdict, &self.retries, self.world.entropy()) else { return Err(failure) };
             if verdict == Verdict::RefreshCredentials {
@@ -144,8 +151,8 @@ impl Sends {
         }
     }
 
-    async fn call(&self, group: &LogGroup, body: &Bytes) -> Result<Accepted, Failure> {
-        let Ok(_place) = self.places.acquire().await else { unreachable!("the places are never closed") };
+    async fn call(&self, to: &Destination, group: &LogGroup, body: &Bytes) -> Result<Accepted, Failure> {
+        let _place = self.places.claim(to.delivery.tenant(), 1).await;
         group.put(body.clone()).await
     }
 }
@@ -181,8 +188,10 @@ fn exists(result: Result<(), Failure>) -> Result<(), Failure> {
 fn finish_of(failure: &Failure) -> Finish {
     match failure.verdict() {
         Verdict::Denied => Finish::TenantDenied,
-        Verdict::RefreshCredentials
-        | Verdict::Retry
+        // New credentials were refused too: the tenant's, where its region is not enabled; else the daemon's own.
+        Verdict::RefreshCredentials if failure.service == Service::Logs => Finish::TenantDenied,
+        Verdict::RefreshCredentials => Finish::GlobalFault,
+        Verdict::Retry
         | Verdict::Throttled
         | Verdict::Create
         | Verdict::Exists
@@ -194,7 +203,26 @@ fn finish_of(failure: &Failure) -> Finish {
     }
 }
 
+/// Adds events to the counts of their segments.
+fn count<'o>(counts: &mut BTreeMap<SegmentId, u64>, origins: impl Iterator<Item = Origin>) {
+    for origin in origins {
+        *counts.entry(origin.segment).or_default() += 1;
+    }
+}
+
 impl SendReport {
+    /// Whether so many events were refused, and none accepted, that something else must be wrong: the group, the stream.
+    fn refuses_all(&self) -> bool {
+        let refused = |outcome: &Outcome| outcome.rejected[Rejected::Refused as usize];
+        self.accepted.is_empty() && self.settled.values().map(refused).sum::<u64>() >= REFUSED_ALONE_MAX
+    }
+
+    /// Takes the refusals back, and gives them by segment.
+    fn take_back(&mut self) -> BTreeMap<SegmentId, u64> {
+        let settled = std::mem::take(&mut self.settled);
+        settled.into_iter().map(|(segment, outcome)| (segment, outcome.rejected.iter().sum())).collect()
+    }
+
     fn accept(&mut self, batch: &Batch, accepted: Accepted, doubtful: bool) {
         for (origin, reason) in batch.outcomes(accepted.rejected) {
             let outcome = self.settled.entry(origin.segment).or_default();

@@ -28,24 +28,38 @@ pub(super) trait Sink {
     fn character(&mut self, written: &[u8], len: usize) -> ControlFlow<()>;
 }
 
-/// Writes to a body.
+/// Writes to a body, up to a length of the text and an end of the body; it ends the walk at what would go beyond.
 #[derive(Debug)]
 pub(super) struct Writer<'o> {
     pub(super) out: &'o mut Vec<u8>,
+    /// UTF-8 bytes of the text so far; above `len_max` when the walk was ended for that.
     pub(super) len: usize,
+    pub(super) len_max: usize,
+    pub(super) end: usize,
+}
+
+impl<'o> Writer<'o> {
+    const fn unbounded(out: &'o mut Vec<u8>) -> Self {
+        Self { out, len: 0, len_max: usize::MAX, end: usize::MAX }
+    }
+
+    fn put(&mut self, written: &[u8], len: usize) -> ControlFlow<()> {
+        self.len += len;
+        if self.len > self.len_max || written.len() > self.end.saturating_sub(self.out.len()) {
+            return ControlFlow::Break(());
+        }
+        self.out.extend_from_slice(written);
+        ControlFlow::Continue(())
+    }
 }
 
 impl Sink for Writer<'_> {
     fn run(&mut self, text: &str) -> ControlFlow<()> {
-        self.out.extend_from_slice(text.as_bytes());
-        self.len += text.len();
-        ControlFlow::Continue(())
+        self.put(text.as_bytes(), text.len())
     }
 
     fn character(&mut self, written: &[u8], len: usize) -> ControlFlow<()> {
-        self.out.extend_from_slice(written);
-        self.len += len;
-        ControlFlow::Continue(())
+        self.put(written, len)
     }
 }
 
@@ -54,14 +68,14 @@ impl Sink for Writer<'_> {
 /// # Errors
 /// [`BadEscape`]; `out` then holds a part of the text, for the caller to cut off.
 pub fn append_escaped(out: &mut Vec<u8>, escaped: &[u8]) -> Result<usize, BadEscape> {
-    let mut writer = Writer { out, len: 0 };
+    let mut writer = Writer::unbounded(out);
     let _all = walk_escaped(escaped, &mut writer)?;
     Ok(writer.len)
 }
 
 /// Escapes a text, and gives its length in UTF-8 bytes as it will be read.
 pub fn append_escaping(out: &mut Vec<u8>, text: &[u8]) -> usize {
-    let mut writer = Writer { out, len: 0 };
+    let mut writer = Writer::unbounded(out);
     let _all = walk_raw(text, &mut writer);
     writer.len
 }

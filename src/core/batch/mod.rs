@@ -17,6 +17,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 pub use self::body::{BadEscape, append_escaped, append_escaping};
@@ -45,6 +46,8 @@ pub const WIRE_BYTES_MAX: usize = 2 << 20;
 /// not matter whether the API counts the ends in.
 pub const SPAN_MILLIS_MAX: i64 = 24 * 60 * 60 * 1000 - 1;
 
+/// Most bytes in a body for one byte of a message, counted or as it came: `\u0000`.
+pub const ESCAPED_MAX: usize = 6;
 /// Bytes that an event's frame may take: separator, keys, braces and the digits of its timestamp.
 const FRAME_BYTES_MAX: usize = 64;
 /// Step in which a body grows, bytes.
@@ -107,6 +110,8 @@ pub struct Event<'w> {
     pub ordinal: Ordinal,
     /// The first part that is still to be packed, when the message is split.
     pub from_part: u32,
+    /// Whether the message may take [`ESCAPED_MAX`] times its bytes; see [`Fed::Wide`].
+    pub wide: bool,
 }
 
 /// What became of an event that was fed.
@@ -126,6 +131,8 @@ pub enum Fed {
         /// The first part that was not.
         next: u32,
     },
+    /// It is longer in the body than it came, or longer than one event: feed it again as wide, with the memory for that.
+    Wide,
     /// A rule drops it.
     Dropped(Dropped),
     /// Its text is not sound; nothing of it was packed.
@@ -184,7 +191,7 @@ pub struct Batch {
 /// let mut batcher = Batcher::new(BatchLimits::default(), "/acme/logs", "pod-0");
 /// batcher.begin_segment(SegmentId(1));
 /// let message = Message::Escaped(b"one \\\"quoted\\\" word");
-/// let event = Event { message, timestamp: UnixMillis(5), ordinal: Ordinal(0), from_part: 0 };
+/// let event = Event { message, timestamp: UnixMillis(5), ordinal: Ordinal(0), from_part: 0, wide: false };
 /// assert_eq!(batcher.feed(&event), Fed::Taken { parts: 1 });
 ///
 /// let mut sealed = batcher.seal(SendWindow::ALL);
@@ -235,47 +242,53 @@ impl Batcher {
         if self.entries.len() >= self.limits.events_max {
             return Fed::Full;
         }
-        let (mark, start) = self.open_event(event.timestamp, message_bytes(&event.message));
-        let len = match walk(&event.message, &mut Writer { out: &mut self.body, len: 0 }) {
-            Ok(len) => len,
-            Err(bad) => {
+        let room = Self::room(&event.message, event.wide);
+        let (mark, start) = self.open_event(event.timestamp, room);
+        let (len_max, end) = (self.limits.event_bytes_max, self.body.len() + room);
+        let mut writer = Writer { out: &mut self.body, len: 0, len_max, end };
+        let walked = walk(&event.message, &mut writer);
+        let len = writer.len;
+        match walked {
+            Ok(ControlFlow::Continue(())) if len > 0 => self.commit(mark, start, event, 0, len),
+            ended => {
                 self.roll_back(mark);
-                return Fed::Bad(bad);
+                match ended {
+                    Ok(ControlFlow::Continue(())) => Fed::Dropped(Dropped::EmptyMessage),
+                    Ok(ControlFlow::Break(())) if event.wide => self.feed_long(event),
+                    Ok(ControlFlow::Break(())) => Fed::Wide,
+                    Err(bad) => Fed::Bad(bad),
+                }
             }
-        };
-        if len == 0 {
-            self.roll_back(mark);
-            return Fed::Dropped(Dropped::EmptyMessage);
         }
-        if len > self.limits.event_bytes_max {
-            self.roll_back(mark);
-            return self.feed_long(event);
-        }
-        self.commit(mark, start, event, 0, len)
     }
 
     /// Packs as many parts of a long message as there is room for, one walk over the message for each.
     fn feed_long(&mut self, event: &Event<'_>) -> Fed {
-        let (room, count) = match self.limits.oversize {
-            Oversize::Truncate => (self.limits.event_bytes_max, 1),
-            Oversize::Split => {
-                let room = self.limits.event_bytes_max - split::PREFIX_BYTES_MAX;
-                (room, split::count(room, |sink| walk_any(&event.message, sink)))
-            }
+        let room = match self.limits.oversize {
+            Oversize::Truncate => self.limits.event_bytes_max,
+            Oversize::Split => self.limits.event_bytes_max - split::PREFIX_BYTES_MAX,
+        };
+        // This walk goes to the end, so the text is known to be sound before any part of it is packed.
+        let count = match (split::count(room, |sink| walk(&event.message, sink)), self.limits.oversize) {
+            (Err(bad), _) => return Fed::Bad(bad),
+            (Ok(_), Oversize::Truncate) => 1,
+            (Ok(count), Oversize::Split) => count,
         };
         let mut part = event.from_part;
         while part < count {
             if self.entries.len() >= self.limits.events_max {
                 break;
             }
-            let (mark, start) = self.open_event(event.timestamp, room);
+            let (mark, start) = self.open_event(event.timestamp, Self::room(&event.message, true));
             let prefix = match self.limits.oversize {
                 Oversize::Truncate => String::new(),
                 Oversize::Split => split::prefix(part, count),
             };
             self.body.extend_from_slice(prefix.as_bytes());
             let mut cut = Cut::new(room, part, &mut self.body);
-            walk_any(&event.message, &mut cut);
+            // It was walked before, and found to be sound.
+            let walked = walk(&event.message, &mut cut);
+            debug_assert!(walked.is_ok());
             let len = prefix.len() + cut.len();
             if self.commit(mark, start, event, part, len) == Fed::Full {
                 break;
@@ -385,11 +398,22 @@ impl Batcher {
         self.entries.len()
     }
 
-    /// Bytes of memory that the open group would hold with one more message of `message_bytes` still escaped bytes.
+    /// Bytes of memory that the open group would hold with one more message, written as it came or `wide`.
     #[must_use]
-    pub const fn memory_with(&self, message_bytes: usize) -> usize {
+    pub fn memory_with(&self, message: &Message<'_>, wide: bool) -> usize {
         let head = if self.entries.is_empty() { self.head.len() } else { self.body.len() };
-        head + message_bytes + FRAME_BYTES_MAX + (self.entries.len() + 1) * size_of::<Entry>()
+        head + Self::room(message, wide) + FRAME_BYTES_MAX + (self.entries.len() + 1) * size_of::<Entry>()
+    }
+
+    /// Most bytes of a body that a message may take, or its parts that fit one batch when it is too long for one event.
+    fn room(message: &Message<'_>, wide: bool) -> usize {
+        let factor = match message {
+            _ if wide => ESCAPED_MAX,
+            Message::Escaped(_) | Message::Empty => 1,
+            // JSON text has quotes to escape, but no raw control characters or invalid UTF-8 in any number.
+            Message::Json(_) | Message::Pieces(_) => 2,
+        };
+        message_bytes(message).saturating_mul(factor).min(ESCAPED_MAX * EVENT_BYTES_MAX)
     }
 
     /// Closes the open group: what `window` takes in is made into batches. The batcher is empty afterwards.
@@ -492,32 +516,16 @@ fn message_bytes(message: &Message<'_>) -> usize {
     }
 }
 
-/// Writes a message, and gives the UTF-8 bytes of its text.
-fn walk(message: &Message<'_>, writer: &mut Writer<'_>) -> Result<usize, BadEscape> {
+/// Walks a message's text. `Break` when the sink ended it.
+fn walk(message: &Message<'_>, sink: &mut impl body::Sink) -> Result<ControlFlow<()>, BadEscape> {
     match message {
-        Message::Escaped(text) => {
-            let _all = body::walk_escaped(text, writer)?;
-        }
-        Message::Json(_) | Message::Pieces(_) | Message::Empty => walk_any(message, writer),
-    }
-    Ok(writer.len)
-}
-
-/// Walks a message whose text is known to be sound.
-fn walk_any(message: &Message<'_>, sink: &mut impl body::Sink) {
-    match message {
-        Message::Escaped(text) => {
-            let walked = body::walk_escaped(text, sink);
-            debug_assert!(walked.is_ok());
-        }
-        Message::Json(text) => {
-            let _ended = body::walk_raw(text, sink);
-        }
+        Message::Escaped(text) => body::walk_escaped(text, sink),
+        Message::Json(text) => Ok(body::walk_raw(text, sink)),
         Message::Pieces(pieces) => {
             let mut pieces = *pieces;
-            let _ended = pieces.try_for_each(|piece| body::walk_raw(piece, sink));
+            Ok(pieces.try_for_each(|piece| body::walk_raw(piece, sink)))
         }
-        Message::Empty => {}
+        Message::Empty => Ok(ControlFlow::Continue(())),
     }
 }
 

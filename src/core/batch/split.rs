@@ -16,11 +16,11 @@ pub(super) fn prefix(part: u32, count: u32) -> String {
 }
 
 /// Parts of at most `room` bytes that the walk's text makes.
-pub(super) fn count(room: usize, walk: impl FnOnce(&mut Cut<'_>)) -> u32 {
+pub(super) fn count<T, E>(room: usize, walk: impl FnOnce(&mut Cut<'_>) -> Result<T, E>) -> Result<u32, E> {
     let mut nothing = Vec::new();
     let mut cut = Cut::new(room, u32::MAX, &mut nothing);
-    walk(&mut cut);
-    cut.part + 1
+    walk(&mut cut)?;
+    Ok(cut.part + 1)
 }
 
 /// Lets one part of a text through.

@@ -27,15 +27,20 @@ fn pack(batcher: &mut Batcher, events: &[(i64, String)], window: SendWindow) -> 
     let mut groups = Vec::new();
     for (at, (timestamp, text)) in events.iter().enumerate() {
         let text = escaped(text);
-        let mut from_part = 0;
+        let (mut from_part, mut wide) = (0, false);
         loop {
             let message = if text.is_empty() { Message::Empty } else { Message::Escaped(&text) };
-            let event = Event { message, timestamp: UnixMillis(*timestamp), ordinal: Ordinal(at as u64), from_part };
+            let event =
+                Event { message, timestamp: UnixMillis(*timestamp), ordinal: Ordinal(at as u64), from_part, wide };
             match batcher.feed(&event) {
                 Fed::Full => groups.push(batcher.seal(window)),
                 Fed::PartTaken { next, .. } => {
                     from_part = next;
                     groups.push(batcher.seal(window));
+                }
+                Fed::Wide => {
+                    assert!(!wide, "wide once, wide for good");
+                    wide = true;
                 }
                 Fed::Taken { .. } | Fed::Dropped(_) => break,
                 Fed::Bad(bad) => panic!("{bad}"),
@@ -120,7 +125,7 @@ fn equal_times_keep_their_order_and_texts_arrive_whole() {
 #[test]
 fn an_empty_message_is_dropped_by_rule_and_a_bad_escape_leaves_nothing() {
     let mut batcher = batcher(BatchLimits::default());
-    let event = |message| Event { message, timestamp: UnixMillis(1), ordinal: Ordinal(0), from_part: 0 };
+    let event = |message| Event { message, timestamp: UnixMillis(1), ordinal: Ordinal(0), from_part: 0, wide: false };
     assert_eq!(batcher.feed(&event(Message::Empty)), Fed::Dropped(Dropped::EmptyMessage));
     assert_eq!(batcher.feed(&event(Message::Escaped(br"ab\x"))), Fed::Bad(BadEscape { at: 2 }));
     assert!(batcher.is_empty());
@@ -250,6 +255,7 @@ fn an_abandoned_segment_leaves_the_others_events() {
             timestamp: UnixMillis(1),
             ordinal: Ordinal(0),
             from_part: 0,
+            wide: false,
         };
         assert_eq!(batcher.feed(&event), Fed::Taken { parts: 1 });
     };
@@ -318,5 +324,39 @@ proptest! {
         let numbered = parts.len() > 1;
         let whole: String = parts.iter().map(|(_, part)| if numbered { part.split_once(' ').unwrap().1 } else { part }).collect();
         prop_assert_eq!(whole, text);
+    }
+}
+
+#[test]
+fn a_text_that_grows_in_the_body_asks_for_its_room_first() {
+    let mut batcher = batcher(BatchLimits { event_bytes_max: 1000, ..BatchLimits::default() });
+    let mut feed = |message, wide| {
+        let event = Event { message, timestamp: UnixMillis(1), ordinal: Ordinal(0), from_part: 0, wide };
+        let room = batcher.memory_with(&message, wide);
+        let fed = batcher.feed(&event);
+        assert!(batcher.body.len() <= room, "{fed:?}: {} > {room}", batcher.body.len());
+        fed
+    };
+    let (control, invalid, plain, long) = ([1; 900], [0xff; 300], [b'x'; 900], [1; 1001]);
+    assert_eq!(feed(Message::Escaped(&control), false), Fed::Wide);
+    assert_eq!(feed(Message::Escaped(&control), true), Fed::Taken { parts: 1 });
+    assert_eq!(feed(Message::Escaped(&invalid), false), Fed::Wide);
+    assert_eq!(feed(Message::Escaped(&invalid), true), Fed::Taken { parts: 1 });
+    assert_eq!(feed(Message::Escaped(&plain), false), Fed::Taken { parts: 1 });
+    assert_eq!(feed(Message::Escaped(&long), false), Fed::Wide);
+    assert_eq!(feed(Message::Escaped(&long), true), Fed::Taken { parts: 2 });
+    // A bad escape behind the part that is looked at first is found before any part is packed.
+    let bad = [&[b'x'; 1500][..], br"\q"].concat();
+    for oversize in [Oversize::Split, Oversize::Truncate] {
+        let mut batcher = self::batcher(BatchLimits { event_bytes_max: 1000, oversize, ..BatchLimits::default() });
+        let event = Event {
+            message: Message::Escaped(&bad),
+            timestamp: UnixMillis(1),
+            ordinal: Ordinal(0),
+            from_part: 0,
+            wide: true,
+        };
+        assert!(matches!(batcher.feed(&event), Fed::Bad(_)));
+        assert!(batcher.is_empty());
     }
 }

@@ -1,0 +1,163 @@
+//! Mode `sqs`: everything arrives once, in order, in the right account, for few calls.
+
+use serde_json::json;
+
+use crate::stage::{CENTRAL, GROUP, Stage, lines, until};
+
+const POLLERS_OWN: [&str; 3] = ["polling", "draining", "stopped"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_tenants_objects_arrive_in_its_own_account_in_order() {
+    let mut stage = Stage::new().await;
+    let acme = stage.tenant("acme", |_| {});
+    let bolt = stage.tenant("bolt", |row| {
+        row.insert("desired_logs".to_owned(), json!({ "SS": ["API"] }));
+        row.insert("log_retention_days".to_owned(), json!({ "N": "30" }));
+    });
+    let off = stage.tenant("off", |row| {
+        row.insert("enabled".to_owned(), json!({ "BOOL": false }));
+    });
+    let mut wanted = Vec::new();
+    for object in 0..50 {
+        let messages: Vec<String> = (0..20).map(|at| format!("object {object} line {at}")).collect();
+        for tenant in ["acme", "bolt", "off"] {
+            stage.put_messages(&format!("{tenant}/c1/api/pod-0/{object}.json.gz"), &messages);
+        }
+        stage.put_messages(&format!("bolt/c1/etcd/pod-1/{object}.json.gz"), &messages);
+        wanted.extend(messages);
+    }
+    let daemon = stage.sqs(&[]);
+    stage.until_settled(0).await;
+    let (status, log) = daemon.stop().await;
+
+    assert!(status.success(), "{status}");
+    for tenant in [&acme, &bolt] {
+        let mut got = stage.messages(tenant, "pod-0");
+        let by_object = |object: u32| -> Vec<&String> {
+            let start = format!("object {object} ");
+            got.iter().filter(|message| message.starts_with(&start)).collect()
+        };
+        for object in 0..50 {
+            let lines: Vec<String> = (0..20).map(|at| format!("object {object} line {at}")).collect();
+            assert_eq!(by_object(object), lines.iter().collect::<Vec<_>>(), "an object's events keep their order");
+        }
+        got.sort();
+        wanted.sort();
+        assert_eq!(got, wanted);
+    }
+    assert!(stage.messages(&bolt, "pod-1").is_empty(), "an application that is not wanted is not delivered");
+    stage.cloud.each_stream(|account, _, group, _, _| {
+        assert!(account != off.account && account != CENTRAL && group == GROUP, "{account} {group}");
+    });
+
+    // One line per object, whose numbers add up; nothing else at this level but the start and the end.
+    let receipts = lines(&log, "object settled");
+    assert_eq!(receipts.len(), 100);
+    assert!(receipts.iter().all(|line| line["finish"] == "delivered"), "{receipts:?}");
+    assert_eq!(lines(&log, "tenant is disabled").len(), 50);
+    assert!(POLLERS_OWN.iter().all(|text| lines(&log, text).len() == 1), "{log:?}");
+    let text = serde_json::Value::from(log).to_string();
+    assert!(!text.contains("line 7"), "no log text in the log");
+    assert!(stage.secrets().iter().all(|secret| !text.contains(secret)), "no credentials in the log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_objects_cost_few_calls() {
+    let mut stage = Stage::new().await;
+    let tenants = ["acme", "bolt"].map(|name| stage.tenant(name, |_| {}));
+    for object in 0..300 {
+        for tenant in ["acme", "bolt"] {
+            let key = format!("{tenant}/c{}/api/pod-{}/{object}.json.gz", object % 2, object % 5);
+            stage.put_messages(&key, &["a line", "another line"]);
+        }
+    }
+    let daemon = stage.sqs(&[]);
+    stage.until_settled(0).await;
+    daemon.stop().await;
+    // One look at each tenant's rows, one pair of hops per tenant and cluster, one GET per object.
+    assert_eq!(stage.calls("Query", CENTRAL), 2);
+    assert_eq!(stage.calls("AssumeRole", CENTRAL), 2 * 2 * 2);
+    assert_eq!(stage.calls("GetObject", CENTRAL), 600);
+    for tenant in &tenants {
+        // Objects of a stream share batches: a stream needs a handful, not one for each of its 30 objects.
+        assert!(stage.calls("PutLogEvents", &tenant.account) < 100, "{:?}", stage.cloud.calls());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_guilty_event_is_dropped_and_its_neighbours_arrive() {
+    let mut stage = Stage::new().await;
+    let acme = stage.tenant("acme", |_| {});
+    stage.cloud.refuse("poison");
+    let mut messages: Vec<String> = (0..1000).map(|at| format!("line {at}")).collect();
+    messages[617] = "poison".to_owned();
+    stage.put_messages("acme/c1/api/pod-0/1.json.gz", &messages);
+    let daemon = stage.sqs(&[]);
+    stage.until_settled(0).await;
+    let (_, log) = daemon.stop().await;
+    messages.remove(617);
+    assert_eq!(stage.messages(&acme, "pod-0"), messages);
+    let dropped = lines(&log, "event refused by the API; it was dropped");
+    assert_eq!(dropped.len(), 1);
+    assert_eq!(dropped[0]["ordinal"], "617");
+    let tally = lines(&log, "object settled")[0]["tally"].as_str().unwrap().to_owned();
+    assert!(tally.contains("999") && tally.contains("refused 1"), "{tally}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_outside_the_apis_window_are_dropped_by_rule_and_days_apart_are_batched() {
+    let mut stage = Stage::new().await;
+    let acme = stage.tenant("acme", |_| {});
+    let now = stage.cloud.now_ms();
+    let (minute, day) = (60_000, 86_400_000);
+    let times = [
+        (now - 15 * day, "too old"),
+        (now - 13 * day, "13 days"),
+        (now + 60 * minute, "in an hour"),
+        (now - 6 * day, "6 days"),
+        (now + 180 * minute, "too new"),
+        (now, "now"),
+    ];
+    let text: String =
+        times.iter().map(|(at, message)| json!({ "timestamp": at, "message": message }).to_string() + "\n").collect();
+    stage.put("acme/c1/api/pod-0/1.json", text);
+    let daemon = stage.sqs(&[]);
+    stage.until_settled(0).await;
+    let (_, log) = daemon.stop().await;
+    assert_eq!(stage.messages(&acme, "pod-0"), ["13 days", "6 days", "now", "in an hour"]);
+    let tally = lines(&log, "object settled")[0]["tally"].as_str().unwrap().to_owned();
+    assert!(tally.contains("too_old 1") && tally.contains("too_new 1"), "{tally}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_finished_in_time_is_handed_back_at_once() {
+    let mut stage = Stage::new().await;
+    let acme = stage.tenant("acme", |_| {});
+    stage.cloud.hold("PutLogEvents", &acme.account);
+    stage.put_messages("acme/c1/api/pod-0/1.json.gz", &["one", "two"]);
+    let daemon = stage.sqs(&[("DRAIN_TIMEOUT", "100ms")]);
+    until("the batch is on its way", || stage.calls("PutLogEvents", &acme.account) > 0).await;
+    let (status, _) = daemon.stop().await;
+    assert!(status.success(), "{status}");
+    assert_eq!(stage.left(), (1, 1), "the message is there for another replica, and not hidden any more");
+
+    stage.cloud.release("PutLogEvents", &acme.account);
+    let daemon = stage.sqs(&[]);
+    stage.until_settled(0).await;
+    daemon.stop().await;
+    let got = stage.messages(&acme, "pod-0");
+    assert_eq!(got[got.len() - 2..], ["one", "two"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_batch_is_sent_at_the_drain() {
+    let mut stage = Stage::new().await;
+    let acme = stage.tenant("acme", |_| {});
+    stage.put_messages("acme/c1/api/pod-0/1.json.gz", &["one"]);
+    let daemon = stage.sqs(&[("LINGER", "300s")]);
+    until("the object is read", || stage.calls("GetObject", CENTRAL) == 1).await;
+    let (status, _) = daemon.stop().await;
+    assert!(status.success(), "{status}");
+    assert_eq!(stage.messages(&acme, "pod-0"), ["one"]);
+    assert_eq!(stage.left(), (0, 0));
+}

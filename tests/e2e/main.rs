@@ -1,0 +1,15 @@
+//! The daemon's binary over real HTTP against the embedded cloud, which checks every signature, account and limit.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::string_slice,
+    reason = "tests look at data of their own making, where a panic is a failed test"
+)]
+
+mod bad_input;
+mod delivery;
+mod flow;
+mod manual;
+mod memory;
+mod stage;

@@ -1,0 +1,85 @@
+//! Mode `manual`: exit codes and texts.
+
+use crate::stage::Stage;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_codes_and_texts() {
+    let mut stage = Stage::new().await;
+    let acme = stage.tenant("acme", |_| {});
+    stage.tenant("off", |row| {
+        row.insert("enabled".to_owned(), serde_json::json!({ "BOOL": false }));
+    });
+    stage.tenant_that_may("shut", Vec::new(), |_| {});
+    stage.put_messages("acme/c1/api/pod-0/1.json.gz", &["one", "two"]);
+    stage.put_messages("off/c1/api/pod-0/1.json.gz", &["unwanted"]);
+    stage.put_messages("shut/c1/api/pod-0/1.json.gz", &["unheard"]);
+
+    let notice = |key: &str| Stage::notification(&[key]);
+    let cases: [(&str, String, i32, &str); 9] = [
+        ("delivered", notice("acme/c1/api/pod-0/1.json.gz"), 0, "delivered 2 events of 1 object deliveries"),
+        ("disabled", notice("off/c1/api/pod-0/1.json.gz"), 0, "tenant is disabled"),
+        (
+            "unknown tenant",
+            notice("nobody/c1/api/p/1.json.gz"),
+            1,
+            "not delivered: global_fault s3://central-logs/nobody/c1/api/p/1.json.gz: tenant nobody is unknown",
+        ),
+        (
+            "denied",
+            notice("shut/c1/api/pod-0/1.json.gz"),
+            1,
+            "not delivered: tenant_denied s3://central-logs/shut/c1/api/pod-0/1.json.gz: logs PutLogEvents: AccessDeniedException (HTTP 400)",
+        ),
+        (
+            "missing object",
+            notice("acme/c1/api/pod-0/9.json.gz"),
+            1,
+            "not delivered: object_missing s3://central-logs/acme/c1/api/pod-0/9.json.gz: the object is not there",
+        ),
+        ("key off the layout", notice("acme/1.json.gz"), 1, "not delivered: invalid_notification"),
+        ("no JSON", "hello".to_owned(), 1, "not delivered: invalid_notification : the body is no JSON"),
+        ("nothing", String::new(), 1, "standard input is empty; one notification is wanted"),
+        (
+            "a test message",
+            r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"b"}"#.to_owned(),
+            0,
+            "delivered 0",
+        ),
+    ];
+    for (name, input, code, text) in cases {
+        let (got, out, err) = stage.manual(&input, &[]).await;
+        assert_eq!(got, code, "{name}: {out}{err}");
+        assert!(format!("{out}{err}").contains(text), "{name}: {out}{err}");
+        assert!(!err.contains("unheard"), "{name}: no log text in the log: {err}");
+    }
+    assert_eq!(stage.messages(&acme, "pod-0"), ["one", "two"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_record_of_a_notification_is_tried_whatever_becomes_of_the_others() {
+    let mut stage = Stage::new().await;
+    let acme = stage.tenant("acme", |_| {});
+    stage.put_messages("acme/c1/api/a/1.json.gz", &["first"]);
+    stage.put_messages("acme/c1/api/b/1.json.gz", &["last"]);
+    let keys = ["acme/c1/api/a/1.json.gz", "off-the-layout", "acme/c1/api/b/gone.gz", "acme/c1/api/b/1.json.gz"];
+    let (code, _, err) = stage.manual(&Stage::notification(&keys), &[]).await;
+    assert_eq!(code, 1);
+    assert!(err.contains("invalid_notification") && err.contains("object_missing"), "{err}");
+    assert_eq!((stage.messages(&acme, "a"), stage.messages(&acme, "b")), (vec!["first".into()], vec!["last".into()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_settings_stop_the_start_with_one_line() {
+    let stage = Stage::new().await;
+    let cases: [(&[(&str, &str)], &str); 4] = [
+        (&[("MAX_BATCH_SIZE", "many")], "MAX_BATCH_SIZE (--max-batch-size) is \"many\""),
+        (&[("MEMORY_BUDGET", "17MiB")], "MEMORY_BUDGET is 17825792 bytes; with RECORD_BYTES_MAX at 16777216"),
+        (&[("CENTRAL_LOG_DISTRIBUTION_ROLE_ARN", "central")], "CENTRAL_LOG_DISTRIBUTION_ROLE_ARN"),
+        (&[("KEY_LAYOUT", "{tenant}")], "KEY_LAYOUT (--key-layout) is \"{tenant}\""),
+    ];
+    for (settings, text) in cases {
+        let (code, _, err) = stage.manual("{}", settings).await;
+        assert_eq!(code, 2, "{err}");
+        assert!(err.contains(text) && err.trim_end().lines().count() == 1, "{err}");
+    }
+}

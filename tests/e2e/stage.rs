@@ -1,0 +1,276 @@
+//! The stage of all tests here: an embedded cloud with tenants in accounts of their own, and the daemon's binary.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use localcloud::{AccessKey, Cloud, Notify, Permissions, TrustPolicy};
+use serde_json::{Map, Value, json};
+
+/// The account of bucket, queue, table and central role.
+pub(crate) const CENTRAL: &str = "111111111111";
+pub(crate) const BUCKET: &str = "central-logs";
+/// Each tenant's log group.
+pub(crate) const GROUP: &str = "/customer/logs";
+const REGION: &str = "us-east-1";
+const TABLE: &str = "tenant-configurations";
+/// Longer than any test: nothing comes again because its time lapsed.
+const VISIBILITY: Duration = Duration::from_secs(600);
+/// Time within which everything here happens, or never will.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits until something holds; `what` says what was waited for in vain.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let waited = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waited).await.is_ok(), "waited in vain: {what}");
+}
+
+/// A tenant.
+pub(crate) struct Tenant {
+    pub(crate) account: String,
+}
+
+pub(crate) struct Stage {
+    pub(crate) cloud: Cloud,
+    pub(crate) key: AccessKey,
+    pub(crate) queue: String,
+    pub(crate) dead: String,
+    central_role: String,
+    tenants: u64,
+}
+
+impl Stage {
+    pub(crate) async fn new() -> Self {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let cloud = Cloud::start(address, REGION).await.unwrap();
+        let key = cloud.add_user(CENTRAL, "millrace");
+        cloud.create_bucket(CENTRAL, BUCKET);
+        let dead = cloud.create_queue(CENTRAL, "dead", VISIBILITY, None);
+        let queue = cloud.create_queue(CENTRAL, "notifications", VISIBILITY, Some((dead.clone(), 100)));
+        cloud.notify(BUCKET, Notify::Wrapped(queue.clone()));
+        cloud.create_table(CENTRAL, TABLE, "tenant_id", Some("type"));
+        let trust = TrustPolicy {
+            principals: vec![CENTRAL.to_owned()],
+            request_tags: vec!["tenant_id".to_owned(), "cluster_id".to_owned()],
+            tag_session: true,
+            ..TrustPolicy::default()
+        };
+        let may = vec![("sts:AssumeRole".to_owned(), "*".to_owned())];
+        let central_role = cloud.add_role(CENTRAL, "central", trust, may);
+        Self { cloud, key, queue, dead, central_role, tenants: 0 }
+    }
+
+    /// Adds a tenant whose row is as `change` leaves it, and whose role may write logs.
+    pub(crate) fn tenant(&mut self, name: &str, change: impl FnOnce(&mut Map<String, Value>)) -> Tenant {
+        self.tenant_that_may(name, vec![("logs:*".to_owned(), "*".to_owned())], change)
+    }
+
+    /// The same with other permissions of its role.
+    pub(crate) fn tenant_that_may(
+        &mut self,
+        name: &str,
+        permissions: Permissions,
+        change: impl FnOnce(&mut Map<String, Value>),
+    ) -> Tenant {
+        self.tenants += 1;
+        let account = format!("{:012}", 200_000_000_000 + self.tenants);
+        let trust = TrustPolicy {
+            principals: vec![self.central_role.clone()],
+            external_id: Some(CENTRAL.to_owned()),
+            principal_tags: [("tenant_id".to_owned(), name.to_owned())].into(),
+            tag_session: true,
+            ..TrustPolicy::default()
+        };
+        let role = self.cloud.add_role(&account, "delivery", trust, permissions);
+        let row = json!({
+            "tenant_id": { "S": name },
+            "type": { "S": "cloudwatch" },
+            "log_distribution_role_arn": { "S": role },
+            "log_group_name": { "S": GROUP },
+            "target_region": { "S": REGION },
+        });
+        let Value::Object(mut row) = row else { unreachable!("a row is an object") };
+        change(&mut row);
+        self.cloud.put_item(CENTRAL, TABLE, row).unwrap();
+        Tenant { account }
+    }
+
+    /// Writes an object as a collector does; the queue is told of it.
+    pub(crate) fn put(&self, key: &str, bytes: impl Into<Vec<u8>>) {
+        self.cloud.put_object(BUCKET, key, bytes.into());
+    }
+
+    /// Writes a gzip object of records with these messages, a millisecond apart, the last one from now.
+    pub(crate) fn put_messages<M: AsRef<str>>(&self, key: &str, messages: &[M]) {
+        let first = self.cloud.now_ms() - i64::try_from(messages.len()).unwrap();
+        let mut text = Vec::new();
+        for (message, at) in messages.iter().zip(first..) {
+            text.extend(json!({ "timestamp": at, "message": message.as_ref() }).to_string().into_bytes());
+            text.push(b'\n');
+        }
+        self.put(key, gzip(&text));
+    }
+
+    /// A notification of objects, as the mode `manual` takes it.
+    pub(crate) fn notification(keys: &[&str]) -> String {
+        let record = |key: &&str| json!({ "s3": { "bucket": { "name": BUCKET }, "object": { "key": key } } });
+        let records: Vec<Value> = keys.iter().map(record).collect();
+        json!({ "Message": json!({ "Records": records }).to_string() }).to_string()
+    }
+
+    /// The binary, set to use the stage and nothing else of this machine.
+    pub(crate) fn millrace(&self, mode: &str, settings: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        command
+            .arg(mode)
+            .env_clear()
+            .env("AWS_ACCESS_KEY_ID", &self.key.id)
+            .env("AWS_SECRET_ACCESS_KEY", &self.key.secret)
+            .env("AWS_ENDPOINT_URL", self.cloud.endpoint())
+            .env("AWS_REGION", REGION)
+            .env("AWS_S3_USE_PATH_STYLE", "true")
+            .env("CENTRAL_LOG_DISTRIBUTION_ROLE_ARN", &self.central_role)
+            .env("LINGER", "100ms")
+            .envs(settings.iter().copied());
+        command
+    }
+
+    /// Starts the mode `sqs`.
+    pub(crate) fn sqs(&self, settings: &[(&str, &str)]) -> Daemon {
+        let queue = self.cloud.queue_url(CENTRAL, "notifications");
+        Daemon::start(self.millrace("sqs", settings).env("SQS_QUEUE_URL", queue).env("SQS_WAIT", "1s"))
+    }
+
+    /// The setting of a dead-letter queue.
+    pub(crate) fn dead_letters(&self) -> (&'static str, String) {
+        ("DLQ_URL", self.cloud.queue_url(CENTRAL, "dead"))
+    }
+
+    /// Runs the mode `manual` with `input`: exit code, standard output, standard error.
+    pub(crate) async fn manual(&self, input: &str, settings: &[(&str, &str)]) -> (i32, String, String) {
+        let mut command = self.millrace("manual", settings);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let input = input.to_owned();
+        let run = move || {
+            let mut child = command.spawn().unwrap();
+            child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+            child.wait_with_output().unwrap()
+        };
+        let output = tokio::task::spawn_blocking(run).await.unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    /// Messages that are in the queue, and those of them that nobody works on.
+    pub(crate) fn left(&self) -> (usize, usize) {
+        let depth = self.cloud.queue_depth(&self.queue);
+        (depth.visible + depth.in_flight, depth.visible)
+    }
+
+    /// Waits until the queue holds nothing but `kept` messages, and those hidden.
+    pub(crate) async fn until_settled(&self, kept: usize) {
+        until("the queue drains", || self.left() == (kept, 0)).await;
+    }
+
+    /// What arrived in a stream of a tenant's group.
+    pub(crate) fn events(&self, tenant: &Tenant, stream: &str) -> Vec<(i64, String)> {
+        let mut events = Vec::new();
+        self.cloud.each_stream(|account, _, group, name, content| {
+            if account == tenant.account && group == GROUP && name == stream {
+                events = content.events().map(|(at, message)| (at, message.to_owned())).collect();
+            }
+        });
+        events
+    }
+
+    /// The same without the times.
+    pub(crate) fn messages(&self, tenant: &Tenant, stream: &str) -> Vec<String> {
+        self.events(tenant, stream).into_iter().map(|(_, message)| message).collect()
+    }
+
+    /// Calls of one operation by an account.
+    pub(crate) fn calls(&self, operation: &str, account: &str) -> u64 {
+        let calls = self.cloud.calls();
+        calls.iter().filter(|((_, of, by), _)| of == operation && by == account).map(|(_, count)| count).sum()
+    }
+
+    /// Keys and messages that are nobody's to see.
+    pub(crate) fn secrets(&self) -> [&str; 1] {
+        [&self.key.secret]
+    }
+}
+
+/// The bytes as one gzip member.
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A running daemon, killed with the test that forgets it.
+pub(crate) struct Daemon {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Daemon {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+        let log = Arc::<Mutex<Vec<String>>>::default();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let lines = Arc::clone(&log);
+        let read = move || output.lines().map_while(Result::ok).for_each(|line| lines.lock().unwrap().push(line));
+        Self { child, log, reader: Some(std::thread::spawn(read)) }
+    }
+
+    /// The most memory that the process has held so far, bytes.
+    pub(crate) fn peak_rss(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Sends SIGTERM, waits for the end, and gives the exit status and the log, a line each.
+    pub(crate) async fn stop(mut self) -> (ExitStatus, Vec<Value>) {
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(told.success());
+        self.ended().await
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(&mut self) -> (ExitStatus, Vec<Value>) {
+        let mut status = None;
+        until("the daemon ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        self.reader.take().unwrap().join().unwrap();
+        let lines = self.log.lock().unwrap();
+        (status.unwrap(), lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
+        }
+    }
+}
+
+/// The log lines with a text.
+pub(crate) fn lines<'l>(log: &'l [Value], text: &str) -> Vec<&'l Value> {
+    log.iter().filter(|line| line["message"] == text).collect()
+}
