@@ -134,7 +134,7 @@ fn path(set: &Set, worker: &mut Worker, machine: &mut Machine, budget: &LaneBudg
             match worker.turn(machine, budget, SendWindow::ALL) {
                 Rest::Turn => {}
                 Rest::Input if rest.is_empty() => machine.end_of_input(),
-                Rest::Input => machine.push([rest.split_to(rest.len().min(chunk_bytes))]),
+                Rest::Input => machine.push(rest.split_to(rest.len().min(chunk_bytes))),
                 Rest::Sealed => drop(black_box(machine.take_sealed())),
                 Rest::ObjectEnd(end) => break end.unwrap(),
                 Rest::Growth(_) | Rest::Carry | Rest::BigRecord => {

@@ -17,6 +17,8 @@
 pub mod core;
 
 #[cfg(feature = "daemon")]
+pub mod allocator;
+#[cfg(feature = "daemon")]
 pub mod aws;
 #[cfg(feature = "daemon")]
 pub mod config;

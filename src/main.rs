@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use millrace::config::{self, Cli};
-use millrace::modes;
+use millrace::{allocator, modes};
 
 #[expect(clippy::print_stderr, reason = "the log may not be started yet, and the user must see it")]
 fn main() -> ExitCode {
+    allocator::set_up();
     let cli: Cli = match config::parse() {
         Ok(cli) => cli,
         Err(error) => return error.report(),

@@ -177,8 +177,8 @@ impl Machine {
     }
 
     /// Gives stored bytes of the object that has begun.
-    pub fn push(&mut self, chunk: impl IntoIterator<Item = Bytes>) {
-        self.input.extend(chunk);
+    pub fn push(&mut self, chunk: Bytes) {
+        self.input.push_back(chunk);
     }
 
     /// Says that the object has no more bytes.
@@ -408,10 +408,11 @@ impl Machine {
             if let Some(rest) = self.claim(&event, budget, send_window) {
                 return Taken::Stop(rest);
             }
-            match self.batcher.feed(&event) {
-                Fed::Wide if !event.wide => event.wide = true,
-                fed => break fed,
+            let fed = self.batcher.feed(&event);
+            if fed != Fed::Wide || event.wide {
+                break fed;
             }
+            event.wide = true;
         };
         match fed {
             Fed::Taken { parts } => {

@@ -172,7 +172,7 @@ impl Intake {
         );
         let mut attempts = Attempts::default();
         loop {
-            let Err(failure) = queue.send(&message.body, &attributes).await else { return Ok(()) };
+            let Err(failure) = Box::pin(queue.send(&message.body, &attributes)).await else { return Ok(()) };
             match attempts.next(failure.verdict(), &self.retries, self.world.entropy()) {
                 Some(delay) => tokio::time::sleep(delay).await,
                 None => return Err(failure),

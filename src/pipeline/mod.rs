@@ -173,7 +173,7 @@ impl Pipeline {
             }
         };
         let tenant = &identity.tenant;
-        let config = match self.inner.resolver.resolve(tenant).await {
+        let config = match Box::pin(self.inner.resolver.resolve(tenant)).await {
             Ok(Some(config)) => config,
             Ok(None) => {
                 warn!(message_id, %tenant, %object, reason = Skip::Unknown.name(), "object skipped");
@@ -293,7 +293,7 @@ impl Pipeline {
 
 /// None when it is not known which version it is.
 fn finished_key(object: &ObjectRef, to: &DeliveryKey) -> Option<FinishedKey> {
-    let version = object.version.as_deref().or(object.etag.as_ref().map(ETag::as_str))?;
+    let version = object.version.as_deref().or_else(|| object.etag.as_ref().map(ETag::as_str))?;
     let mut digest = Sha256::new();
     for part in [&*object.bucket, &*object.key, version, &format!("{to:?}")] {
         digest.update(part.len().to_le_bytes());

@@ -4,7 +4,7 @@
 //! taken, it stops reading from the connection, and the store's side waits.
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::SendError};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::budget::CHUNK_BYTES;
@@ -21,7 +21,7 @@ const CHUNKS_WAITING_MAX: usize = 1;
 #[derive(Debug)]
 pub enum Chunk {
     /// The next bytes.
-    Bytes(Vec<Bytes>),
+    Bytes(Bytes),
     /// There are no more.
     End,
     /// The rest cannot be read.
@@ -179,7 +179,7 @@ impl Reader {
 
     async fn fetch(&self, pin: Option<&ETag>, attempts: &mut Attempts) -> Result<Part, ReadFault> {
         loop {
-            match self.reads.source.get(&self.object, self.reached, self.reads.part_bytes, pin).await {
+            match Box::pin(self.reads.source.get(&self.object, self.reached, self.reads.part_bytes, pin)).await {
                 Ok(part) => return Ok(part),
                 Err(failure) => self.reads.pause_or_fail(attempts, failure.verdict(), failure).await?,
             }
@@ -187,31 +187,38 @@ impl Reader {
     }
 
     /// Gives a part's bytes to the lane in chunks. `Some` when it broke off.
+    ///
+    /// Bytes are copied: what comes from a connection is a slice of its buffer, which may be much larger and would be
+    /// kept with it, outside the budget.
     async fn pass_on(&mut self, mut part: Part) -> Option<Failure> {
-        let mut chunk = Vec::new();
-        let mut held = 0;
+        let left = part.total.saturating_sub(self.reached);
+        let size = usize::try_from(left.clamp(1, CHUNK_BYTES)).unwrap_or(usize::MAX);
+        let mut chunk = Vec::with_capacity(size);
         let broken = loop {
-            match part.next().await {
-                Ok(Some(bytes)) => {
-                    held += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-                    chunk.push(bytes);
-                    if held >= CHUNK_BYTES {
-                        self.reached += held;
-                        held = 0;
-                        if self.to_lane.send(Chunk::Bytes(std::mem::take(&mut chunk))).await.is_err() {
-                            return None;
-                        }
-                    }
-                }
+            let mut bytes = match part.next().await {
+                Ok(Some(bytes)) => bytes,
                 Ok(None) => break None,
                 Err(failure) => break Some(failure),
+            };
+            while !bytes.is_empty() {
+                let now = bytes.split_to(bytes.len().min(size - chunk.len()));
+                chunk.extend_from_slice(&now);
+                if chunk.len() == size
+                    && self.give(std::mem::replace(&mut chunk, Vec::with_capacity(size))).await.is_err()
+                {
+                    return None;
+                }
             }
         };
-        self.reached += held;
         if !chunk.is_empty() {
             // The lane may have been cut off; the caller sees that.
-            let _lane_is_gone = self.to_lane.send(Chunk::Bytes(chunk)).await;
+            let _lane_is_gone = self.give(chunk).await;
         }
         broken
+    }
+
+    async fn give(&mut self, chunk: Vec<u8>) -> Result<(), SendError<Chunk>> {
+        self.reached += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        self.to_lane.send(Chunk::Bytes(chunk.into())).await
     }
 }

@@ -204,7 +204,7 @@ fn finish_of(failure: &Failure) -> Finish {
 }
 
 /// Adds events to the counts of their segments.
-fn count<'o>(counts: &mut BTreeMap<SegmentId, u64>, origins: impl Iterator<Item = Origin>) {
+fn count(counts: &mut BTreeMap<SegmentId, u64>, origins: impl Iterator<Item = Origin>) {
     for origin in origins {
         *counts.entry(origin.segment).or_default() += 1;
     }

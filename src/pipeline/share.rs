@@ -238,9 +238,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_tenants_claims_are_served_in_their_order_and_others_pass_them_by() {
-        let pool = Pool::new(100);
+        let (pool, one) = (Pool::new(100), tenant(1));
         let held = pool.claim(&tenant(0), 50).await;
-        let (mut large, mut small) = (Box::pin(pool.claim(&tenant(1), 60)), Box::pin(pool.claim(&tenant(1), 1)));
+        let (mut large, mut small) = (Box::pin(pool.claim(&one, 60)), Box::pin(pool.claim(&one, 1)));
         assert!(futures_poll(&mut large).is_pending() && futures_poll(&mut small).is_pending());
         assert!(pool.try_claim(&tenant(1), 1).is_none(), "its own may not pass by");
         for _ in 0..BYPASS_MAX {
@@ -256,10 +256,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_claim_that_nobody_waits_for_any_more_is_given_to_the_next() {
-        let pool = Pool::new(10);
+        let (pool, one, two) = (Pool::new(10), tenant(1), tenant(2));
         let held = pool.claim(&tenant(0), 10).await;
-        let mut gone = Box::pin(pool.claim(&tenant(1), 10));
-        let mut next = Box::pin(pool.claim(&tenant(2), 10));
+        let mut gone = Box::pin(pool.claim(&one, 10));
+        let mut next = Box::pin(pool.claim(&two, 10));
         assert!(futures_poll(&mut gone).is_pending() && futures_poll(&mut next).is_pending());
         drop(gone);
         drop(held);

@@ -129,7 +129,9 @@ impl Stage {
 
     /// The binary, set to use the stage and nothing else of this machine.
     pub(crate) fn millrace(&self, mode: &str, settings: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        // Another build of it, to measure what is shipped.
+        let binary = std::env::var_os("MILLRACE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_millrace").into());
+        let mut command = Command::new(binary);
         command
             .arg(mode)
             .env_clear()

@@ -23,7 +23,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Lowest first: a layer uses those before it and itself.
-const LAYERS: [&str; 7] = ["core", "config", "world", "logging", "aws", "pipeline", "modes"];
+const LAYERS: [&str; 8] = ["core", "allocator", "config", "world", "logging", "aws", "pipeline", "modes"];
 
 fn layer(path: &Path) -> Option<usize> {
     let place = path.strip_prefix(root().join("src")).unwrap();
