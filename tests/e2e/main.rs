@@ -1,11 +1,6 @@
 //! The daemon's binary over real HTTP against the embedded cloud, which checks every signature, account and limit.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::string_slice,
-    reason = "tests look at data of their own making, where a panic is a failed test"
-)]
+#![expect(clippy::unwrap_used, reason = "tests look at data of their own making, where a panic is a failed test")]
 
 mod bad_input;
 mod delivery;
