@@ -9,6 +9,8 @@
 
 use std::ops::ControlFlow;
 
+use super::GROW_BYTES;
+
 /// Bytes that are looked at together for anything special.
 const STRIDE: usize = 32;
 
@@ -28,24 +30,49 @@ pub(super) trait Sink {
     fn character(&mut self, written: &[u8], len: usize) -> ControlFlow<()>;
 }
 
+/// Makes room for `more` bytes. A body grows in blocks: doubling it would take what nobody claimed.
+#[inline]
+pub(super) fn reserve(out: &mut Vec<u8>, more: usize) {
+    if out.capacity() - out.len() < more {
+        out.reserve_exact(more.next_multiple_of(GROW_BYTES));
+    }
+}
+
 /// Writes to a body.
+#[inline]
+pub(super) fn append(out: &mut Vec<u8>, written: &[u8]) {
+    reserve(out, written.len());
+    out.extend_from_slice(written);
+}
+
+/// Writes a text of at most `len_max` bytes to a body; a longer one ends the walk.
 #[derive(Debug)]
 pub(super) struct Writer<'o> {
     pub(super) out: &'o mut Vec<u8>,
+    /// Bytes of text so far.
     pub(super) len: usize,
+    pub(super) len_max: usize,
+}
+
+impl Writer<'_> {
+    #[inline]
+    fn put(&mut self, written: &[u8], len: usize) -> ControlFlow<()> {
+        self.len += len;
+        if self.len > self.len_max {
+            return ControlFlow::Break(());
+        }
+        append(self.out, written);
+        ControlFlow::Continue(())
+    }
 }
 
 impl Sink for Writer<'_> {
     fn run(&mut self, text: &str) -> ControlFlow<()> {
-        self.out.extend_from_slice(text.as_bytes());
-        self.len += text.len();
-        ControlFlow::Continue(())
+        self.put(text.as_bytes(), text.len())
     }
 
     fn character(&mut self, written: &[u8], len: usize) -> ControlFlow<()> {
-        self.out.extend_from_slice(written);
-        self.len += len;
-        ControlFlow::Continue(())
+        self.put(written, len)
     }
 }
 
@@ -54,14 +81,14 @@ impl Sink for Writer<'_> {
 /// # Errors
 /// [`BadEscape`]; `out` then holds a part of the text, for the caller to cut off.
 pub fn append_escaped(out: &mut Vec<u8>, escaped: &[u8]) -> Result<usize, BadEscape> {
-    let mut writer = Writer { out, len: 0 };
+    let mut writer = Writer { out, len: 0, len_max: usize::MAX };
     let _all = walk_escaped(escaped, &mut writer)?;
     Ok(writer.len)
 }
 
 /// Escapes a text, and gives its length in UTF-8 bytes as it will be read.
 pub fn append_escaping(out: &mut Vec<u8>, text: &[u8]) -> usize {
-    let mut writer = Writer { out, len: 0 };
+    let mut writer = Writer { out, len: 0, len_max: usize::MAX };
     let _all = walk_raw(text, &mut writer);
     writer.len
 }

@@ -17,6 +17,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 pub use self::body::{BadEscape, append_escaped, append_escaping};
@@ -24,7 +25,6 @@ pub use self::reject::RejectRanges;
 pub use self::seal::{Sealed, SegmentShare, SendWindow};
 
 use self::body::Writer;
-use self::split::Cut;
 use super::object::Ordinal;
 use super::scan::Message;
 use super::tally::Dropped;
@@ -47,6 +47,9 @@ pub const SPAN_MILLIS_MAX: i64 = 24 * 60 * 60 * 1000 - 1;
 
 /// Bytes that an event's frame may take: separator, keys, braces and the digits of its timestamp.
 const FRAME_BYTES_MAX: usize = 64;
+/// Bytes that the messages of one body may take as they are written: each may be a six-byte escape. What a group cannot
+/// hold of a longer message is left for the next one.
+const WRITTEN_BYTES_MAX: usize = 6 * EVENT_BYTES_MAX;
 /// Step in which a body grows, bytes.
 const GROW_BYTES: usize = 64 << 10;
 /// What ends a body after its last event.
@@ -235,66 +238,31 @@ impl Batcher {
         if self.entries.len() >= self.limits.events_max {
             return Fed::Full;
         }
-        let (mark, start) = self.open_event(event.timestamp, message_bytes(&event.message));
-        let len = match walk(&event.message, &mut Writer { out: &mut self.body, len: 0 }) {
-            Ok(len) => len,
+        let (mark, start) =
+            self.open_event(event.timestamp, message_bytes(&event.message).min(self.limits.event_bytes_max));
+        let mut writer = Writer { out: &mut self.body, len: 0, len_max: self.limits.event_bytes_max };
+        let walked = walk(&event.message, &mut writer);
+        let len = writer.len;
+        match walked {
+            Ok(ControlFlow::Continue(())) if len > 0 => self.commit(mark, start, event, 0, len),
+            Ok(ControlFlow::Continue(())) => {
+                self.roll_back(mark);
+                Fed::Dropped(Dropped::EmptyMessage)
+            }
+            Ok(ControlFlow::Break(())) => {
+                self.roll_back(mark);
+                split::pack(self, event)
+            }
             Err(bad) => {
                 self.roll_back(mark);
-                return Fed::Bad(bad);
+                Fed::Bad(bad)
             }
-        };
-        if len == 0 {
-            self.roll_back(mark);
-            return Fed::Dropped(Dropped::EmptyMessage);
-        }
-        if len > self.limits.event_bytes_max {
-            self.roll_back(mark);
-            return self.feed_long(event);
-        }
-        self.commit(mark, start, event, 0, len)
-    }
-
-    /// Packs as many parts of a long message as there is room for, one walk over the message for each.
-    fn feed_long(&mut self, event: &Event<'_>) -> Fed {
-        let (room, count) = match self.limits.oversize {
-            Oversize::Truncate => (self.limits.event_bytes_max, 1),
-            Oversize::Split => {
-                let room = self.limits.event_bytes_max - split::PREFIX_BYTES_MAX;
-                (room, split::count(room, |sink| walk_any(&event.message, sink)))
-            }
-        };
-        let mut part = event.from_part;
-        while part < count {
-            if self.entries.len() >= self.limits.events_max {
-                break;
-            }
-            let (mark, start) = self.open_event(event.timestamp, room);
-            let prefix = match self.limits.oversize {
-                Oversize::Truncate => String::new(),
-                Oversize::Split => split::prefix(part, count),
-            };
-            self.body.extend_from_slice(prefix.as_bytes());
-            let mut cut = Cut::new(room, part, &mut self.body);
-            walk_any(&event.message, &mut cut);
-            let len = prefix.len() + cut.len();
-            if self.commit(mark, start, event, part, len) == Fed::Full {
-                break;
-            }
-            part += 1;
-        }
-        match (part >= count, part - event.from_part) {
-            (true, parts) => Fed::Taken { parts },
-            (false, 0) => Fed::Full,
-            (false, parts) => Fed::PartTaken { parts, next: part },
         }
     }
 
     /// Writes what stands before a message. Gives where to roll back to, and where the event begins.
     fn open_event(&mut self, timestamp: UnixMillis, message_bytes: usize) -> (usize, usize) {
-        let need = self.body.len() + self.head.len() + message_bytes + FRAME_BYTES_MAX;
-        if need > self.body.capacity() {
-            self.body.reserve_exact((need - self.body.len()).next_multiple_of(GROW_BYTES));
-        }
+        body::reserve(&mut self.body, self.head.len() + message_bytes + FRAME_BYTES_MAX);
         let mark = self.body.len();
         if self.entries.is_empty() {
             self.body.clear();
@@ -313,17 +281,21 @@ impl Batcher {
         self.body.truncate(mark);
     }
 
+    /// Whether the group may have one more message of so many bytes, when its body is so long with it.
+    const fn fits(&self, message_bytes: usize, body_bytes: usize) -> bool {
+        let within_wire = body_bytes + BODY_END.len() <= self.limits.wire_bytes_max;
+        self.billed + message_bytes + EVENT_OVERHEAD_BYTES <= BATCH_BYTES_MAX
+            && (within_wire || self.entries.is_empty())
+    }
+
     /// Ends the event that stands at the body's end if it fits, and takes it back if it does not.
     fn commit(&mut self, mark: usize, start: usize, event: &Event<'_>, part: u32, message_bytes: usize) -> Fed {
         self.body.extend_from_slice(b"\"}");
-        let billed = self.billed + message_bytes + EVENT_OVERHEAD_BYTES;
-        let wire = self.body.len() + BODY_END.len();
-        let first = self.entries.is_empty();
-        if billed > BATCH_BYTES_MAX || (wire > self.limits.wire_bytes_max && !first) {
+        if !self.fits(message_bytes, self.body.len()) {
             self.roll_back(mark);
             return Fed::Full;
         }
-        self.billed = billed;
+        self.billed += message_bytes + EVENT_OVERHEAD_BYTES;
         self.ascending &= self.entries.last().is_none_or(|last| last.timestamp <= event.timestamp);
         let segment = self.segment();
         let end = self.body.len();
@@ -385,10 +357,12 @@ impl Batcher {
         self.entries.len()
     }
 
-    /// Bytes of memory that the open group would hold with one more message of `message_bytes` still escaped bytes.
+    /// Bytes of memory that the open group would hold with one more message of `message_bytes` still escaped bytes. A
+    /// message that grows by being escaped is counted with what it became once it is in the group.
     #[must_use]
     pub const fn memory_with(&self, message_bytes: usize) -> usize {
         let head = if self.entries.is_empty() { self.head.len() } else { self.body.len() };
+        let message_bytes = if message_bytes < WRITTEN_BYTES_MAX { message_bytes } else { WRITTEN_BYTES_MAX };
         head + message_bytes + FRAME_BYTES_MAX + (self.entries.len() + 1) * size_of::<Entry>()
     }
 
@@ -492,32 +466,16 @@ fn message_bytes(message: &Message<'_>) -> usize {
     }
 }
 
-/// Writes a message, and gives the UTF-8 bytes of its text.
-fn walk(message: &Message<'_>, writer: &mut Writer<'_>) -> Result<usize, BadEscape> {
+/// Walks a message's text. `Break` when the sink ended it.
+fn walk(message: &Message<'_>, sink: &mut impl body::Sink) -> Result<ControlFlow<()>, BadEscape> {
     match message {
-        Message::Escaped(text) => {
-            let _all = body::walk_escaped(text, writer)?;
-        }
-        Message::Json(_) | Message::Pieces(_) | Message::Empty => walk_any(message, writer),
-    }
-    Ok(writer.len)
-}
-
-/// Walks a message whose text is known to be sound.
-fn walk_any(message: &Message<'_>, sink: &mut impl body::Sink) {
-    match message {
-        Message::Escaped(text) => {
-            let walked = body::walk_escaped(text, sink);
-            debug_assert!(walked.is_ok());
-        }
-        Message::Json(text) => {
-            let _ended = body::walk_raw(text, sink);
-        }
+        Message::Escaped(text) => body::walk_escaped(text, sink),
+        Message::Json(text) => Ok(body::walk_raw(text, sink)),
         Message::Pieces(pieces) => {
             let mut pieces = *pieces;
-            let _ended = pieces.try_for_each(|piece| body::walk_raw(piece, sink));
+            Ok(pieces.try_for_each(|piece| body::walk_raw(piece, sink)))
         }
-        Message::Empty => {}
+        Message::Empty => Ok(ControlFlow::Continue(())),
     }
 }
 
