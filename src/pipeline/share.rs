@@ -309,9 +309,9 @@ mod tests {
                 prop_assert_eq!(pool.used(), held.iter().map(Claim::units).sum::<u64>());
             }
             // Nothing is stuck: whoever waits is served when the others are done.
+            held.clear();
             while !waiting.is_empty() {
                 let before = waiting.len();
-                held.clear();
                 waiting.retain_mut(|claim| futures_poll(claim).is_pending());
                 prop_assert!(waiting.len() < before);
             }
