@@ -102,6 +102,8 @@ pub enum Verdict {
     Bisect,
     /// The object is not there.
     Missing,
+    /// There is no such bucket, or not in the region that was asked.
+    NoBucket,
     /// The object has changed.
     Changed,
     /// The range begins at or behind the object's end.
@@ -172,6 +174,17 @@ impl Failure {
             // Whatever else the group's owner set, such as its key or its tags, is not taken.
             "InvalidParameterException" if self.service == Service::Logs => Verdict::Denied,
             "NoSuchKey" | "NoSuchVersion" if self.service == Service::S3 => Verdict::Missing,
+            "NoSuchBucket"
+            | "InvalidBucketName"
+            | "PermanentRedirect"
+            | "AuthorizationHeaderMalformed"
+            | "IllegalLocationConstraintException"
+                if self.service == Service::S3 =>
+            {
+                Verdict::NoBucket
+            }
+            // Not the object: the upload was ended by somebody else, and a new one has to be begun.
+            "NoSuchUpload" if self.service == Service::S3 => Verdict::GiveUp,
             "PreconditionFailed" if self.service == Service::S3 => Verdict::Changed,
             "InvalidRange" if self.service == Service::S3 => Verdict::BeyondEnd,
             _ => self.status(status),
@@ -187,6 +200,7 @@ impl Failure {
     fn status(&self, status: u16) -> Verdict {
         match status {
             413 if self.takes_events() => Verdict::Bisect,
+            301 if self.service == Service::S3 => Verdict::NoBucket,
             404 if self.service == Service::S3 => Verdict::Missing,
             412 if self.service == Service::S3 => Verdict::Changed,
             416 if self.service == Service::S3 => Verdict::BeyondEnd,
@@ -239,6 +253,7 @@ impl Attempts {
             | Verdict::Exists
             | Verdict::Bisect
             | Verdict::Missing
+            | Verdict::NoBucket
             | Verdict::Changed
             | Verdict::BeyondEnd
             | Verdict::Denied
@@ -276,10 +291,19 @@ mod tests {
             (S3, "NoSuchKey", 404, Verdict::Missing),
             (S3, "NoSuchVersion", 404, Verdict::Missing),
             (S3, "AccessDenied", 403, Verdict::Denied),
+            (S3, "NoSuchBucket", 404, Verdict::NoBucket),
+            (S3, "PermanentRedirect", 301, Verdict::NoBucket),
+            (S3, "AuthorizationHeaderMalformed", 400, Verdict::NoBucket),
+            (S3, "NoSuchUpload", 404, Verdict::GiveUp),
+            (S3, "KeyTooLongError", 400, Verdict::GiveUp),
             (S3, "PreconditionFailed", 412, Verdict::Changed),
             (S3, "InvalidRange", 416, Verdict::BeyondEnd),
             (S3, "SlowDown", 503, Verdict::Throttled),
             (S3, "InternalError", 500, Verdict::Retry),
+            // An error inside an answer that began well: the code decides.
+            (S3, "InternalError", 200, Verdict::Retry),
+            (S3, "SlowDown", 200, Verdict::Throttled),
+            (S3, "ServiceUnavailable", 503, Verdict::Retry),
             (S3, "RequestTimeout", 400, Verdict::Retry),
             (S3, "InvalidObjectState", 403, Verdict::Denied),
             (S3, "", 412, Verdict::Changed),

@@ -25,6 +25,8 @@ pub struct Identity {
     pub application: Arc<str>,
     /// The pod, which names the log stream.
     pub pod: Arc<str>,
+    /// The file: all that follows the layout's segments, slashes included.
+    pub file: Arc<str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +158,8 @@ impl Layout {
         let (Some(tenant), Some(cluster), Some(application), Some(pod)) = (tenant, cluster, application, pod) else {
             unreachable!("parse took no template without all four parts")
         };
-        Ok(Identity { tenant, cluster, application, pod })
+        let file = key.splitn(least, '/').last().unwrap_or_default().into();
+        Ok(Identity { tenant, cluster, application, pod, file })
     }
 }
 
@@ -191,7 +194,7 @@ mod tests {
 
     fn read(template: &str, key: &str) -> Result<(String, String, String, String), KeyError> {
         let identity = Layout::parse(template).unwrap().apply(key)?;
-        let Identity { tenant, cluster, application, pod } = identity;
+        let Identity { tenant, cluster, application, pod, .. } = identity;
         Ok((tenant.to_string(), cluster.to_string(), application.to_string(), pod.to_string()))
     }
 
@@ -239,8 +242,8 @@ mod tests {
         #[test]
         fn any_key_is_read_or_refused(key in "[a-z/ *ö]{0,40}") {
             if let Ok(identity) = Layout::default().apply(&key) {
-                let start = format!("{}/{}/{}/{}/", identity.tenant, identity.cluster, identity.application, identity.pod);
-                prop_assert!(key.starts_with(&start));
+                let Identity { tenant, cluster, application, pod, file } = identity;
+                prop_assert_eq!(key, format!("{tenant}/{cluster}/{application}/{pod}/{file}"));
             }
         }
 

@@ -126,6 +126,7 @@ impl Reads {
             | Verdict::Create
             | Verdict::Exists
             | Verdict::Bisect
+            | Verdict::NoBucket
             | Verdict::BeyondEnd
             | Verdict::GiveUp => ReadFault::Failed(failure),
         })

@@ -197,6 +197,7 @@ fn finish_of(failure: &Failure) -> Finish {
         | Verdict::Exists
         | Verdict::Bisect
         | Verdict::Missing
+        | Verdict::NoBucket
         | Verdict::Changed
         | Verdict::BeyondEnd
         | Verdict::GiveUp => Finish::Retryable,
