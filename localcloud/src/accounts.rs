@@ -252,7 +252,8 @@ fn check_names(asked: &Assumption) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn matches(pattern: &str, text: &str) -> bool {
+/// Whether a pattern, which may end in `*`, stands for a text.
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     pattern.strip_suffix('*').map_or_else(|| pattern == text, |start| text.starts_with(start))
 }
 

@@ -13,6 +13,7 @@ mod server;
 mod sigv4;
 mod sqs;
 mod sts;
+mod uploads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ use tokio_util::task::TaskTracker;
 pub use self::accounts::{AccessKey, Permissions, TrustPolicy};
 pub use self::api::{ApiError, Caller};
 pub use self::logs::{Stream, digest};
-pub use self::s3::Notify;
+pub use self::s3::{BucketGrant, Notify};
 pub use self::sqs::QueueDepth;
 
 use self::accounts::Accounts;
@@ -145,6 +146,17 @@ impl Cloud {
         for (queue, body) in self.inner.buckets.put_bytes(bucket, key, bytes.into(), now_ms) {
             self.inner.sqs.deliver(&queue, body, now_ms);
         }
+    }
+
+    /// Lets somebody into a bucket besides its owner's account.
+    pub fn grant(&self, bucket: &str, grant: BucketGrant) {
+        self.inner.buckets.grant(bucket, grant);
+    }
+
+    /// Multipart uploads that were begun and neither completed nor given up.
+    #[must_use]
+    pub fn open_uploads(&self) -> usize {
+        self.inner.buckets.uploads.count()
     }
 
     /// Has a bucket's new objects told to a queue.

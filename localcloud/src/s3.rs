@@ -11,30 +11,69 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::dto::{
-    CreateBucketInput, CreateBucketOutput, ETag, ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput,
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
+    CopyObjectInput, CopyObjectOutput, CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput,
+    CreateMultipartUploadOutput, ETag, ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput,
     HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, Object as Listed, PutObjectInput, PutObjectOutput,
-    StreamingBlob, Timestamp,
+    StreamingBlob, Timestamp, UploadPartCopyInput, UploadPartCopyOutput,
 };
 use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
 use serde_json::json;
 
 use crate::Inner;
-use crate::accounts::KeyError;
+use crate::accounts::{KeyError, matches};
 use crate::api::{Caller, hex, lock};
 use crate::clock::iso;
+use crate::uploads::Uploads;
 
 /// Objects of one page of a listing. Source: S3 API Reference, "ListObjectsV2".
 const LIST_MAX: usize = 1000;
 /// What S3 leaves as it is in the keys of its notifications.
 const KEY_SAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b'/');
 
-#[derive(Clone, Debug)]
-struct Object {
-    bytes: Bytes,
-    etag: String,
-    modified_ms: i64,
-    content_type: Option<String>,
-    content_encoding: Option<String>,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Object {
+    pub(crate) bytes: Bytes,
+    pub(crate) etag: String,
+    pub(crate) modified_ms: i64,
+    pub(crate) content_type: Option<String>,
+    pub(crate) content_encoding: Option<String>,
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// Whom a bucket's policy lets in besides the owner's account: all conditions must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BucketGrant {
+    /// ARNs of roles and users, or account ids.
+    pub principals: Vec<String>,
+    /// Actions, such as `s3:PutObject`; each may end in `*`.
+    pub actions: Vec<String>,
+    /// What the keys begin with.
+    pub prefix: String,
+    /// `aws:PrincipalTag/…`: tags that the calling session must have, with these values.
+    pub principal_tags: BTreeMap<String, String>,
+    /// `s3:x-amz-acl`: the ACL that the call must give.
+    pub acl: Option<String>,
+}
+
+/// What a call is about to do in a bucket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deed<'d> {
+    pub(crate) bucket: &'d str,
+    pub(crate) key: &'d str,
+    pub(crate) action: &'d str,
+    pub(crate) acl: Option<&'d str>,
+}
+
+impl BucketGrant {
+    fn allows(&self, caller: &Caller, deed: Deed<'_>) -> bool {
+        let known = |it: &String| Some(it) == caller.role.as_ref() || *it == caller.arn || *it == caller.account;
+        self.principals.iter().any(known)
+            && self.actions.iter().any(|it| matches(it, deed.action))
+            && deed.key.starts_with(&self.prefix)
+            && self.principal_tags.iter().all(|(key, value)| caller.tags.get(key) == Some(value))
+            && self.acl.as_deref().is_none_or(|acl| deed.acl == Some(acl))
+    }
 }
 
 /// Where a bucket's notifications go.
@@ -51,6 +90,7 @@ struct Bucket {
     account: String,
     region: String,
     notify: Vec<Notify>,
+    grants: Vec<BucketGrant>,
     objects: BTreeMap<String, Object>,
 }
 
@@ -59,6 +99,7 @@ struct Bucket {
 pub(crate) struct Buckets {
     buckets: Mutex<HashMap<String, Bucket>>,
     sequence: Mutex<u64>,
+    pub(crate) uploads: Uploads,
 }
 
 impl Buckets {
@@ -73,15 +114,21 @@ impl Buckets {
         }
     }
 
+    pub(crate) fn grant(&self, name: &str, grant: BucketGrant) {
+        if let Some(bucket) = lock(&self.buckets).get_mut(name) {
+            bucket.grants.push(grant);
+        }
+    }
+
     /// Keeps bytes as an object. Gives the messages that tell of it: queue and body.
     pub(crate) fn put_bytes(&self, name: &str, key: &str, bytes: Bytes, now_ms: i64) -> Vec<(String, String)> {
         let etag = hex(&Md5::digest(&bytes));
-        let object = Object { bytes, etag, modified_ms: now_ms, content_type: None, content_encoding: None };
+        let object = Object { bytes, etag, modified_ms: now_ms, ..Object::default() };
         self.put(name, key, object, now_ms).unwrap_or_default()
     }
 
     /// Keeps an object. Gives the messages that tell of it: queue and body.
-    fn put(&self, name: &str, key: &str, object: Object, now_ms: i64) -> Option<Vec<(String, String)>> {
+    pub(crate) fn put(&self, name: &str, key: &str, object: Object, now_ms: i64) -> Option<Vec<(String, String)>> {
         let sequencer = {
             let mut sequence = lock(&self.sequence);
             *sequence += 1;
@@ -128,23 +175,42 @@ pub(crate) struct LocalS3 {
 }
 
 impl LocalS3 {
-    /// The caller, who must own the bucket and be allowed the action.
+    /// The caller's own policies must allow what it does, and the bucket must be of its account or let it in.
     fn owner(&self, caller: Option<&Caller>, bucket: &str, action: &str) -> S3Result<()> {
-        let caller = caller.ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))?;
-        let buckets = lock(&self.cloud.buckets.buckets);
-        let owner = buckets.get(bucket).map(|bucket| bucket.account.as_str()).ok_or_else(|| s3_error!(NoSuchBucket))?;
-        let allowed = self.cloud.accounts.allows(caller, action, &format!("arn:aws:s3:::{bucket}/"));
-        if owner == caller.account && allowed { Ok(()) } else { Err(s3_error!(AccessDenied, "Access Denied")) }
+        self.allowed(caller, Deed { bucket, key: "", action, acl: None })
     }
 
-    fn object(&self, bucket: &str, key: &str) -> S3Result<Object> {
+    /// As above, for a key.
+    pub(crate) fn allowed(&self, caller: Option<&Caller>, deed: Deed<'_>) -> S3Result<()> {
+        let denied = || s3_error!(AccessDenied, "Access Denied");
+        let caller = caller.ok_or_else(denied)?;
+        let resource = format!("arn:aws:s3:::{}/{}", deed.bucket, deed.key);
+        let buckets = lock(&self.cloud.buckets.buckets);
+        let bucket =
+            buckets.get(deed.bucket).ok_or_else(|| s3_error!(NoSuchBucket, "The specified bucket does not exist"))?;
+        let own = self.cloud.accounts.allows(caller, deed.action, &resource);
+        let let_in = || bucket.grants.iter().any(|grant| grant.allows(caller, deed));
+        if own && (bucket.account == caller.account || let_in()) { Ok(()) } else { Err(denied()) }
+    }
+
+    pub(crate) fn object(&self, bucket: &str, key: &str) -> S3Result<Object> {
         let buckets = lock(&self.cloud.buckets.buckets);
         let object = buckets.get(bucket).and_then(|bucket| bucket.objects.get(key)).cloned();
         object.ok_or_else(|| s3_error!(NoSuchKey, "The specified key does not exist."))
     }
 }
 
-fn timestamp(ms: i64) -> Timestamp {
+/// `If-Match` and `x-amz-copy-source-if-match`.
+pub(crate) fn check_tag(wanted: Option<&ETagCondition>, object: &Object) -> S3Result<()> {
+    match wanted {
+        Some(ETagCondition::ETag(wanted)) if wanted.value() != object.etag => {
+            Err(s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold"))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn timestamp(ms: i64) -> Timestamp {
     // S3 gives whole seconds.
     Timestamp::from(UNIX_EPOCH + Duration::from_secs(u64::try_from(ms / 1000).unwrap_or(0)))
 }
@@ -192,7 +258,9 @@ impl S3 for LocalS3 {
 
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         let input = request.input;
-        self.owner(request.extensions.get(), &input.bucket, "s3:PutObject")?;
+        let acl = input.acl.as_ref().map(s3s::dto::ObjectCannedACL::as_str);
+        let deed = Deed { bucket: &input.bucket, key: &input.key, action: "s3:PutObject", acl };
+        self.allowed(request.extensions.get(), deed)?;
         let bytes = match input.body {
             Some(body) => {
                 let body = Body::from(body).collect().await;
@@ -208,6 +276,7 @@ impl S3 for LocalS3 {
             modified_ms: now_ms,
             content_type: input.content_type.map(|it| it.to_string()),
             content_encoding: input.content_encoding.map(|it| it.to_string()),
+            metadata: input.metadata.unwrap_or_default().into_iter().collect(),
         };
         let messages = self.cloud.buckets.put(&input.bucket, &input.key, object, now_ms);
         for (queue, body) in messages.unwrap_or_default() {
@@ -218,13 +287,10 @@ impl S3 for LocalS3 {
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         let input = request.input;
-        self.owner(request.extensions.get(), &input.bucket, "s3:GetObject")?;
+        let deed = Deed { bucket: &input.bucket, key: &input.key, action: "s3:GetObject", acl: None };
+        self.allowed(request.extensions.get(), deed)?;
         let object = self.object(&input.bucket, &input.key)?;
-        if let Some(ETagCondition::ETag(wanted)) = &input.if_match
-            && wanted.value() != object.etag
-        {
-            return Err(s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold"));
-        }
+        check_tag(input.if_match.as_ref(), &object)?;
         let total = u64::try_from(object.bytes.len()).unwrap_or(u64::MAX);
         let (bytes, content_range) = match &input.range {
             None => (object.bytes.clone(), None),
@@ -246,20 +312,58 @@ impl S3 for LocalS3 {
             last_modified: Some(timestamp(object.modified_ms)),
             content_encoding: object.content_encoding,
             content_type: object.content_type.and_then(|it| it.parse().ok()),
+            metadata: Some(object.metadata.into_iter().collect()),
             ..GetObjectOutput::default()
         }))
     }
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
         let input = request.input;
-        self.owner(request.extensions.get(), &input.bucket, "s3:GetObject")?;
+        let deed = Deed { bucket: &input.bucket, key: &input.key, action: "s3:GetObject", acl: None };
+        self.allowed(request.extensions.get(), deed)?;
         let object = self.object(&input.bucket, &input.key)?;
+        check_tag(input.if_match.as_ref(), &object)?;
         Ok(S3Response::new(HeadObjectOutput {
             content_length: length(u64::try_from(object.bytes.len()).unwrap_or(u64::MAX)),
             e_tag: Some(ETag::Strong(object.etag)),
             last_modified: Some(timestamp(object.modified_ms)),
+            content_encoding: object.content_encoding,
+            content_type: object.content_type.and_then(|it| it.parse().ok()),
+            metadata: Some(object.metadata.into_iter().collect()),
             ..HeadObjectOutput::default()
         }))
+    }
+
+    async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+        self.copied(request.extensions.get(), request.input).map(S3Response::new)
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        self.upload_begun(request.extensions.get(), request.input).map(S3Response::new)
+    }
+
+    async fn upload_part_copy(
+        &self,
+        request: S3Request<UploadPartCopyInput>,
+    ) -> S3Result<S3Response<UploadPartCopyOutput>> {
+        self.part_copied(request.extensions.get(), &request.input).map(S3Response::new)
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        request: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        self.upload_completed(request.extensions.get(), request.input).map(S3Response::new)
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        request: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        self.upload_aborted(request.extensions.get(), &request.input).map(S3Response::new)
     }
 
     async fn list_objects_v2(

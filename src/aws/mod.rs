@@ -3,8 +3,10 @@
 //! An adapter makes one call and reports how it went: it does not retry, cache or decide. All clients share one HTTP client
 //! and its connections; every call has a timeout; the SDK's own retries are off, because ours know what may be repeated.
 //! The ambient identity serves the queue, the table, the source bucket and the first hop. A tenant's credentials come from
-//! [`sts::Roles::assume`], which takes a delivery and nothing else, and go into a [`logs::LogGroup`] bound to it.
+//! [`sts::Roles`], which takes a delivery and nothing else, and go into a [`logs::LogGroup`] or a
+//! [`bucket::TargetBucket`] bound to it.
 
+pub mod bucket;
 pub mod dynamodb;
 pub mod logs;
 pub mod s3;

@@ -34,17 +34,24 @@ pub struct Part {
     pub modified: UnixMillis,
 }
 
+/// What an object is, without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The entity tag.
+    pub etag: ETag,
+    /// Bytes as stored.
+    pub bytes: u64,
+    /// What the bytes are.
+    pub content_type: Option<String>,
+    /// How they are packed.
+    pub content_encoding: Option<String>,
+}
+
 impl Source {
     /// A reader of any bucket that the ambient identity may read.
     #[must_use]
     pub fn new(aws: &Aws) -> Self {
-        let mut config = aws_sdk_s3::config::Builder::from(&aws.base)
-            .force_path_style(aws.settings.s3_path_style)
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        config.set_endpoint_url(aws.endpoint(Service::S3));
-        Self { aws: aws.clone(), client: Client::from_conf(config.build()) }
+        Self { aws: aws.clone(), client: Client::from_conf(config(aws).build()) }
     }
 
     /// Begins to read bytes `from..from + len` of an object, fewer at its end. `pin` makes it fail when the object is no
@@ -75,6 +82,31 @@ impl Source {
         Ok(Part { etag: output.e_tag().map(ETag::new), total, modified, body: output.body })
     }
 
+    /// What an object is; see [`Self::get`] for `pin`.
+    ///
+    /// # Errors
+    /// The call's failure. S3 sends no code with it, only the status.
+    pub async fn head(&self, object: &ObjectRef, pin: Option<&ETag>) -> Result<Head, Failure> {
+        let result = self
+            .client
+            .head_object()
+            .bucket(&*object.bucket)
+            .key(&*object.key)
+            .set_version_id(object.version.as_deref().map(str::to_owned))
+            .set_if_match(pin.map(ETag::quoted))
+            .send()
+            .await;
+        let output = self.aws.done(Service::S3, "HeadObject", result)?;
+        let bytes = output.content_length().and_then(|length| u64::try_from(length).ok());
+        let (Some(etag), Some(bytes)) = (output.e_tag().map(ETag::new), bytes) else {
+            return Err(Failure {
+                operation: "HeadObject",
+                ..broken("the answer does not say how long the object is and which")
+            });
+        };
+        Ok(Head { etag, bytes, content_type: output.content_type, content_encoding: output.content_encoding })
+    }
+
     /// Writes an object, gzip by its encoding.
     ///
     /// # Errors
@@ -100,6 +132,17 @@ impl Part {
             Err(_) => Err(Failure { kind: FailureKind::Timeout, ..broken("no bytes came in time") }),
         }
     }
+}
+
+/// What all clients of S3 have in common.
+pub(super) fn config(aws: &Aws) -> aws_sdk_s3::config::Builder {
+    let mut config = aws_sdk_s3::config::Builder::from(&aws.base)
+        .force_path_style(aws.settings.s3_path_style)
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    config.set_endpoint_url(aws.endpoint(Service::S3));
+    config
 }
 
 fn broken(text: &str) -> Failure {

@@ -1,7 +1,8 @@
 //! A tenant's credentials: ambient → central role, tagged → the tenant's role.
 //!
 //! The tags of the first hop are transitive, so the tenant's trust policy sees whose logs are delivered; the second hop
-//! passes none, because repeating an inherited transitive tag fails the call (STS API Reference, "AssumeRole").
+//! passes none, because repeating an inherited transitive tag fails the call (STS API Reference, "AssumeRole"). A bucket
+//! delivery ends with the first hop: the tenant's bucket policy sees the central role and its tags.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -41,11 +42,21 @@ pub struct Roles {
     external_id: Option<Arc<str>>,
 }
 
-/// Credentials for one delivery and cluster. They are used by [`super::logs::LogGroup`] only.
+/// Credentials for one delivery and cluster. They are used by [`super::logs::LogGroup`] and [`super::bucket::TargetBucket`]
+/// only.
 #[derive(Clone)]
 pub struct Session {
     pub(super) credentials: SharedCredentialsProvider,
     expires: UnixMillis,
+}
+
+/// Who writes into a tenant's bucket.
+#[derive(Clone, Debug)]
+pub enum Writer {
+    /// The central role, in a session that bears the tenant's tags: the bucket's policy can ask for them.
+    Central(Session),
+    /// The ambient identity, which bears none. So it is where no central role is on the way.
+    Ambient,
 }
 
 impl std::fmt::Debug for Session {
@@ -81,7 +92,7 @@ impl Roles {
         };
         let name = session_name(delivery.tenant().as_str());
         let external_id = target.external_id.as_deref().or(self.external_id.as_deref());
-        let tags = [("tenant_id", delivery.tenant().as_str()), ("cluster_id", cluster.as_str())];
+        let tags = tags_of(delivery, cluster);
         match &self.hops {
             Hops::One => self.hop(&self.ambient, &target.role_arn, &name, external_id, &tags).await,
             Hops::Two { central_role_arn } => {
@@ -94,6 +105,26 @@ impl Roles {
                 config.set_endpoint_url(self.aws.endpoint(Service::Sts));
                 let client = Client::from_conf(config.build());
                 self.hop(&client, &target.role_arn, &name, external_id, &[]).await
+            }
+        }
+    }
+
+    /// Gets who writes into the bucket of the delivery, objects of `cluster`: there is one hop only, for a bucket lets in
+    /// whom it will by its own policy.
+    ///
+    /// # Errors
+    /// The failure of the hop; [`FailureKind::Other`] for a delivery that has no bucket.
+    pub async fn writer(&self, delivery: &Delivery, cluster: &ClusterId) -> Result<Writer, Failure> {
+        let Target::S3(_) = delivery.target() else {
+            return Err(odd("the delivery has no bucket"));
+        };
+        match &self.hops {
+            Hops::One => Ok(Writer::Ambient),
+            Hops::Two { central_role_arn } => {
+                let name = session_name(delivery.tenant().as_str());
+                let session =
+                    self.hop(&self.ambient, central_role_arn, &name, None, &tags_of(delivery, cluster)).await?;
+                Ok(Writer::Central(session))
             }
         }
     }
@@ -125,6 +156,11 @@ impl Roles {
         );
         Ok(Session { credentials: SharedCredentialsProvider::new(credentials), expires })
     }
+}
+
+/// Whose logs a session delivers.
+fn tags_of<'d>(delivery: &'d Delivery, cluster: &'d ClusterId) -> [(&'static str, &'d str); 2] {
+    [("tenant_id", delivery.tenant().as_str()), ("cluster_id", cluster.as_str())]
 }
 
 /// What the tenant's CloudTrail shows: the tenant's id as far as its alphabet and length allow.
