@@ -61,7 +61,7 @@ pub struct Lanes {
     pub totals: Arc<Totals>,
 }
 
-/// Sums over all lanes, by tenant.
+/// Sums over all lanes and copies, by tenant.
 #[derive(Debug, Default)]
 pub struct Totals {
     tenants: Mutex<HashMap<String, TenantTotals>>,
@@ -80,10 +80,14 @@ pub struct TenantTotals {
     pub batches: u64,
     /// Bytes in them as the API counts them.
     pub billed_bytes: u64,
+    /// Objects copied into the tenant's bucket.
+    pub copies: u64,
+    /// Bytes of them, as stored.
+    pub copied_bytes: u64,
 }
 
 impl Totals {
-    fn add(&self, tenant: &str, add: impl FnOnce(&mut TenantTotals)) {
+    pub(super) fn add(&self, tenant: &str, add: impl FnOnce(&mut TenantTotals)) {
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
         add(tenants.entry(tenant.to_owned()).or_default());
     }

@@ -1,10 +1,11 @@
 //! The way of one object, a file per step. This file joins the steps.
 //!
 //! Every source of notifications (the queue, standard input) ends in [`Pipeline::process`]: body → objects → tenant →
-//! deliveries → lanes, and back with what became of each.
+//! deliveries → lanes and copies, and back with what became of each.
 
 pub mod budget;
 pub mod compute;
+pub mod copy;
 pub mod credentials;
 pub mod intake;
 pub mod lane;
@@ -24,9 +25,11 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
+use self::copy::{Copies, CopyDone, Copying};
 use self::lane::{Job, JobDone, Lanes};
 use self::resolve::Resolver;
 use self::send::Destination;
+use crate::core::copy::SINGLE_BYTES_MAX;
 use crate::core::envelope::{self, Noticed, Notification};
 use crate::core::failure::Verdict;
 use crate::core::layout::{Identity, Layout, stream_name};
@@ -52,8 +55,15 @@ pub struct ObjectReport {
     pub finish: Finish,
     /// Why, when it was not delivered.
     pub cause: Option<String>,
-    /// Events accepted.
+    /// Events accepted; none are counted where the object is copied.
     pub delivered: u64,
+}
+
+/// A delivery of an object that is in work.
+#[derive(Debug)]
+enum InWork {
+    Lane(oneshot::Receiver<JobDone>),
+    Copy(Copying),
 }
 
 /// A digest of a version of an object and of where it is delivered to.
@@ -77,6 +87,7 @@ struct Inner {
     layout: Layout,
     resolver: Resolver,
     lanes: Lanes,
+    copies: Copies,
     table: Arc<Mutex<LaneTable>>,
     resolved: AtomicBool,
     /// Objects of unknown tenants while none was known, up to [`UNKNOWN_MAX`].
@@ -88,10 +99,21 @@ impl Pipeline {
     /// A pipeline over its services.
     #[must_use]
     pub fn new(layout: Layout, resolver: Resolver, lanes: Lanes) -> Self {
+        let (reads, sends) = (&lanes.reads, &lanes.sends);
+        let copies = Copies::new(
+            reads.source.clone(),
+            sends.credentials.clone(),
+            sends.retries,
+            sends.world,
+            reads.tracker.clone(),
+            Arc::clone(&lanes.totals),
+            SINGLE_BYTES_MAX,
+        );
         let inner = Inner {
             layout,
             resolver,
             lanes,
+            copies,
             table: Arc::default(),
             resolved: AtomicBool::new(false),
             unknown: Mutex::default(),
@@ -140,18 +162,12 @@ impl Pipeline {
                 Noticed::Object(object) => self.begin(message_id, object, &mut reports, &mut waiting).await,
             }
         }
-        for (object, to, done) in waiting {
-            reports.push(match done.await {
-                Ok(JobDone { finish, count, cause, etag }) => {
-                    if finish == Finish::Delivered {
-                        self.remember(object, &to, etag).await;
-                    }
-                    let object = Some(object.clone());
-                    ObjectReport { object, finish, cause, delivered: count.tally.delivered() }
-                }
-                // The lane was cut off: at the end of a drain, or because a compute thread ended.
-                Err(_) => ObjectReport::none(Some(object.clone()), Finish::Retryable, "the lane was ended".to_owned()),
-            });
+        for (object, to, in_work) in waiting {
+            let (report, read) = in_work.end(object).await;
+            if report.finish == Finish::Delivered {
+                self.remember(object, &to, read).await;
+            }
+            reports.push(report);
         }
         reports
     }
@@ -162,7 +178,7 @@ impl Pipeline {
         message_id: &str,
         object: &'o ObjectRef,
         reports: &mut Vec<ObjectReport>,
-        waiting: &mut Vec<(&'o ObjectRef, DeliveryKey, oneshot::Receiver<JobDone>)>,
+        waiting: &mut Vec<(&'o ObjectRef, DeliveryKey, InWork)>,
     ) {
         let mut none = |finish, cause: String| reports.push(ObjectReport::none(Some(object.clone()), finish, cause));
         let identity = match self.inner.layout.apply(&object.key) {
@@ -194,7 +210,10 @@ impl Pipeline {
             info!(message_id, %tenant, %object, "tenant is disabled");
             return none(Finish::Skipped, format!("tenant {tenant} is disabled"));
         }
-        for delivery in &config.deliveries {
+        // A copy is begun without a wait; a lane may be full, and must not hold back its tenant's copies.
+        let mut deliveries: Vec<&Arc<Delivery>> = config.deliveries.iter().collect();
+        deliveries.sort_by_key(|delivery| matches!(delivery.target(), Target::CloudWatch(_)));
+        for delivery in deliveries {
             if let Err(skip) = delivery.admits(&identity.application) {
                 info!(message_id, %tenant, %object, reason = skip.name(), "object skipped");
                 none(Finish::Skipped, format!("application {} is not wanted", identity.application));
@@ -209,10 +228,12 @@ impl Pipeline {
             }
             match delivery.target() {
                 Target::CloudWatch(_) => {
-                    waiting.push((object, delivery.key(), self.submit(delivery, &identity, object).await));
+                    let lane = InWork::Lane(self.submit(delivery, &identity, object).await);
+                    waiting.push((object, delivery.key(), lane));
                 }
                 Target::S3(_) => {
-                    none(Finish::TenantDenied, "delivery to a bucket is not supported by this version".to_owned())
+                    let copying = self.inner.copies.start(delivery, &identity, object);
+                    waiting.push((object, delivery.key(), InWork::Copy(copying)));
                 }
             }
         }
@@ -300,6 +321,26 @@ fn finished_key(object: &ObjectRef, to: &DeliveryKey) -> Option<FinishedKey> {
         digest.update(part);
     }
     Some(digest.finalize().into())
+}
+
+impl InWork {
+    /// Waits for the end. Gives the tag of what was read, too.
+    async fn end(self, object: &ObjectRef) -> (ObjectReport, Option<ETag>) {
+        let object = Some(object.clone());
+        match self {
+            Self::Lane(done) => match done.await {
+                Ok(JobDone { finish, count, cause, etag }) => {
+                    (ObjectReport { object, finish, cause, delivered: count.tally.delivered() }, etag)
+                }
+                // The lane was cut off: at the end of a drain, or because a compute thread ended.
+                Err(_) => (ObjectReport::none(object, Finish::Retryable, "the lane was ended".to_owned()), None),
+            },
+            Self::Copy(copying) => {
+                let CopyDone { finish, cause, etag, .. } = copying.done().await;
+                (ObjectReport { object, finish, cause, delivered: 0 }, etag)
+            }
+        }
+    }
 }
 
 impl ObjectReport {

@@ -51,8 +51,8 @@ fn dependencies_point_downward() {
 #[test]
 fn steps_of_the_pipeline_name_no_later_step() {
     // The order of src/pipeline/mod.rs: services first, then the steps of an object's way.
-    const ORDER: [&str; 10] =
-        ["share", "budget", "credentials", "resolve", "read", "compute", "send", "lane", "settle", "intake"];
+    const ORDER: [&str; 11] =
+        ["share", "budget", "credentials", "resolve", "read", "compute", "send", "lane", "copy", "settle", "intake"];
     for (own, name) in ORDER.iter().enumerate() {
         let text = fs::read_to_string(root().join(format!("src/pipeline/{name}.rs"))).unwrap();
         for used in text.split("super::").skip(1) {
