@@ -1,0 +1,116 @@
+//! A store that says what it is told to: for answers that a sound one gives once in a million.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Requests that a test may leave unread.
+const REQUESTS_MAX: usize = 64;
+
+/// What the next request is answered with, whatever it asks.
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    /// An object's head: its tag and its length.
+    Head(&'static str, u64),
+    /// A status and a body.
+    Text(u16, &'static str),
+    /// Nothing, ever.
+    Never,
+}
+
+/// A request: method, target, and what a copy is conditioned on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) line: String,
+    pub(super) if_match: Option<String>,
+}
+
+/// The server. It ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct Stub {
+    pub(super) endpoint: String,
+    requests: mpsc::Receiver<Request>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Stub {
+    pub(super) async fn start(answers: impl IntoIterator<Item = Answer>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let answers = Arc::new(Mutex::new(answers.into_iter().collect::<VecDeque<_>>()));
+        let (told, requests) = mpsc::channel(REQUESTS_MAX);
+        let task = async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((connection, _)) = listener.accept().await {
+                connections.spawn(serve(connection, Arc::clone(&answers), told.clone()));
+            }
+        };
+        let _task = AbortOnDropHandle::new(spawn(task));
+        Self { endpoint, requests, _task }
+    }
+
+    /// The next request; waits for it.
+    pub(super) async fn request(&mut self) -> Request {
+        self.requests.recv().await.unwrap()
+    }
+
+    /// The requests that came and were not asked for yet.
+    pub(super) fn requests(&mut self) -> Vec<Request> {
+        std::iter::from_fn(|| self.requests.try_recv().ok()).collect()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "its handle ends it with the stub")]
+fn spawn(task: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(task)
+}
+
+async fn serve(mut connection: TcpStream, answers: Arc<Mutex<VecDeque<Answer>>>, told: mpsc::Sender<Request>) {
+    let mut held = Vec::new();
+    while let Some(request) = read(&mut connection, &mut held).await {
+        let answer = answers.lock().unwrap().pop_front();
+        told.send(request).await.unwrap();
+        let reply = match answer {
+            Some(Answer::Head(tag, bytes)) => format!(
+                "HTTP/1.1 200 OK\r\nETag: \"{tag}\"\r\nContent-Length: {bytes}\r\nContent-Encoding: gzip\r\n\r\n"
+            ),
+            Some(Answer::Text(status, body)) => {
+                format!("HTTP/1.1 {status} Told\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+            }
+            Some(Answer::Never) | None => std::future::pending().await,
+        };
+        connection.write_all(reply.as_bytes()).await.unwrap();
+    }
+}
+
+/// The next request of a connection; `None` at its end.
+async fn read(connection: &mut TcpStream, held: &mut Vec<u8>) -> Option<Request> {
+    let end = loop {
+        if let Some(end) = held.windows(4).position(|it| it == b"\r\n\r\n") {
+            break end + 4;
+        }
+        if connection.read_buf(held).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head = String::from_utf8(held.drain(..end).collect()).unwrap();
+    let header = |wanted: &str| {
+        let lines = head.lines().filter_map(|line| line.split_once(": "));
+        lines.filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.to_owned()).next()
+    };
+    let length: usize = header("content-length").map_or(0, |length| length.parse().unwrap());
+    while held.len() < length {
+        connection.read_buf(held).await.ok()?;
+    }
+    held.drain(..length);
+    let target = head.lines().next().unwrap().trim_end_matches(" HTTP/1.1");
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    // The SDK's own mark says nothing here.
+    let query: Vec<&str> = query.split('&').filter(|it| !it.is_empty() && !it.starts_with("x-id=")).collect();
+    let line = if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) };
+    Some(Request { line, if_match: header("if-match").or_else(|| header("x-amz-copy-source-if-match")) })
+}
