@@ -153,7 +153,8 @@ pub struct Settings {
     #[arg(long, env = "CENTRAL_LOG_DISTRIBUTION_ROLE_ARN", value_name = "ARN", value_parser = role_arn)]
     pub central_log_distribution_role_arn: Option<String>,
 
-    /// Roles assumed on the way to a tenant: the central one and the tenant's, or the tenant's alone.
+    /// Roles assumed on the way to a tenant: the central one and the tenant's, or the tenant's alone. With 1 it is the
+    /// ambient identity, without the tenant's tags, that copies into tenants' buckets.
     #[arg(long, env = "HOPS", value_name = "1|2", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
     pub hops: u8,
 

@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use moka::future::Cache;
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -25,14 +26,21 @@ use crate::core::failure::{Attempts, Failure, RetryPolicy, Service, Verdict};
 use crate::core::layout::Identity;
 use crate::core::object::{ETag, ObjectRef};
 use crate::core::settlement::Finish;
-use crate::core::tenant::{Delivery, Target};
+use crate::core::tenant::{Delivery, DeliveryKey, Target};
 use crate::world::World;
 
 /// Calls that copy in flight, over all tenants. S3 takes thousands a second per prefix; each holds a connection as long as
 /// S3 needs for it.
 const COPIES_MAX: usize = 64;
+/// Of these, one delivery's. A bucket that never answers leaves room for others'.
+const COPIES_PER_DELIVERY_MAX: usize = 16;
+/// How long it is remembered how many a delivery has, after its last call. A call ends before.
+const PLACES_LIFE: Duration = Duration::from_secs(3600);
+/// Deliveries for which it is remembered.
+const PLACES_MAX: u64 = 10_000;
 /// How often a copy is begun anew because the object was overwritten meanwhile.
 const CHANGES_MAX: u32 = 3;
+const _: () = assert!(COPIES_PER_DELIVERY_MAX < COPIES_MAX);
 /// Time that taking back a multipart upload may take: it delays a drain.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -46,6 +54,7 @@ pub struct Copies {
     tracker: TaskTracker,
     totals: Arc<Totals>,
     places: Arc<Semaphore>,
+    own_places: Cache<DeliveryKey, Arc<Semaphore>>,
     single_max: u64,
 }
 
@@ -120,7 +129,8 @@ impl Copies {
         single_max: u64,
     ) -> Self {
         let places = Arc::new(Semaphore::new(COPIES_MAX));
-        Self { source, credentials, retries, world, tracker, totals, places, single_max }
+        let own_places = Cache::builder().max_capacity(PLACES_MAX).time_to_idle(PLACES_LIFE).build();
+        Self { source, credentials, retries, world, tracker, totals, places, own_places, single_max }
     }
 
     /// Begins to copy an object into the delivery's bucket.
@@ -150,6 +160,7 @@ impl Copies {
         ended: &CancellationToken,
     ) -> CopyDone {
         let Target::S3(target) = delivery.target() else { unreachable!("only deliveries to a bucket are copied") };
+        debug_assert_eq!(&identity.tenant, delivery.tenant(), "an object goes to its own tenant");
         let begun = self.world.now();
         let key = destination_key(object, identity, target);
         let copied = match &key {
@@ -277,18 +288,22 @@ impl Copies {
         }
     }
 
-    /// Makes a call to the delivery's bucket until it succeeds or there is no use in trying. The place is held during the
-    /// call only: a tenant whose bucket is slow to recover keeps no other from copying.
+    /// Makes a call to the delivery's bucket until it succeeds or there is no use in trying. Places are held during the
+    /// call only, the delivery's own and one of all, in this order: who waits for the first holds none of the second.
     async fn call<T, F>(&self, job: Job<'_>, call: impl Fn(TargetBucket) -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Failure>>,
     {
         let (delivery, cluster) = (job.delivery, &job.identity.cluster);
+        let own_places = async { Arc::new(Semaphore::new(COPIES_PER_DELIVERY_MAX)) };
+        let own_places = self.own_places.get_with(delivery.key(), own_places).await;
         let mut attempts = Attempts::default();
         loop {
             let failure = match self.credentials.bucket(delivery, cluster).await {
                 Ok(bucket) => {
-                    let Ok(_place) = self.places.acquire().await else { unreachable!("the places are never closed") };
+                    let (Ok(_own_place), Ok(_place)) = (own_places.acquire().await, self.places.acquire().await) else {
+                        unreachable!("the places are never closed")
+                    };
                     match call(bucket).await {
                         Ok(done) => return Ok(done),
                         Err(failure) => failure,

@@ -63,6 +63,10 @@ impl Copier {
     }
 
     fn start(&self, etag: Option<&str>) -> Copying {
+        self.start_into("acme-logs", etag)
+    }
+
+    fn start_into(&self, bucket: &str, etag: Option<&str>) -> Copying {
         let object = ObjectRef {
             bucket: BUCKET.into(),
             key: KEY.into(),
@@ -71,7 +75,7 @@ impl Copier {
             size: None,
             sequencer: None,
         };
-        self.copies.start(&delivery(), &Layout::default().apply(KEY).unwrap(), &object)
+        self.copies.start(&delivery(bucket), &Layout::default().apply(KEY).unwrap(), &object)
     }
 
     async fn copy(&self, etag: Option<&str>) -> CopyDone {
@@ -79,8 +83,8 @@ impl Copier {
     }
 }
 
-fn delivery() -> Arc<Delivery> {
-    let row: BTreeMap<String, Field> = [("tenant_id", "acme"), ("type", "s3"), ("bucket_name", "acme-logs")]
+fn delivery(bucket: &str) -> Arc<Delivery> {
+    let row: BTreeMap<String, Field> = [("tenant_id", "acme"), ("type", "s3"), ("bucket_name", bucket)]
         .map(|(name, text)| (name.to_owned(), Field::Text(text.to_owned())))
         .into();
     let config = deliveries(&TenantId::try_from("acme").unwrap(), &[row], UnixMillis(0));
@@ -223,4 +227,25 @@ async fn a_copy_that_nobody_waits_for_ends_and_takes_its_upload_back() {
     copier.tracker.close();
     copier.tracker.wait().await;
     assert_eq!(stub.request().await.line, format!("DELETE /acme-logs/{COPY}?uploadId=u1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_never_answers_leaves_room_for_others() {
+    let mut stub = Stub::answering(|request| match request.line.as_str() {
+        line if line.starts_with("HEAD ") => Answer::Head("t", 100),
+        line if line.starts_with("PUT /stuck/") => Answer::Never,
+        _ => Answer::Text(200, COPIED),
+    })
+    .await;
+    let copier = Copier::at_stub(&stub, SINGLE_BYTES_MAX).await;
+
+    // More than there are places for all.
+    let stuck: Vec<Copying> = (0..100).map(|_| copier.start_into("stuck", None)).collect();
+    let mut heads = 0;
+    while heads < stuck.len() {
+        heads += usize::from(stub.request().await.line.starts_with("HEAD "));
+    }
+
+    let copied = tokio::time::timeout(Duration::from_secs(60), copier.copy(None)).await;
+    assert_eq!(copied.unwrap().finish, Finish::Delivered);
 }

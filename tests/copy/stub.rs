@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Requests that a test may leave unread.
-const REQUESTS_MAX: usize = 64;
+const REQUESTS_MAX: usize = 256;
 
 /// What the next request is answered with, whatever it asks.
 #[derive(Clone, Debug)]
@@ -37,11 +37,20 @@ pub(super) struct Stub {
     _task: AbortOnDropHandle<()>,
 }
 
+type Answers = Box<dyn FnMut(&Request) -> Answer + Send>;
+
 impl Stub {
+    /// A store that gives these answers, one after the other, and then none.
     pub(super) async fn start(answers: impl IntoIterator<Item = Answer>) -> Self {
+        let mut answers: VecDeque<Answer> = answers.into_iter().collect();
+        Self::answering(move |_| answers.pop_front().unwrap_or(Answer::Never)).await
+    }
+
+    /// A store that answers by what it is asked.
+    pub(super) async fn answering(answers: impl FnMut(&Request) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let answers = Arc::new(Mutex::new(answers.into_iter().collect::<VecDeque<_>>()));
+        let answers: Arc<Mutex<Answers>> = Arc::new(Mutex::new(Box::new(answers)));
         let (told, requests) = mpsc::channel(REQUESTS_MAX);
         let task = async move {
             let mut connections = tokio::task::JoinSet::new();
@@ -69,19 +78,19 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHa
     tokio::spawn(task)
 }
 
-async fn serve(mut connection: TcpStream, answers: Arc<Mutex<VecDeque<Answer>>>, told: mpsc::Sender<Request>) {
+async fn serve(mut connection: TcpStream, answers: Arc<Mutex<Answers>>, told: mpsc::Sender<Request>) {
     let mut held = Vec::new();
     while let Some(request) = read(&mut connection, &mut held).await {
-        let answer = answers.lock().unwrap().pop_front();
+        let answer = answers.lock().unwrap()(&request);
         told.send(request).await.unwrap();
         let reply = match answer {
-            Some(Answer::Head(tag, bytes)) => format!(
+            Answer::Head(tag, bytes) => format!(
                 "HTTP/1.1 200 OK\r\nETag: \"{tag}\"\r\nContent-Length: {bytes}\r\nContent-Encoding: gzip\r\n\r\n"
             ),
-            Some(Answer::Text(status, body)) => {
+            Answer::Text(status, body) => {
                 format!("HTTP/1.1 {status} Told\r\nContent-Length: {}\r\n\r\n{body}", body.len())
             }
-            Some(Answer::Never) | None => std::future::pending().await,
+            Answer::Never => std::future::pending().await,
         };
         connection.write_all(reply.as_bytes()).await.unwrap();
     }

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.parse
 
 import boto3
 from moto.server import ThreadedMotoServer
@@ -80,6 +81,10 @@ def set_up():
         "target_region": {"S": REGION},
     }
     table.put_item(TableName="tenant-configurations", Item=row)
+    s3.create_bucket(Bucket="acme-logs")
+    copies = {"tenant_id": {"S": "acme"}, "type": {"S": "s3"}, "bucket_name": {"S": "acme-logs"}}
+    copies["desired_logs"] = {"L": [{"S": "copied app"}]}
+    table.put_item(TableName="tenant-configurations", Item=copies)
     off = {**row, "tenant_id": {"S": "off"}, "enabled": {"BOOL": False}}
     table.put_item(TableName="tenant-configurations", Item=off)
     return queue, dead
@@ -167,6 +172,15 @@ def main():
     code, out, err = manual(notification("acme/c1/api/manual-0/1.json.gz"))
     check("manual delivers and ends with 0", code == 0 and "delivered 4 events" in out, f"{code} {out} {err}")
     check("manual: texts arrived as they were", arrived("manual-0") == odd, str(arrived("manual-0")))
+    key = "acme/secret-cluster/copied app/p+ö/a file.json.gz"
+    put(key, [{"timestamp": now, "message": "x"}])
+    code, out, err = manual(notification(urllib.parse.quote_plus(key, safe="/")))
+    check("manual delivers both rows", code == 0 and "delivered 1 events of 2 object deliveries" in out, f"{code} {out} {err}")
+    copy = s3.get_object(Bucket="acme-logs", Key="ROSA/cluster-logs/acme/copied app/p+ö/a file.json.gz")
+    sent = s3.get_object(Bucket="central-logs", Key=key)["Body"].read()
+    check("the copy is the object", copy["Body"].read() == sent and copy["ContentEncoding"] == "gzip", str(copy))
+    names = {"tenant-id", "application", "pod-name", "delivery-timestamp"}
+    check("the copy has its own metadata", set(copy["Metadata"]) == names, str(copy["Metadata"]))
     put("off/c1/api/p/1.json.gz", [{"message": "x"}])
     code, out, err = manual(notification("off/c1/api/p/1.json.gz"))
     check("a disabled tenant is no failure", code == 0 and "tenant is disabled" in err, f"{code} {err}")
