@@ -251,3 +251,162 @@ impl LocalS3 {
         Ok(AbortMultipartUploadOutput::default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use s3s::dto::{CompletedMultipartUpload, CompletedPart, ObjectCannedACL};
+
+    use super::*;
+    use crate::{BucketGrant, Cloud, Permissions};
+
+    const CENTRAL: &str = "111111111111";
+    const TENANT: &str = "222222222222";
+    const ACL: &str = "bucket-owner-full-control";
+    /// Two parts and a bit.
+    const LONG: usize = 2 * PART_BYTES_MIN + 7;
+
+    struct World {
+        _cloud: Cloud,
+        s3: LocalS3,
+        writer: Caller,
+    }
+
+    /// The writer is a session of the central account, let into the tenant's bucket for `acme`.
+    async fn world() -> World {
+        let cloud = Cloud::start("127.0.0.1:0".parse().unwrap(), "us-east-1").await.unwrap();
+        let permissions: Permissions = vec![("s3:*".to_owned(), "*".to_owned())];
+        let role = cloud.add_role(CENTRAL, "central", crate::TrustPolicy::default(), permissions);
+        for (account, bucket) in [(CENTRAL, "source"), (TENANT, "target")] {
+            cloud.create_bucket(account, bucket);
+        }
+        cloud.put_object("source", "long", vec![b'x'; LONG]);
+        cloud.put_object("source", "short", "x");
+        cloud.grant(
+            "target",
+            BucketGrant {
+                principals: vec![role.clone()],
+                actions: vec!["s3:PutObject".to_owned()],
+                prefix: "logs/".to_owned(),
+                principal_tags: [("tenant_id".to_owned(), "acme".to_owned())].into(),
+                acl: Some(ACL.to_owned()),
+            },
+        );
+        let writer = Caller {
+            account: CENTRAL.to_owned(),
+            arn: format!("arn:aws:sts::{CENTRAL}:assumed-role/central/acme"),
+            role: Some(role),
+            tags: [("tenant_id".to_owned(), "acme".to_owned())].into(),
+            transitive: Vec::new(),
+        };
+        World { s3: LocalS3 { cloud: std::sync::Arc::clone(&cloud.inner) }, _cloud: cloud, writer }
+    }
+
+    fn source(key: &str) -> CopySource {
+        CopySource::Bucket { bucket: "source".into(), key: key.into(), version_id: None }
+    }
+
+    /// The code that a copy is refused with; empty: it is made.
+    fn copy(world: &World, caller: &Caller, key: &str, change: impl FnOnce(&mut CopyObjectInput)) -> String {
+        let mut builder = CopyObjectInput::builder();
+        builder.set_bucket("target".to_owned());
+        builder.set_key(key.to_owned());
+        builder.set_copy_source(source("short"));
+        builder.set_acl(Some(ObjectCannedACL::from_static(ACL)));
+        let mut input = builder.build().unwrap();
+        change(&mut input);
+        code(world.s3.copied(Some(caller), input))
+    }
+
+    fn code<T>(result: S3Result<T>) -> String {
+        result.err().map(|error| error.code().as_str().to_owned()).unwrap_or_default()
+    }
+
+    fn begin(world: &World) -> String {
+        let mut builder = CreateMultipartUploadInput::builder();
+        builder.set_bucket("target".to_owned());
+        builder.set_key("logs/f".to_owned());
+        builder.set_acl(Some(ObjectCannedACL::from_static(ACL)));
+        world.s3.upload_begun(Some(&world.writer), builder.build().unwrap()).unwrap().upload_id.unwrap()
+    }
+
+    fn part(world: &World, id: &str, key: &str, number: i32, range: &str) -> S3Result<ETag> {
+        let mut builder = UploadPartCopyInput::builder();
+        builder.set_bucket("target".to_owned());
+        builder.set_key("logs/f".to_owned());
+        builder.set_upload_id(id.to_owned());
+        builder.set_part_number(number);
+        builder.set_copy_source(source(key));
+        builder.set_copy_source_range(Some(range.to_owned()));
+        let output = world.s3.part_copied(Some(&world.writer), &builder.build().unwrap())?;
+        Ok(output.copy_part_result.unwrap().e_tag.unwrap())
+    }
+
+    fn complete(world: &World, id: &str, parts: &[(i32, &ETag)]) -> String {
+        let named = parts.iter().map(|(number, tag)| CompletedPart {
+            part_number: Some(*number),
+            e_tag: Some((*tag).clone()),
+            ..CompletedPart::default()
+        });
+        let mut builder = CompleteMultipartUploadInput::builder();
+        builder.set_bucket("target".to_owned());
+        builder.set_key("logs/f".to_owned());
+        builder.set_upload_id(id.to_owned());
+        builder.set_multipart_upload(Some(CompletedMultipartUpload { parts: Some(named.collect()) }));
+        code(world.s3.upload_completed(Some(&world.writer), builder.build().unwrap()))
+    }
+
+    #[tokio::test]
+    async fn each_condition_of_a_buckets_policy_counts() {
+        let world = world().await;
+        assert_eq!(copy(&world, &world.writer, "logs/f", |_| {}), "");
+        assert_eq!(copy(&world, &world.writer, "else/f", |_| {}), "AccessDenied");
+        assert_eq!(copy(&world, &world.writer, "logs/f", |it| it.acl = None), "AccessDenied");
+        let other = Caller { tags: [("tenant_id".to_owned(), "other".to_owned())].into(), ..world.writer.clone() };
+        assert_eq!(copy(&world, &other, "logs/f", |_| {}), "AccessDenied");
+        let stranger = Caller { role: None, account: "333333333333".to_owned(), ..world.writer.clone() };
+        assert_eq!(copy(&world, &stranger, "logs/f", |_| {}), "AccessDenied");
+        // The tenant may write into its bucket, and not read the source.
+        let tenant = Caller { role: None, account: TENANT.to_owned(), ..world.writer.clone() };
+        assert_eq!(copy(&world, &tenant, "logs/f", |_| {}), "AccessDenied");
+    }
+
+    #[tokio::test]
+    async fn a_copys_source_must_be_there_and_be_the_one() {
+        let world = world().await;
+        let tag = |tag: &str| Some(ETagCondition::ETag(ETag::Strong(tag.to_owned())));
+        assert_eq!(copy(&world, &world.writer, "logs/f", |it| it.copy_source = source("none")), "NoSuchKey");
+        assert_eq!(copy(&world, &world.writer, "logs/f", |it| it.bucket = "none".to_owned()), "NoSuchBucket");
+        let changed = copy(&world, &world.writer, "logs/f", |it| it.copy_source_if_match = tag("0"));
+        assert_eq!(changed, "PreconditionFailed");
+        let long = [("name".to_owned(), "x".repeat(METADATA_BYTES_MAX))];
+        let refused = copy(&world, &world.writer, "logs/f", |it| {
+            it.metadata_directive = Some(MetadataDirective::from_static(MetadataDirective::REPLACE));
+            it.metadata = Some(long.into_iter().collect());
+        });
+        assert_eq!(refused, "MetadataTooLarge");
+    }
+
+    #[tokio::test]
+    async fn parts_have_their_order_and_sizes() {
+        let world = world().await;
+        let id = begin(&world);
+        let refused = |key, number, range| code(part(&world, &id, key, number, range));
+        assert_eq!(refused("short", 1, "bytes=0-0"), "InvalidRequest");
+        assert_eq!(refused("long", 0, "bytes=0-9"), "InvalidArgument");
+        assert_eq!(refused("long", 10_001, "bytes=0-9"), "InvalidArgument");
+        assert_eq!(refused("long", 1, &format!("bytes=0-{LONG}")), "InvalidArgument");
+        let first = part(&world, &id, "long", 1, &format!("bytes=0-{}", PART_BYTES_MIN - 1)).unwrap();
+        let last = part(&world, &id, "long", 7, &format!("bytes={PART_BYTES_MIN}-{}", LONG - 1)).unwrap();
+        let small = part(&world, &id, "long", 3, "bytes=0-9").unwrap();
+        assert_eq!(complete(&world, &id, &[]), "MalformedXML");
+        assert_eq!(complete(&world, &id, &[(7, &last), (1, &first)]), "InvalidPartOrder");
+        assert_eq!(complete(&world, &id, &[(1, &last), (7, &last)]), "InvalidPart");
+        assert_eq!(complete(&world, &id, &[(1, &first), (2, &last)]), "InvalidPart");
+        assert_eq!(complete(&world, &id, &[(1, &first), (3, &small), (7, &last)]), "EntityTooSmall");
+        assert_eq!(complete(&world, &id, &[(1, &first), (7, &last)]), "");
+        assert_eq!(complete(&world, &id, &[(1, &first), (7, &last)]), "NoSuchUpload");
+        let object = world.s3.object("target", "logs/f").unwrap();
+        assert_eq!(object.bytes.len(), LONG);
+        assert!(object.etag.ends_with("-2"), "{}", object.etag);
+    }
+}
