@@ -11,14 +11,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::future::Cache;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::credentials::Credentials;
 use super::lane::Totals;
+use super::share::Pool;
 use crate::aws::bucket::{CopySource, NewObject, TargetBucket, Upload};
 use crate::aws::s3::{Head, Source};
 use crate::core::copy::{CopyPlan, PartPlan, destination_key, metadata};
@@ -26,21 +26,14 @@ use crate::core::failure::{Attempts, Failure, RetryPolicy, Service, Verdict};
 use crate::core::layout::Identity;
 use crate::core::object::{ETag, ObjectRef};
 use crate::core::settlement::Finish;
-use crate::core::tenant::{Delivery, DeliveryKey, Target};
+use crate::core::tenant::{Delivery, Target};
 use crate::world::World;
 
 /// Calls that copy in flight, over all tenants. S3 takes thousands a second per prefix; each holds a connection as long as
 /// S3 needs for it.
-const COPIES_MAX: usize = 64;
-/// Of these, one delivery's. A bucket that never answers leaves room for others'.
-const COPIES_PER_DELIVERY_MAX: usize = 16;
-/// How long it is remembered how many a delivery has, after its last call. A call ends before.
-const PLACES_LIFE: Duration = Duration::from_secs(3600);
-/// Deliveries for which it is remembered.
-const PLACES_MAX: u64 = 10_000;
+const COPIES_MAX: u64 = 64;
 /// How often a copy is begun anew because the object was overwritten meanwhile.
 const CHANGES_MAX: u32 = 3;
-const _: () = assert!(COPIES_PER_DELIVERY_MAX < COPIES_MAX);
 /// Time that taking back a multipart upload may take: it delays a drain.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -53,8 +46,7 @@ pub struct Copies {
     world: World,
     tracker: TaskTracker,
     totals: Arc<Totals>,
-    places: Arc<Semaphore>,
-    own_places: Cache<DeliveryKey, Arc<Semaphore>>,
+    places: Pool,
     single_max: u64,
 }
 
@@ -128,9 +120,8 @@ impl Copies {
         totals: Arc<Totals>,
         single_max: u64,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(COPIES_MAX));
-        let own_places = Cache::builder().max_capacity(PLACES_MAX).time_to_idle(PLACES_LIFE).build();
-        Self { source, credentials, retries, world, tracker, totals, places, own_places, single_max }
+        let places = Pool::new(COPIES_MAX);
+        Self { source, credentials, retries, world, tracker, totals, places, single_max }
     }
 
     /// Begins to copy an object into the delivery's bucket.
@@ -288,22 +279,18 @@ impl Copies {
         }
     }
 
-    /// Makes a call to the delivery's bucket until it succeeds or there is no use in trying. Places are held during the
-    /// call only, the delivery's own and one of all, in this order: who waits for the first holds none of the second.
+    /// Makes a call to the delivery's bucket until it succeeds or there is no use in trying. The place is held during
+    /// the call only: a bucket that is slow to recover keeps no other from its copies.
     async fn call<T, F>(&self, job: Job<'_>, call: impl Fn(TargetBucket) -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Failure>>,
     {
         let (delivery, cluster) = (job.delivery, &job.identity.cluster);
-        let own_places = async { Arc::new(Semaphore::new(COPIES_PER_DELIVERY_MAX)) };
-        let own_places = self.own_places.get_with(delivery.key(), own_places).await;
         let mut attempts = Attempts::default();
         loop {
             let failure = match self.credentials.bucket(delivery, cluster).await {
                 Ok(bucket) => {
-                    let (Ok(_own_place), Ok(_place)) = (own_places.acquire().await, self.places.acquire().await) else {
-                        unreachable!("the places are never closed")
-                    };
+                    let _place = self.places.claim(delivery.tenant(), 1).await;
                     match call(bucket).await {
                         Ok(done) => return Ok(done),
                         Err(failure) => failure,
@@ -334,10 +321,11 @@ impl Copies {
                 }
                 Finish::TenantDenied
             }
+            // New credentials were refused too, and they are the operator's own.
+            Verdict::RefreshCredentials => Finish::GlobalFault,
             Verdict::NoBucket => Finish::TenantDenied,
             Verdict::Missing => Finish::Missing,
-            Verdict::RefreshCredentials
-            | Verdict::Retry
+            Verdict::Retry
             | Verdict::Throttled
             | Verdict::Create
             | Verdict::Exists
@@ -354,9 +342,8 @@ impl Copies {
 fn source_fault(failure: &Failure) -> CopyFault {
     let finish = match failure.verdict() {
         Verdict::Missing => Finish::Missing,
-        Verdict::Denied => Finish::GlobalFault,
-        Verdict::RefreshCredentials
-        | Verdict::Retry
+        Verdict::Denied | Verdict::RefreshCredentials => Finish::GlobalFault,
+        Verdict::Retry
         | Verdict::Throttled
         | Verdict::Create
         | Verdict::Exists

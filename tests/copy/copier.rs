@@ -63,19 +63,20 @@ impl Copier {
     }
 
     fn start(&self, etag: Option<&str>) -> Copying {
-        self.start_into("acme-logs", etag)
+        self.start_as("acme", "acme-logs", etag)
     }
 
-    fn start_into(&self, bucket: &str, etag: Option<&str>) -> Copying {
+    fn start_as(&self, tenant: &str, bucket: &str, etag: Option<&str>) -> Copying {
+        let key = KEY.replace("acme", tenant);
         let object = ObjectRef {
             bucket: BUCKET.into(),
-            key: KEY.into(),
+            key: key.as_str().into(),
             version: None,
             etag: etag.map(ETag::new),
             size: None,
             sequencer: None,
         };
-        self.copies.start(&delivery(bucket), &Layout::default().apply(KEY).unwrap(), &object)
+        self.copies.start(&delivery(tenant, bucket), &Layout::default().apply(&key).unwrap(), &object)
     }
 
     async fn copy(&self, etag: Option<&str>) -> CopyDone {
@@ -83,11 +84,11 @@ impl Copier {
     }
 }
 
-fn delivery(bucket: &str) -> Arc<Delivery> {
-    let row: BTreeMap<String, Field> = [("tenant_id", "acme"), ("type", "s3"), ("bucket_name", bucket)]
+fn delivery(tenant: &str, bucket: &str) -> Arc<Delivery> {
+    let row: BTreeMap<String, Field> = [("tenant_id", tenant), ("type", "s3"), ("bucket_name", bucket)]
         .map(|(name, text)| (name.to_owned(), Field::Text(text.to_owned())))
         .into();
-    let config = deliveries(&TenantId::try_from("acme").unwrap(), &[row], UnixMillis(0));
+    let config = deliveries(&TenantId::try_from(tenant).unwrap(), &[row], UnixMillis(0));
     Arc::clone(&config.deliveries[0])
 }
 
@@ -233,14 +234,14 @@ async fn a_copy_that_nobody_waits_for_ends_and_takes_its_upload_back() {
 async fn a_bucket_that_never_answers_leaves_room_for_others() {
     let mut stub = Stub::answering(|request| match request.line.as_str() {
         line if line.starts_with("HEAD ") => Answer::Head("t", 100),
-        line if line.starts_with("PUT /stuck/") => Answer::Never,
+        line if line.starts_with("PUT /stuck-logs/") => Answer::Never,
         _ => Answer::Text(200, COPIED),
     })
     .await;
     let copier = Copier::at_stub(&stub, SINGLE_BYTES_MAX).await;
 
     // More than there are places for all.
-    let stuck: Vec<Copying> = (0..100).map(|_| copier.start_into("stuck", None)).collect();
+    let stuck: Vec<Copying> = (0..100).map(|_| copier.start_as("stuck", "stuck-logs", None)).collect();
     let mut heads = 0;
     while heads < stuck.len() {
         heads += usize::from(stub.request().await.line.starts_with("HEAD "));

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a step of a test that fails has failed the test")]
 
 mod copier;
+mod drain;
 mod stub;
 mod world;
 

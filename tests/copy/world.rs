@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -181,10 +181,11 @@ impl World {
         self.manual(json!({ "Records": [record] }).to_string(), &[]).await
     }
 
-    async fn manual(&self, body: String, env: &[(&str, &str)]) -> Run {
+    /// The binary in a mode, with the settings of this world.
+    fn millrace(&self, mode: &str, env: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
         command
-            .arg("manual")
+            .arg(mode)
             .env_clear()
             .env("AWS_ENDPOINT_URL", self.cloud.endpoint())
             .env("AWS_S3_USE_PATH_STYLE", "true")
@@ -196,6 +197,24 @@ impl World {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts mode `sqs` on this world's queue.
+    pub(super) fn poll(&self, env: &[(&str, &str)]) -> Child {
+        let mut command = self.millrace("sqs", env);
+        command.env("SQS_QUEUE_URL", self.cloud.queue_url(CENTRAL, "millrace"));
+        command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap()
+    }
+
+    /// Messages in the queue that can be received, and those that are hidden.
+    pub(super) fn queued(&self) -> (usize, usize) {
+        let depth = self.cloud.queue_depth(&self.queue);
+        (depth.visible, depth.in_flight)
+    }
+
+    async fn manual(&self, body: String, env: &[(&str, &str)]) -> Run {
+        let mut command = self.millrace("manual", env);
         let run = tokio::task::spawn_blocking(move || {
             let mut child = command.spawn().unwrap();
             child.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
