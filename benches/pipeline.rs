@@ -3,7 +3,6 @@
 //! All figures are of one set of objects and count its decompressed bytes, so they compare. `path` is what a compute
 //! thread does, driven by hand: the same [`Worker`] and [`Machine`], without a lane, a reader or a sender.
 
-#![expect(missing_docs, reason = "criterion's macros make public items")]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot make its objects has nothing to measure")]
 
 use std::hint::black_box;
