@@ -164,7 +164,9 @@ impl Stage {
         let input = input.to_owned();
         let run = move || {
             let mut child = command.spawn().unwrap();
-            child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+            let written = child.stdin.take().unwrap().write_all(input.as_bytes());
+            // A start that is stopped reads nothing.
+            assert!(written.is_ok() || written.is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe));
             child.wait_with_output().unwrap()
         };
         let output = tokio::task::spawn_blocking(run).await.unwrap();
