@@ -166,7 +166,7 @@ def main():
         got = arrived(pod)
         check(f"{pod}: {len(lines)} lines arrived as they were", got == lines, f"{len(got)} arrived")
 
-    # Mode manual: exit codes and texts of docs/errors.md.
+    # Mode manual: exit codes and texts.
     odd = ['quote " and \\ backslash', "tab\tnew\nline", "größe 😀", "\u0001 control"]
     put("acme/c1/api/manual-0/1.json.gz", [{"timestamp": now + at, "message": text} for at, text in enumerate(odd)])
     code, out, err = manual(notification("acme/c1/api/manual-0/1.json.gz"))
