@@ -4,11 +4,10 @@
 //! reduced to its `Message`, as it is piped into manual mode), the bare S3 event (raw SNS delivery, or S3 straight to SQS),
 //! an EventBridge event, and the test message that S3 sends once when a notification is set up.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::object::{ETag, ObjectRef};
 
@@ -61,7 +60,20 @@ pub enum JsonKind {
     String,
     Number,
     Literal,
+    /// Or nested too deeply to be read.
     NotJson,
+}
+
+impl JsonKind {
+    const fn of(value: &Value) -> Self {
+        match value {
+            Value::Object(_) => Self::Object,
+            Value::Array(_) => Self::Array,
+            Value::String(_) => Self::String,
+            Value::Number(_) => Self::Number,
+            Value::Bool(_) | Value::Null => Self::Literal,
+        }
+    }
 }
 
 impl fmt::Display for JsonKind {
@@ -91,79 +103,8 @@ pub enum EnvelopeError {
     ManyRecords(usize),
 }
 
-#[derive(Deserialize)]
-struct Body<'b> {
-    #[serde(rename = "Message", borrow)]
-    message: Option<Text<'b>>,
-    #[serde(rename = "Records", borrow)]
-    records: Option<Vec<Record<'b>>>,
-    #[serde(rename = "Event", borrow)]
-    event: Option<Text<'b>>,
-    #[serde(rename = "detail-type", borrow)]
-    detail_type: Option<Text<'b>>,
-    #[serde(borrow)]
-    detail: Option<Detail<'b>>,
-}
-
-/// A text where one is expected; another kind of value is no reason to fail the whole body.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Text<'b> {
-    Text(#[serde(borrow)] Cow<'b, str>),
-    Object(serde::de::IgnoredAny),
-}
-
-impl Text<'_> {
-    fn get(text: Option<&Self>) -> Option<&str> {
-        match text {
-            Some(Self::Text(text)) if !text.is_empty() => Some(text),
-            _ => None,
-        }
-    }
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Record<'b> {
-    #[serde(rename = "eventVersion", borrow)]
-    version: Option<Text<'b>>,
-    #[serde(rename = "eventName", borrow)]
-    name: Option<Text<'b>>,
-    #[serde(borrow)]
-    s3: Option<Detail<'b>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Detail<'b> {
-    #[serde(borrow)]
-    bucket: Option<Bucket<'b>>,
-    #[serde(borrow)]
-    object: Option<Object<'b>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Bucket<'b> {
-    #[serde(borrow)]
-    name: Option<Text<'b>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Object<'b> {
-    #[serde(borrow)]
-    key: Option<Text<'b>>,
-    size: Option<u64>,
-    #[serde(rename = "eTag", alias = "etag", borrow)]
-    etag: Option<Text<'b>>,
-    #[serde(rename = "versionId", alias = "version-id", borrow)]
-    version: Option<Text<'b>>,
-    #[serde(borrow)]
-    sequencer: Option<Text<'b>>,
-}
-
-/// Reads a body.
+/// Reads a body. It is read as a tree, in which the last of equal keys wins and a field of another kind is as good as
+/// absent, so that what one record gets wrong is that record's alone.
 ///
 /// # Errors
 /// [`EnvelopeError`] when the body as a whole is no notification. A record that names no object is no such error.
@@ -171,74 +112,77 @@ pub fn parse(body: &str) -> Result<Notification, EnvelopeError> {
     if body.len() > BODY_BYTES_MAX {
         return Err(EnvelopeError::Long(body.len()));
     }
-    let mut bytes = body.trim().as_bytes().to_vec();
-    let wrong = |text: &str| EnvelopeError::Body(kind(text));
-    let outer: Body<'_> = simd_json::serde::from_slice(&mut bytes).map_err(|_| wrong(body))?;
+    let outer: Value = serde_json::from_str(body).map_err(|_| EnvelopeError::Body(JsonKind::NotJson))?;
     if let Some(event) = event(&outer)? {
         return Ok(event);
     }
-    match &outer.message {
-        Some(Text::Text(message)) => {
-            let mut bytes = message.trim().as_bytes().to_vec();
-            let wrong = |text: &str| EnvelopeError::Message(kind(text));
-            let inner: Body<'_> = simd_json::serde::from_slice(&mut bytes).map_err(|_| wrong(message))?;
-            event(&inner)?.ok_or_else(|| wrong(message))
+    match outer.get("Message") {
+        Some(Value::String(message)) => {
+            let inner: Value = serde_json::from_str(message).map_err(|_| EnvelopeError::Message(JsonKind::NotJson))?;
+            event(&inner)?.ok_or_else(|| EnvelopeError::Message(JsonKind::of(&inner)))
         }
-        Some(Text::Object(_)) => Err(EnvelopeError::Message(JsonKind::Object)),
-        None => Err(wrong(body)),
+        Some(Value::Null) | None => Err(EnvelopeError::Body(JsonKind::of(&outer))),
+        Some(other) => Err(EnvelopeError::Message(JsonKind::of(other))),
     }
 }
 
 /// The event that `body` is, if it is one and no envelope.
-fn event(body: &Body<'_>) -> Result<Option<Notification>, EnvelopeError> {
-    if let Some(records) = &body.records {
+fn event(body: &Value) -> Result<Option<Notification>, EnvelopeError> {
+    if let Some(Value::Array(records)) = body.get("Records") {
         if records.len() > RECORDS_MAX {
             return Err(EnvelopeError::ManyRecords(records.len()));
         }
         return Ok(Some(Notification::Objects(records.iter().map(s3_record).collect())));
     }
-    if Text::get(body.event.as_ref()) == Some("s3:TestEvent") {
+    if text(body, "Event") == Some("s3:TestEvent") {
         return Ok(Some(Notification::Test));
     }
-    let (Some(kind), Some(detail)) = (Text::get(body.detail_type.as_ref()), &body.detail) else { return Ok(None) };
+    let (Some(kind), Some(detail)) = (text(body, "detail-type"), body.get("detail")) else { return Ok(None) };
     let wanted = matches!(kind, "Object Created" | "Object Restore Completed");
     let noticed = if wanted { object(detail, |key| Ok(key.to_owned())) } else { Noticed::Ignored };
     Ok(Some(Notification::Objects(vec![noticed])))
 }
 
-fn s3_record(record: &Record<'_>) -> Noticed {
-    if Text::get(record.version.as_ref()).is_some_and(|version| !version.starts_with("2.")) {
+fn s3_record(record: &Value) -> Noticed {
+    if text(record, "eventVersion").is_some_and(|version| !version.starts_with("2.")) {
         return Noticed::Bad(RecordError::Version);
     }
-    let name = Text::get(record.name.as_ref()).map(|name| name.strip_prefix("s3:").unwrap_or(name));
+    let name = text(record, "eventName").map(|name| name.strip_prefix("s3:").unwrap_or(name));
     // A reduced record without a name is what a person pipes in: it is meant.
     let wanted = name.is_none_or(|name| name.starts_with("ObjectCreated:") || name == "ObjectRestore:Completed");
-    match &record.s3 {
+    match record.get("s3") {
         _ if !wanted => Noticed::Ignored,
         Some(detail) => object(detail, form_decoded),
         None => Noticed::Bad(RecordError::NoBucket),
     }
 }
 
-fn object(detail: &Detail<'_>, decode: impl Fn(&str) -> Result<String, RecordError>) -> Noticed {
-    let Some(bucket) = detail.bucket.as_ref().and_then(|bucket| Text::get(bucket.name.as_ref())) else {
+fn object(detail: &Value, decode: impl Fn(&str) -> Result<String, RecordError>) -> Noticed {
+    let Some(bucket) = detail.get("bucket").and_then(|bucket| text(bucket, "name")) else {
         return Noticed::Bad(RecordError::NoBucket);
     };
-    let Some((object, key)) = detail.object.as_ref().and_then(|it| Some((it, Text::get(it.key.as_ref())?))) else {
+    let Some((object, key)) = detail.get("object").and_then(|object| Some((object, text(object, "key")?))) else {
         return Noticed::Bad(RecordError::NoKey);
     };
     let key = match decode(key) {
         Ok(key) => key,
         Err(error) => return Noticed::Bad(error),
     };
+    // S3 events and EventBridge spell these two differently.
+    let either = |s3, event_bridge| text(object, s3).or_else(|| text(object, event_bridge));
     Noticed::Object(ObjectRef {
         bucket: bucket.into(),
         key: key.into(),
-        version: Text::get(object.version.as_ref()).filter(|version| *version != "null").map(Into::into),
-        etag: Text::get(object.etag.as_ref()).map(ETag::new),
-        size: object.size,
-        sequencer: Text::get(object.sequencer.as_ref()).map(Into::into),
+        version: either("versionId", "version-id").filter(|version| *version != "null").map(Into::into),
+        etag: either("eTag", "etag").map(ETag::new),
+        size: object.get("size").and_then(Value::as_u64),
+        sequencer: text(object, "sequencer").map(Into::into),
     })
+}
+
+/// The text of a field, if it is one and not empty.
+fn text<'v>(value: &'v Value, field: &str) -> Option<&'v str> {
+    value.get(field).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
 /// A key as S3 events spell it: `+` is a space, then percent-decoded. A `%` that begins no code stays as it is.
@@ -247,21 +191,6 @@ fn form_decoded(key: &str) -> Result<String, RecordError> {
     match percent_decode_str(&spaced).decode_utf8() {
         Ok(key) => Ok(key.into_owned()),
         Err(_) => Err(RecordError::KeyNotUtf8),
-    }
-}
-
-fn kind(text: &str) -> JsonKind {
-    let mut bytes = text.as_bytes().to_vec();
-    if simd_json::to_tape(&mut bytes).is_err() {
-        return JsonKind::NotJson;
-    }
-    match text.trim_start().bytes().next() {
-        Some(b'{') => JsonKind::Object,
-        Some(b'[') => JsonKind::Array,
-        Some(b'"') => JsonKind::String,
-        Some(b'-' | b'0'..=b'9') => JsonKind::Number,
-        Some(_) => JsonKind::Literal,
-        None => JsonKind::NotJson,
     }
 }
 
@@ -325,31 +254,97 @@ mod tests {
         assert_eq!(parse(&json!({ "Message": test }).to_string()), Ok(Notification::Test));
     }
 
+    /// predecessor.md §2 and §15, rows "envelope": bodies. What was retried into the dead-letter queue there (Python), or
+    /// dropped unprocessed, is read or refused here.
     #[test]
-    fn bodies_of_the_predecessors_tests_that_are_no_notification() {
+    fn predecessor_15_envelope_bodies() {
+        use JsonKind::{Array, Literal, NotJson, Number, Object, String as Text};
+        let (body, message) = (|kind| Err(EnvelopeError::Body(kind)), |kind| Err(EnvelopeError::Message(kind)));
+        let none = || Ok(Notification::Objects(vec![]));
         let cases = [
-            ("not json", EnvelopeError::Body(JsonKind::NotJson)),
-            ("", EnvelopeError::Body(JsonKind::NotJson)),
-            ("[1]", EnvelopeError::Body(JsonKind::Array)),
-            ("17", EnvelopeError::Body(JsonKind::Number)),
-            ("null", EnvelopeError::Body(JsonKind::Literal)),
-            ("{}", EnvelopeError::Body(JsonKind::Object)),
-            (r#"{"Message":"invalid"}"#, EnvelopeError::Message(JsonKind::NotJson)),
-            (r#"{"Message":{"Records":[]}}"#, EnvelopeError::Message(JsonKind::Object)),
-            (r#"{"Message":"{}"}"#, EnvelopeError::Message(JsonKind::Object)),
+            ("body is not JSON", "not json", body(NotJson)),
+            ("body is empty", "", body(NotJson)),
+            ("body is a JSON array", "[1]", body(Array)),
+            ("body is a JSON number", "17", body(Number)),
+            ("body is a JSON string", "\"x\"", body(Text)),
+            ("body is null", "null", body(Literal)),
+            ("body has no Message", "{}", body(Object)),
+            ("Records is no list", r#"{"Records":{}}"#, body(Object)),
+            ("Message is not JSON", r#"{"Message":"invalid"}"#, message(NotJson)),
+            ("Message is the empty text", r#"{"Message":""}"#, message(NotJson)),
+            ("Message is an object, not a text", r#"{"Message":{"Records":[]}}"#, message(Object)),
+            ("Message is a number", r#"{"Message":7}"#, message(Number)),
+            ("Message is null", r#"{"Message":null}"#, body(Object)),
+            ("Message is an object of another shape", r#"{"Message":"{}"}"#, message(Object)),
+            ("Message is an array", r#"{"Message":"[]"}"#, message(Array)),
+            ("an event with no records", r#"{"Records":[]}"#, none()),
+            ("the same within an envelope", r#"{"Message":"{\"Records\":[]}"}"#, none()),
+            ("of equal keys the last wins", r#"{"Message":"x","Message":"{\"Records\":[]}"}"#, none()),
+            ("a field of another kind does not matter", r#"{"detail":"x","Event":7,"Records":[]}"#, none()),
         ];
-        for (body, error) in cases {
-            assert_eq!(parse(body), Err(error), "{body}");
+        for (case, text, expected) in cases {
+            assert_eq!(parse(text), expected, "15 envelope: {case}");
         }
-        assert_eq!(parse(r#"{"Records":[]}"#), Ok(Notification::Objects(vec![])));
+    }
+
+    /// predecessor.md §15, rows "envelope": keys and records.
+    #[test]
+    fn predecessor_15_envelope_records() {
+        let cases = [
+            ("a%2Fb%2F… is decoded to slashes", vec![("b", "a%2Fb%2Fc")], vec!["b a/b/c"]),
+            ("my%20file is decoded to a space", vec![("b", "my%20file")], vec!["b my file"]),
+            ("+ is a space, %2B a plus", vec![("b", "a+b%2Bc")], vec!["b a b+c"]),
+            // The Go predecessor gave up the whole message.
+            ("a malformed % stays", vec![("b", "100%/x%zz"), ("b", "k")], vec!["b 100%/x%zz", "b k"]),
+            ("a key that is no UTF-8", vec![("b", "%ff"), ("b", "k")], vec!["KeyNotUtf8", "b k"]),
+            ("two records, different buckets: both", vec![("one", "k"), ("two", "k")], vec!["one k", "two k"]),
+            // Python warned and exited 0; here the record is named as bad, and dead-lettered by its finish.
+            ("record lacks its key", vec![("b", ""), ("b", "k")], vec!["NoKey", "b k"]),
+            ("record lacks its bucket", vec![("", "k"), ("b", "k")], vec!["NoBucket", "b k"]),
+        ];
+        for (case, records, expected) in cases {
+            let Ok(Notification::Objects(noticed)) = parse(&s3_event(&records)) else { panic!("15 envelope: {case}") };
+            let found: Vec<String> = noticed
+                .into_iter()
+                .map(|noticed| match noticed {
+                    Noticed::Object(object) => format!("{} {}", object.bucket, object.key),
+                    Noticed::Bad(error) => format!("{error:?}"),
+                    Noticed::Ignored => "ignored".to_owned(),
+                })
+                .collect();
+            assert_eq!(found, expected, "15 envelope: {case}");
+        }
     }
 
     #[test]
-    fn keys_are_decoded_as_forms() {
-        assert_eq!(keys(&s3_event(&[("b", "a%2Fb%2Fmy%20file+1")])), ["a/b/my file 1"]);
-        // A malformed code stays; the Go predecessor gave up the whole message.
-        assert_eq!(keys(&s3_event(&[("b", "100%/x%zz")])), ["100%/x%zz"]);
-        assert_eq!(keys(&s3_event(&[("b", "%ff")])), ["Bad(KeyNotUtf8)"]);
+    fn a_record_of_another_shape_is_bad_alone() {
+        let good = r#"{"s3":{"bucket":{"name":"b"},"object":{"key":"k"}}}"#;
+        for (record, expected) in [
+            ("7", "Bad(NoBucket)"),
+            ("null", "Bad(NoBucket)"),
+            (r#"{"s3":7}"#, "Bad(NoBucket)"),
+            (r#"{"s3":{"bucket":"b","object":{"key":"k"}}}"#, "Bad(NoBucket)"),
+            (r#"{"s3":{"bucket":{"name":"b"},"object":"k"}}"#, "Bad(NoKey)"),
+            (r#"{"s3":{"bucket":{"name":"b"},"object":{"key":["k"]}}}"#, "Bad(NoKey)"),
+            (r#"{"s3":{"bucket":{"name":"b"},"object":{"key":"one","key":"two"}}}"#, "two"),
+            (r#"{"s3":{"bucket":{"name":"b"},"object":{"key":"one","size":"12","eTag":7}}}"#, "one"),
+            (r#"{"s3":{"bucket":{"name":"b"},"object":{"key":"one","size":-1}}}"#, "one"),
+            (r#"{"eventVersion":2.1,"s3":{"bucket":{"name":"b"},"object":{"key":"one"}}}"#, "one"),
+        ] {
+            let body = format!(r#"{{"Records":[{good},{record},{good}]}}"#);
+            assert_eq!(keys(&body), ["k", expected, "k"], "{record}");
+            assert_eq!(keys(&json!({ "Message": body }).to_string()), ["k", expected, "k"], "{record}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_and_not_followed() {
+        for levels in [129, 1000, 400_000] {
+            let deep = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+            for body in [format!(r#"{{"Records":{deep}}}"#), format!(r#"{{"x":{deep}}}"#), deep] {
+                assert_eq!(parse(&body), Err(EnvelopeError::Body(JsonKind::NotJson)), "{levels}");
+            }
+        }
     }
 
     #[test]
@@ -374,6 +369,23 @@ mod tests {
         assert_eq!(parse(&" ".repeat(BODY_BYTES_MAX + 1)), Err(EnvelopeError::Long(BODY_BYTES_MAX + 1)));
     }
 
+    fn json_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,9}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(2, 8, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::btree_map("s3|bucket|object|name|key|size", inner, 0..3)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
     proptest! {
         #[test]
         fn no_text_panics(body in any::<String>()) {
@@ -386,6 +398,50 @@ mod tests {
             body[at] = byte;
             let body = String::from_utf8(body).unwrap_or_default();
             let _ = (parse(&body), parse(&json!({ "Message": body }).to_string()));
+        }
+
+        /// Whatever stands in one record, the records beside it are read.
+        #[test]
+        fn damage_stays_in_its_record(
+            at in prop::sample::select(vec!["", "/s3", "/s3/bucket", "/s3/bucket/name", "/s3/object", "/s3/object/key",
+                "/s3/object/size", "/s3/object/eTag", "/s3/object/versionId", "/eventName", "/eventVersion"]),
+            value in json_value(),
+        ) {
+            let mut event: Value = serde_json::from_str(S3_EVENT).unwrap();
+            let good = event["Records"][0].clone();
+            event["Records"] = json!([good, good, good]);
+            *event.pointer_mut(&format!("/Records/1{at}")).unwrap() = value;
+            let Notification::Objects(one) = expected() else { unreachable!() };
+            for body in [event.to_string(), json!({ "Message": event.to_string() }).to_string()] {
+                let Ok(Notification::Objects(found)) = parse(&body) else { panic!("{body}") };
+                prop_assert_eq!(found.len(), 3);
+                prop_assert_eq!((&found[0], &found[2]), (&one[0], &one[0]));
+            }
+        }
+
+        /// One object, told in each shape, is the same object.
+        #[test]
+        fn shapes_agree(
+            bucket in "[a-z]{3,9}", key in "\\PC{1,40}", etag in "[0-9a-f]{0,8}", version in "[a-z]{0,4}", size in any::<Option<u64>>(),
+        ) {
+            let encoded = percent_encoding::utf8_percent_encode(&key, percent_encoding::NON_ALPHANUMERIC).to_string();
+            let s3 = json!({"Records": [{"s3": {"bucket": {"name": bucket},
+                "object": {"key": encoded, "size": size, "eTag": etag, "versionId": version}}}]}).to_string();
+            let event_bridge = json!({"detail-type": "Object Created", "detail": {"bucket": {"name": bucket},
+                "object": {"key": key, "size": size, "etag": etag, "version-id": version}}}).to_string();
+            let object = Noticed::Object(ObjectRef {
+                bucket: bucket.as_str().into(),
+                key: key.as_str().into(),
+                version: (!version.is_empty() && version != "null").then(|| version.as_str().into()),
+                etag: (!etag.is_empty()).then(|| ETag::new(&etag)),
+                size,
+                sequencer: None,
+            });
+            let expected = Ok(Notification::Objects(vec![object]));
+            for body in [s3, event_bridge] {
+                prop_assert_eq!(parse(&json!({ "Message": &body }).to_string()), expected.clone());
+                prop_assert_eq!(parse(&body), expected.clone());
+            }
         }
 
         /// What S3 would write for a key is read back as the key.
