@@ -33,7 +33,7 @@ impl Timeline {
     #[must_use]
     pub fn peek(&self, stamp: Stamp<'_>) -> UnixMillis {
         let own = match stamp {
-            Stamp::Text(text) => timestamp::parse_text(text),
+            Stamp::Text(text) => timestamp::parse_escaped(text),
             Stamp::Number(text) => timestamp::parse_number(text),
             Stamp::Missing => None,
         };
@@ -50,6 +50,67 @@ impl Timeline {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::scan::{ScanLimits, Scanner, Step};
+
+    const MODIFIED: UnixMillis = UnixMillis(1_700_000_000_000);
+
+    /// The times of an object's records.
+    fn times(object: &str) -> Vec<i64> {
+        let mut scanner = Scanner::new(ScanLimits::default());
+        let mut timeline = Timeline::new(MODIFIED);
+        let (mut at, mut times) = (0, Vec::new());
+        loop {
+            match scanner.next(object.as_bytes(), at, true) {
+                (Step::Record(record), next) => {
+                    at = next;
+                    times.push(timeline.resolve(record.timestamp).0);
+                }
+                (Step::End, _) => return times,
+                (step, _) => panic!("{step:?}"),
+            }
+        }
+    }
+
+    /// predecessor.md §15, rows "time". It took the present where it could read no time; design §4 takes the time of the
+    /// record before, and before the first one the object's LastModified.
+    #[test]
+    fn predecessor_15_time() {
+        let modified = MODIFIED.0;
+        let cases = [
+            ("…Z", r#""2024-01-01T12:00:00Z""#, 1_704_110_400_000),
+            ("+00:00", r#""2024-01-01T12:00:00+00:00""#, 1_704_110_400_000),
+            ("nanoseconds", r#""2024-01-01T12:00:00.123456789Z""#, 1_704_110_400_123),
+            ("-05:00", r#""2024-01-01T12:00:00-05:00""#, 1_704_128_400_000),
+            ("seconds", "1704110400", 1_704_110_400_000),
+            ("milliseconds", "1704110400000", 1_704_110_400_000),
+            ("999999999999 is seconds", "999999999999", 999_999_999_999_000),
+            ("10^12 is seconds", "1000000000000", 1_000_000_000_000_000),
+            ("10^12 in another spelling", "1e12", 1_000_000_000_000_000),
+            ("10^12 + 1 is milliseconds", "1000000000001", 1_000_000_000_001),
+            ("no zone", r#""2024-01-15 10:30:00""#, modified),
+            ("space and zone: read here", r#""2024-01-01 12:00:00Z""#, 1_704_110_400_000),
+            ("empty text", r#""""#, modified),
+            ("null", "null", modified),
+            ("true", "true", modified),
+            ("struct", r#"{"seconds":1704110400}"#, modified),
+            ("list", "[1704110400]", modified),
+            ("number in a text", r#""1704110400""#, modified),
+            ("number beyond all range", "1e400", modified),
+            // It sent negative times, and the whole batch was refused.
+            ("negative number", "-1", modified),
+        ];
+        for (case, timestamp, expected) in cases {
+            let record = format!(r#"{{"message":"m","timestamp":{timestamp}}}"#);
+            assert_eq!(times(&record), [expected], "15 time: {case}");
+            let before = format!(r#"{{"message":"m","timestamp":1}}{record}"#);
+            let expected = if expected == modified { 1000 } else { expected };
+            assert_eq!(times(&before), [1000, expected], "15 time: {case}, after a record with a time");
+        }
+        let both = r#"{"ingest_timestamp":"2025-01-01T00:00:00Z","timestamp":"2024-01-01T12:00:00Z","message":"m"}"#;
+        assert_eq!(times(both), [1_704_110_400_000], "15 time: timestamp wins over ingest_timestamp");
+        let ingest = r#"{"ingest_timestamp":"2025-01-01T00:00:00Z","message":"m"}"#;
+        assert_eq!(times(ingest), [modified], "15 time: ingest_timestamp alone is never used");
+    }
 
     #[test]
     fn unreadable_times_follow_the_record_before() {

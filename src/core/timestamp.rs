@@ -8,9 +8,11 @@
 use super::time::UnixMillis;
 
 /// Numbers up to and including this one are seconds; larger ones are milliseconds.
-const SECONDS_MAX: i128 = 1_000_000_000_000;
+const SECONDS_MAX: i64 = 1_000_000_000_000;
 /// Digits of a number's integer part that can matter: more would be far beyond any date.
-const DIGITS_MAX: usize = 18;
+const DIGITS_MAX: i64 = 18;
+/// Characters of a timestamp that is written with escapes; no clock gives that many digits.
+const ESCAPED_BYTES_MAX: usize = 128;
 
 /// Reads an RFC 3339 timestamp. `None` when it is none, or names a day or time that does not exist.
 #[must_use]
@@ -39,6 +41,34 @@ pub fn parse_text(text: &[u8]) -> Option<UnixMillis> {
     Some(UnixMillis((minutes * 60 + second) * 1000 + millis))
 }
 
+/// Reads an RFC 3339 timestamp from the inside of a JSON string, which may hold escapes: some writers escape `+`.
+#[must_use]
+pub fn parse_escaped(text: &[u8]) -> Option<UnixMillis> {
+    if memchr::memchr(b'\\', text).is_none() {
+        return parse_text(text);
+    }
+    let mut plain = [0_u8; ESCAPED_BYTES_MAX];
+    let mut len = 0;
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        let byte = match byte {
+            b'\\' => {
+                // No other escape than a code unit's stands for a character that a timestamp may hold.
+                let (digits, after) = rest.strip_prefix(b"u")?.split_at_checked(4)?;
+                rest = after;
+                let unit =
+                    digits.iter().try_fold(0, |unit, &digit| Some(unit * 16 + char::from(digit).to_digit(16)?))?;
+                u8::try_from(unit).ok()?
+            }
+            byte => byte,
+        };
+        *plain.get_mut(len)? = byte;
+        len += 1;
+    }
+    parse_text(plain.get(..len)?)
+}
+
 /// Reads a JSON number. `None` when it is none, negative, or beyond the range of milliseconds in 64 bits.
 #[must_use]
 pub fn parse_number(text: &[u8]) -> Option<UnixMillis> {
@@ -53,26 +83,28 @@ pub fn parse_number(text: &[u8]) -> Option<UnixMillis> {
     if integer.is_empty() || !integer.iter().chain(fraction).all(u8::is_ascii_digit) {
         return None;
     }
-    // The decimal point moves by the exponent; what then stands before it, plus three digits, is all that matters.
-    let point = i64::try_from(integer.len()).ok()?.checked_add(exponent)?;
-    let digits = || integer.iter().chain(fraction);
-    let leading_zeros = i64::try_from(digits().take_while(|digit| **digit == b'0').count()).ok()?;
-    if point - leading_zeros > i64::try_from(DIGITS_MAX).ok()? && digits().any(|digit| *digit != b'0') {
+    // What matters are the digits from the first that is not zero to the third behind the point, which the exponent moves.
+    let mut digits =
+        integer.iter().chain(fraction).map(|digit| i64::from(digit - b'0')).skip_while(|digit| *digit == 0);
+    let leading_zeros = integer.iter().chain(fraction).take_while(|digit| **digit == b'0').count();
+    if leading_zeros == integer.len() + fraction.len() {
+        return Some(UnixMillis(0));
+    }
+    let point = i64::try_from(integer.len()).ok()? - i64::try_from(leading_zeros).ok()? + exponent;
+    if point > DIGITS_MAX {
         return None;
     }
-    let mut thousandths: i128 = 0;
-    let mut exact = true;
-    for place in 0..(point + 3).max(0) {
-        let digit = usize::try_from(place).ok().and_then(|place| digits().nth(place)).map_or(0, |digit| digit - b'0');
-        thousandths = thousandths.checked_mul(10)?.checked_add(i128::from(digit))?;
+    let mut seconds: i64 = 0;
+    for _ in 0..point {
+        seconds = seconds * 10 + digits.next().unwrap_or(0);
     }
-    let rest = usize::try_from((point + 3).max(0)).ok()?;
-    if point + 3 < 0 || digits().skip(rest).any(|digit| *digit != b'0') {
-        exact = false;
+    let mut millis: i64 = 0;
+    for place in 0..3 {
+        let digit = if point + place < 0 { 0 } else { digits.next().unwrap_or(0) };
+        millis = millis * 10 + digit;
     }
-    let above = thousandths > SECONDS_MAX * 1000 || (thousandths == SECONDS_MAX * 1000 && !exact);
-    let millis = if above { thousandths / 1000 } else { thousandths };
-    i64::try_from(millis).ok().map(UnixMillis)
+    let above = seconds > SECONDS_MAX || seconds == SECONDS_MAX && (millis > 0 || digits.any(|digit| digit != 0));
+    if above { Some(UnixMillis(seconds)) } else { Some(UnixMillis(seconds * 1000 + millis)) }
 }
 
 fn parse_exponent(text: &[u8]) -> Option<i64> {
@@ -208,6 +240,60 @@ mod tests {
         }
     }
 
+    #[test]
+    fn escapes_mean_what_they_stand_for() {
+        // .NET's JSON writer escapes each `+`.
+        let cases: &[(&str, Option<i64>)] = &[
+            (r"2024-01-01T12:00:00\u002B00:00", Some(1_704_110_400_000)),
+            (r"2024-01-01T12:00:00\u002b00:00", Some(1_704_110_400_000)),
+            (r"\u0032024-01-01T12:00:00\u005A", Some(1_704_110_400_000)),
+            (r"2024-01-01T12:00:00Z\n", None),
+            (r"2024-01-01T12:00:00\/Z", None),
+            (r"2024-01-01T12:00:00Z\", None),
+            (r"2024-01-01T12:00:00\u005", None),
+            (r"2024-01-01T12:00:00\u00e9Z", None),
+            (r"2024-01-01T12:00:00\x5a", None),
+            (r"2024-01-01T12:00:00\u0130Z", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_escaped(text.as_bytes()).map(|time| time.0), *expected, "{text}");
+        }
+        let long = format!("2024-01-01T12:00:00.{}\\u005a", "0".repeat(100_000));
+        assert_eq!(parse_escaped(long.as_bytes()), None);
+    }
+
+    #[test]
+    fn a_long_number_takes_linear_time() {
+        // Quadratic, each of these would be 10^11 steps and more.
+        let zeros = "0".repeat(500_000);
+        assert_eq!(parse_number(format!("0.{zeros}17041104e500010").as_bytes()), Some(UnixMillis(1_704_110_400_000)));
+        assert_eq!(parse_number(format!("{zeros}1704110400").as_bytes()), Some(UnixMillis(1_704_110_400_000)));
+        assert_eq!(parse_number(format!("1704110400.{zeros}1").as_bytes()), Some(UnixMillis(1_704_110_400_000)));
+        assert_eq!(parse_number(format!("1{zeros}e-500000").as_bytes()), Some(UnixMillis(1_000)));
+        for _ in 0..10_000 {
+            assert_eq!(parse_number(b"0e1000000"), Some(UnixMillis(0)));
+        }
+    }
+
+    /// The number written out without an exponent, then cut by hand.
+    fn naive_number(integer: &str, fraction: &str, exponent: i32) -> Option<i64> {
+        let (mut whole, mut part) = (integer.to_owned(), fraction.to_owned());
+        for _ in 0..exponent {
+            whole.push(if part.is_empty() { '0' } else { part.remove(0) });
+        }
+        for _ in exponent..0 {
+            part.insert(0, whole.pop().unwrap_or('0'));
+        }
+        let whole = whole.trim_start_matches('0');
+        let seconds: i64 = if whole.is_empty() { 0 } else { whole.parse().ok().filter(|_| whole.len() <= 18)? };
+        let above = seconds > 1_000_000_000_000 || seconds == 1_000_000_000_000 && part.contains(|digit| digit != '0');
+        if above {
+            return Some(seconds);
+        }
+        let millis: i64 = format!("{part}000").get(..3)?.parse().ok()?;
+        Some(seconds * 1000 + millis)
+    }
+
     proptest! {
         /// Every day of four millennia is one more than the day before it.
         #[test]
@@ -245,8 +331,33 @@ mod tests {
         }
 
         #[test]
+        fn numbers_are_those_of_the_naive_reading(
+            integer in "(0|[1-9][0-9]{0,20}|1000000000000)", fraction in "([0-9]{1,20}|0{1,9})", exponent in -30..30_i32,
+            upper: bool, plain: bool,
+        ) {
+            let e = if upper { 'E' } else { 'e' };
+            let text = if plain { format!("{integer}.{fraction}") } else { format!("{integer}.{fraction}{e}{exponent:+}") };
+            let expected = naive_number(&integer, &fraction, if plain { 0 } else { exponent });
+            prop_assert_eq!(parse_number(text.as_bytes()), expected.map(UnixMillis), "{}", text);
+        }
+
+        /// However its characters are escaped, a text has the same time.
+        #[test]
+        fn escaped_texts_have_the_same_time(
+            text in "[0-9]{4}-[01][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-5][0-9]:[0-6][0-9](\\.[0-9]{1,9})?(Z|[+-][01][0-9]:[0-5][0-9])",
+            escape in prop::collection::vec(0..3_u8, 40),
+        ) {
+            let escaped: String = text.bytes().zip(escape).map(|(byte, how)| match how {
+                0 => format!("\\u{byte:04x}"),
+                1 => format!("\\u{byte:04X}"),
+                _ => char::from(byte).to_string(),
+            }).collect();
+            prop_assert_eq!(parse_escaped(escaped.as_bytes()), parse_text(text.as_bytes()), "{}", escaped);
+        }
+
+        #[test]
         fn noise_never_panics(text in prop::collection::vec(any::<u8>(), 0..40)) {
-            let _ = (parse_text(&text), parse_number(&text));
+            let _ = (parse_text(&text), parse_escaped(&text), parse_number(&text));
         }
 
         #[test]
