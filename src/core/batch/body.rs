@@ -9,6 +9,8 @@
 
 use std::ops::ControlFlow;
 
+use super::GROW_BYTES;
+
 /// Bytes that are looked at together for anything special.
 const STRIDE: usize = 32;
 
@@ -26,6 +28,21 @@ pub(super) trait Sink {
     fn run(&mut self, text: &str) -> ControlFlow<()>;
     /// One character as it is to be written, which stands for `len` bytes of UTF-8.
     fn character(&mut self, written: &[u8], len: usize) -> ControlFlow<()>;
+}
+
+/// Makes room for `more` bytes. A body grows in blocks: doubling it would take what nobody claimed.
+#[inline]
+pub(super) fn reserve(out: &mut Vec<u8>, more: usize) {
+    if out.capacity() - out.len() < more {
+        out.reserve_exact(more.next_multiple_of(GROW_BYTES));
+    }
+}
+
+/// Writes to a body, which grows.
+#[inline]
+pub(super) fn append(out: &mut Vec<u8>, written: &[u8]) {
+    reserve(out, written.len());
+    out.extend_from_slice(written);
 }
 
 /// Writes to a body, up to a length of the text and an end of the body; it ends the walk at what would go beyond.

@@ -25,7 +25,6 @@ pub use self::reject::RejectRanges;
 pub use self::seal::{Sealed, SegmentShare, SendWindow};
 
 use self::body::Writer;
-use self::split::Cut;
 use super::object::Ordinal;
 use super::scan::Message;
 use super::tally::Dropped;
@@ -254,7 +253,7 @@ impl Batcher {
                 self.roll_back(mark);
                 match ended {
                     Ok(ControlFlow::Continue(())) => Fed::Dropped(Dropped::EmptyMessage),
-                    Ok(ControlFlow::Break(())) if event.wide => self.feed_long(event),
+                    Ok(ControlFlow::Break(())) if event.wide => split::pack(self, event),
                     Ok(ControlFlow::Break(())) => Fed::Wide,
                     Err(bad) => Fed::Bad(bad),
                 }
@@ -262,52 +261,9 @@ impl Batcher {
         }
     }
 
-    /// Packs as many parts of a long message as there is room for, one walk over the message for each.
-    fn feed_long(&mut self, event: &Event<'_>) -> Fed {
-        let room = match self.limits.oversize {
-            Oversize::Truncate => self.limits.event_bytes_max,
-            Oversize::Split => self.limits.event_bytes_max - split::PREFIX_BYTES_MAX,
-        };
-        // This walk goes to the end, so the text is known to be sound before any part of it is packed.
-        let count = match (split::count(room, |sink| walk(&event.message, sink)), self.limits.oversize) {
-            (Err(bad), _) => return Fed::Bad(bad),
-            (Ok(_), Oversize::Truncate) => 1,
-            (Ok(count), Oversize::Split) => count,
-        };
-        let mut part = event.from_part;
-        while part < count {
-            if self.entries.len() >= self.limits.events_max {
-                break;
-            }
-            let (mark, start) = self.open_event(event.timestamp, Self::room(&event.message, true));
-            let prefix = match self.limits.oversize {
-                Oversize::Truncate => String::new(),
-                Oversize::Split => split::prefix(part, count),
-            };
-            self.body.extend_from_slice(prefix.as_bytes());
-            let mut cut = Cut::new(room, part, &mut self.body);
-            // It was walked before, and found to be sound.
-            let walked = walk(&event.message, &mut cut);
-            debug_assert!(walked.is_ok());
-            let len = prefix.len() + cut.len();
-            if self.commit(mark, start, event, part, len) == Fed::Full {
-                break;
-            }
-            part += 1;
-        }
-        match (part >= count, part - event.from_part) {
-            (true, parts) => Fed::Taken { parts },
-            (false, 0) => Fed::Full,
-            (false, parts) => Fed::PartTaken { parts, next: part },
-        }
-    }
-
     /// Writes what stands before a message. Gives where to roll back to, and where the event begins.
     fn open_event(&mut self, timestamp: UnixMillis, message_bytes: usize) -> (usize, usize) {
-        let need = self.body.len() + self.head.len() + message_bytes + FRAME_BYTES_MAX;
-        if need > self.body.capacity() {
-            self.body.reserve_exact((need - self.body.len()).next_multiple_of(GROW_BYTES));
-        }
+        body::reserve(&mut self.body, self.head.len() + message_bytes + FRAME_BYTES_MAX);
         let mark = self.body.len();
         if self.entries.is_empty() {
             self.body.clear();
@@ -326,17 +282,21 @@ impl Batcher {
         self.body.truncate(mark);
     }
 
+    /// Whether the group may have one more message of so many bytes, when its body is so long with it.
+    const fn fits(&self, message_bytes: usize, body_bytes: usize) -> bool {
+        let within_wire = body_bytes + BODY_END.len() <= self.limits.wire_bytes_max;
+        self.billed + message_bytes + EVENT_OVERHEAD_BYTES <= BATCH_BYTES_MAX
+            && (within_wire || self.entries.is_empty())
+    }
+
     /// Ends the event that stands at the body's end if it fits, and takes it back if it does not.
     fn commit(&mut self, mark: usize, start: usize, event: &Event<'_>, part: u32, message_bytes: usize) -> Fed {
         self.body.extend_from_slice(b"\"}");
-        let billed = self.billed + message_bytes + EVENT_OVERHEAD_BYTES;
-        let wire = self.body.len() + BODY_END.len();
-        let first = self.entries.is_empty();
-        if billed > BATCH_BYTES_MAX || (wire > self.limits.wire_bytes_max && !first) {
+        if !self.fits(message_bytes, self.body.len()) {
             self.roll_back(mark);
             return Fed::Full;
         }
-        self.billed = billed;
+        self.billed += message_bytes + EVENT_OVERHEAD_BYTES;
         self.ascending &= self.entries.last().is_none_or(|last| last.timestamp <= event.timestamp);
         let segment = self.segment();
         let end = self.body.len();

@@ -1,76 +1,55 @@
 //! A message over the event limit, in numbered parts.
 //!
-//! Parts are cut between characters of the text, never inside an escape or a surrogate pair. Each part is found by a walk
-//! over the whole message, so that a long message needs no more memory than its parts; it is rare enough for that.
+//! Parts are cut between characters of the text, never inside an escape or a surrogate pair. A first walk over the message
+//! counts them, since each part names their number; a second one packs them, straight into the body. So a long message
+//! needs no more memory than the parts that a batch has room for.
 
 use std::ops::ControlFlow;
 
-use super::body::Sink;
+use super::body::{self, Sink};
+use super::{Batcher, Event, Fed, Oversize};
 
-/// Bytes of the longest part number, `[99999/99999] `. A message of 16 MiB in parts of 256 bytes has fewer parts.
-pub(super) const PREFIX_BYTES_MAX: usize = 14;
+/// Bytes of the longest part number, `[4294967295/4294967295] `.
+pub(super) const PREFIX_BYTES_MAX: usize = 24;
 
-/// What a part begins with.
-pub(super) fn prefix(part: u32, count: u32) -> String {
-    format!("[{}/{count}] ", part + 1)
+/// What is done with the parts of a text.
+pub(super) trait Parts {
+    /// Some of the part's text, `len` bytes of it, as it is to be written.
+    fn put(&mut self, written: &[u8], len: usize) -> ControlFlow<()>;
+    /// The part is at its end, and the next one begins.
+    fn next(&mut self) -> ControlFlow<()>;
 }
 
-/// Parts of at most `room` bytes that the walk's text makes.
-pub(super) fn count<T, E>(room: usize, walk: impl FnOnce(&mut Cut<'_>) -> Result<T, E>) -> Result<u32, E> {
-    let mut nothing = Vec::new();
-    let mut cut = Cut::new(room, u32::MAX, &mut nothing);
-    walk(&mut cut)?;
-    Ok(cut.part + 1)
-}
-
-/// Lets one part of a text through.
+/// Cuts a text into parts of at most `room` bytes.
 #[derive(Debug)]
-pub(super) struct Cut<'o> {
+pub(super) struct Cutter<P> {
     room: usize,
-    wanted: u32,
-    out: &'o mut Vec<u8>,
-    /// The part that the walk is in, and the bytes that it has so far.
-    part: u32,
+    /// Bytes of the part so far.
     used: usize,
-    /// Bytes of the wanted part.
-    len: usize,
+    parts: P,
 }
 
-impl<'o> Cut<'o> {
-    /// Writes part `wanted` (from 0) to `out`; each part has at most `room` bytes.
-    pub(super) const fn new(room: usize, wanted: u32, out: &'o mut Vec<u8>) -> Self {
-        Self { room, wanted, out, part: 0, used: 0, len: 0 }
+impl<P: Parts> Cutter<P> {
+    const fn new(room: usize, parts: P) -> Self {
+        Self { room, used: 0, parts }
     }
 
-    /// UTF-8 bytes of the wanted part.
-    pub(super) const fn len(&self) -> usize {
-        self.len
-    }
-
-    fn put(&mut self, written: &[u8], len: usize) {
-        self.used += len;
-        if self.part == self.wanted {
-            self.out.extend_from_slice(written);
-            self.len += len;
-        }
-    }
-
-    fn next_part(&mut self) -> ControlFlow<()> {
-        self.part += 1;
+    fn next(&mut self) -> ControlFlow<()> {
         self.used = 0;
-        if self.part > self.wanted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        self.parts.next()
     }
 }
 
-impl Sink for Cut<'_> {
+impl<P: Parts> Sink for Cutter<P> {
     fn run(&mut self, text: &str) -> ControlFlow<()> {
         let mut rest = text;
         while !rest.is_empty() {
             let fits = rest.floor_char_boundary(self.room - self.used);
             let (now, later) = rest.split_at_checked(fits).unwrap_or((rest, ""));
-            self.put(now.as_bytes(), now.len());
+            self.parts.put(now.as_bytes(), now.len())?;
+            self.used += now.len();
             if !later.is_empty() {
-                self.next_part()?;
+                self.next()?;
             }
             rest = later;
         }
@@ -79,9 +58,126 @@ impl Sink for Cut<'_> {
 
     fn character(&mut self, written: &[u8], len: usize) -> ControlFlow<()> {
         if self.used + len > self.room {
-            self.next_part()?;
+            self.next()?;
         }
-        self.put(written, len);
+        self.used += len;
+        self.parts.put(written, len)
+    }
+}
+
+/// Counts the parts that are at their end.
+#[derive(Debug, Default)]
+struct Count(u32);
+
+impl Parts for Count {
+    fn put(&mut self, _: &[u8], _: usize) -> ControlFlow<()> {
         ControlFlow::Continue(())
+    }
+
+    fn next(&mut self) -> ControlFlow<()> {
+        self.0 += 1;
+        ControlFlow::Continue(())
+    }
+}
+
+/// The part that is being written.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    /// What to roll back to.
+    mark: usize,
+    /// Where its event begins.
+    start: usize,
+    /// UTF-8 bytes of its message so far, the number included.
+    len: usize,
+}
+
+/// Packs the parts from the event's `from_part` on.
+#[derive(Debug)]
+struct Pack<'b, 'e> {
+    batcher: &'b mut Batcher,
+    event: &'b Event<'e>,
+    count: u32,
+    /// The part that the walk is in.
+    part: u32,
+    /// None: the part is not to be packed.
+    open: Option<Open>,
+}
+
+impl Pack<'_, '_> {
+    /// Begins the part, if it is one to be packed. `Break` when there is no room for one more event.
+    fn begin(&mut self) -> ControlFlow<()> {
+        if self.part < self.event.from_part {
+            return ControlFlow::Continue(());
+        }
+        if self.batcher.entries.len() >= self.batcher.limits.events_max {
+            return ControlFlow::Break(());
+        }
+        let (mark, start) = self.batcher.open_event(self.event.timestamp, 0);
+        self.open = Some(Open { mark, start, len: 0 });
+        match self.batcher.limits.oversize {
+            Oversize::Truncate => ControlFlow::Continue(()),
+            Oversize::Split => {
+                let prefix = format!("[{}/{}] ", self.part + 1, self.count);
+                self.put(prefix.as_bytes(), prefix.len())
+            }
+        }
+    }
+
+    /// Ends the part. `Break` when it does not fit, or was the last one.
+    fn end(&mut self) -> ControlFlow<()> {
+        if let Some(Open { mark, start, len }) = self.open.take()
+            && self.batcher.commit(mark, start, self.event, self.part, len) == Fed::Full
+        {
+            return ControlFlow::Break(());
+        }
+        self.part += 1;
+        if self.part < self.count { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}
+
+impl Parts for Pack<'_, '_> {
+    /// `Break` as soon as the part is known not to fit, so that the body holds no more than it may.
+    fn put(&mut self, written: &[u8], len: usize) -> ControlFlow<()> {
+        let Some(open) = &mut self.open else { return ControlFlow::Continue(()) };
+        open.len += len;
+        if !self.batcher.fits(open.len, self.batcher.body.len() + written.len()) {
+            self.batcher.roll_back(open.mark);
+            return ControlFlow::Break(());
+        }
+        body::append(&mut self.batcher.body, written);
+        ControlFlow::Continue(())
+    }
+
+    fn next(&mut self) -> ControlFlow<()> {
+        self.end()?;
+        self.begin()
+    }
+}
+
+/// Packs as many parts of a long message as there is room for.
+pub(super) fn pack(batcher: &mut Batcher, event: &Event<'_>) -> Fed {
+    let (room, cut) = match batcher.limits.oversize {
+        Oversize::Truncate => (batcher.limits.event_bytes_max, true),
+        Oversize::Split => (batcher.limits.event_bytes_max - PREFIX_BYTES_MAX, false),
+    };
+    let mut counter = Cutter::new(room, Count::default());
+    if let Err(bad) = super::walk(&event.message, &mut counter) {
+        return Fed::Bad(bad);
+    }
+    let count = if cut { 1 } else { counter.parts.0 + 1 };
+    let pack = Pack { batcher, event, count, part: 0, open: None };
+    let mut packer = Cutter::new(room, pack);
+    if packer.parts.begin().is_continue() {
+        let walked = super::walk(&event.message, &mut packer);
+        debug_assert!(walked.is_ok());
+        if walked == Ok(ControlFlow::Continue(())) {
+            let _last = packer.parts.end();
+        }
+    }
+    let part = packer.parts.part;
+    match part.saturating_sub(event.from_part) {
+        parts if part >= count => Fed::Taken { parts },
+        0 => Fed::Full,
+        parts => Fed::PartTaken { parts, next: part },
     }
 }

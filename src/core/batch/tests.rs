@@ -187,6 +187,52 @@ fn a_long_message_goes_on_at_the_part_where_it_stopped() {
 }
 
 #[test]
+fn parts_are_within_the_limit_however_many_they_are() {
+    let limits = BatchLimits { event_bytes_max: EVENT_BYTES_MIN, ..BatchLimits::default() };
+    let long = vec![b'x'; 24 << 20];
+    let mut batcher = batcher(limits);
+    let (mut parts, mut bytes, mut from_part) = (0, 0, 0);
+    loop {
+        let event = Event {
+            message: Message::Escaped(&long),
+            timestamp: UnixMillis(1),
+            ordinal: Ordinal(0),
+            from_part,
+            wide: true,
+        };
+        let fed = batcher.feed(&event);
+        for batch in batcher.seal(SendWindow::ALL).batches {
+            check(&batch, &limits);
+            for (_, text) in read(&batch) {
+                parts += 1;
+                let (number, part) = text.split_once(' ').unwrap();
+                bytes += part.len();
+                assert!(number.starts_with(&format!("[{parts}/")), "{number}");
+            }
+        }
+        match fed {
+            Fed::PartTaken { next, .. } => from_part = next,
+            Fed::Taken { .. } => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(bytes, long.len());
+    assert!(parts > 100_000);
+}
+
+#[test]
+fn a_message_over_the_limit_takes_the_memory_of_its_parts_only() {
+    for message in [Message::Escaped(&[b'x'; 16 << 20]), Message::Json(&[b'"'; 16 << 20])] {
+        let mut batcher = batcher(BatchLimits::default());
+        let event = Event { message, timestamp: UnixMillis(1), ordinal: Ordinal(0), from_part: 0, wide: true };
+        let room = batcher.memory_with(&message, true);
+        assert!(room <= (6 << 20) + (128 << 10), "no more than the largest event needs: {room}");
+        assert_eq!(batcher.feed(&event), Fed::PartTaken { parts: 1, next: 1 });
+        assert!(batcher.body.capacity() <= room + 2 * GROW_BYTES, "{}", batcher.body.capacity());
+    }
+}
+
+#[test]
 fn long_messages_are_cut_when_that_is_the_setting() {
     let limits = BatchLimits { event_bytes_max: 256, oversize: Oversize::Truncate, ..BatchLimits::default() };
     let groups = pack(&mut batcher(limits), &[(3, format!("{}é", "x".repeat(255)))], SendWindow::ALL);
