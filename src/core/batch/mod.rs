@@ -11,6 +11,7 @@
 //! each body is valid JSON.
 
 mod body;
+pub mod reference;
 mod reject;
 mod seal;
 mod split;
