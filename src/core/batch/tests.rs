@@ -84,42 +84,86 @@ fn sizes(limits: BatchLimits, texts: impl IntoIterator<Item = String>) -> Vec<(u
     batches.iter().map(|batch| (batch.events(), batch.billed_bytes())).collect()
 }
 
-fn counts(limits: BatchLimits, count: usize, bytes: usize) -> Vec<usize> {
-    sizes(limits, (0..count).map(|_| "x".repeat(bytes))).into_iter().map(|(events, _)| events).collect()
-}
-
+/// predecessor.md §15, rows "batch": how many events each call takes. The predecessor's limits were 1,037,576 bytes and
+/// 1,000 events (its tests': 1,047,576 and 10,000); design §5 fills batches to the API's own.
 #[test]
-fn count_limits_of_the_predecessors_tests() {
-    assert_eq!(counts(events_at_most(1000), 1500, 10), [1000, 500]);
-    assert_eq!(counts(events_at_most(1000), 1000, 10), [1000]);
-    assert_eq!(counts(events_at_most(1000), 1001, 10), [1000, 1]);
-    assert_eq!(counts(events_at_most(1), 3, 10), [1, 1, 1]);
-    assert_eq!(counts(BatchLimits::default(), 15_000, 1), [10_000, 5_000]);
-    assert_eq!(counts(BatchLimits::default(), 0, 1), [0_usize; 0]);
-}
-
-#[test]
-fn byte_limits_of_the_predecessors_tests() {
-    // One-byte messages fill by count first since the limit is 10,000 events; the predecessor tested bytes only.
-    let per_batch = BATCH_BYTES_MAX / 1026;
-    assert_eq!(counts(BatchLimits::default(), per_batch + 1, 1000), [per_batch, 1]);
-    assert_eq!(counts(BatchLimits::default(), 10, 200 * 1024), [5, 5]);
-    let full = sizes(BatchLimits::default(), (0..2000).map(|_| "x".repeat(1021)));
-    assert_eq!(full.len(), 2);
-    assert!(full[0].1 * 100 >= BATCH_BYTES_MAX * 98, "at least 98 % full: {}", full[0].1);
-    let three = sizes(BatchLimits::default(), ["a", "bb", "ccc"].map(String::from));
-    assert_eq!(three, [(3, 84)]);
+fn predecessor_15_batch() {
+    let full = BatchLimits::default();
+    let one_kib = BATCH_BYTES_MAX / 1026;
+    let same = |count: usize, bytes: usize| vec!["x".repeat(bytes); count];
     let mix = [(500, 100), (300, 1024), (20, 50 * 1024), (200, 10)];
-    let mixed = sizes(BatchLimits::default(), mix.iter().flat_map(|(n, len)| (0..*n).map(|_| "m".repeat(*len))));
-    assert_eq!(mixed.iter().map(|(events, _)| events).sum::<usize>(), 1020);
+    let mixed = mix.iter().flat_map(|(count, bytes)| same(*count, *bytes)).collect();
+    let cases = [
+        ("1500 events, limit 1000", events_at_most(1000), same(1500, 10), vec![1000, 500]),
+        ("exactly 1000", events_at_most(1000), same(1000, 10), vec![1000]),
+        ("1001", events_at_most(1000), same(1001, 10), vec![1000, 1]),
+        ("limit 1 with 3", events_at_most(1), same(3, 10), vec![1, 1, 1]),
+        // There, floor(limit / 27) + 100 events filled a batch by bytes; here 10,000 events come first.
+        ("1-byte messages", full, same(BATCH_BYTES_MAX / 27 + 100, 1), vec![10_000, 10_000, 10_000, 8_936]),
+        ("10 × 200 KiB", full, same(10, 200 * 1024), vec![5, 5]),
+        ("2000 × 1021 B", full, same(2000, 1021), vec![1001, 999]),
+        (
+            "floor(limit/1026)+1 events of 1000 B: the last call holds 1",
+            full,
+            same(one_kib + 1, 1000),
+            vec![one_kib, 1],
+        ),
+        ("mix of sizes: 1020 delivered", full, mixed, vec![813, 207]),
+        ("15,000 tiny, count limit 10,000", full, same(15_000, 1), vec![10_000, 5_000]),
+        ("empty list: no call", full, vec![], vec![]),
+    ];
+    for (case, limits, texts, expected) in cases {
+        let calls: Vec<usize> = sizes(limits, texts).into_iter().map(|(events, _)| events).collect();
+        assert_eq!(calls, expected, "15 batch: {case}");
+    }
+    let abc = sizes(full, ["a", "bb", "ccc"].map(String::from));
+    assert_eq!(abc, [(3, 84)], "15 batch: \"a\", \"bb\", \"ccc\" count 84 bytes");
+    let (_, billed) = sizes(full, same(2000, 1021))[0];
+    assert!(billed * 100 >= BATCH_BYTES_MAX * 98, "15 batch: 95 % full there, 98 % here: {billed}");
+    let texts = ["plain", "größe 😀", "tab\t\"quoted\" \\ \u{1}\0", "z"];
+    let events: Vec<_> = texts.iter().map(|text| (7, (*text).to_owned())).collect();
+    let groups = pack(&mut batcher(full), &events, SendWindow::ALL);
+    assert_eq!(read(&groups[0].batches[0]), events, "15 batch: equal timestamps keep order; unicode, emoji, controls");
 }
 
 #[test]
-fn equal_times_keep_their_order_and_texts_arrive_whole() {
-    let texts = ["plain", "größe 😀", "tab\t\"quoted\" \\ \u{1}", "z"];
-    let events: Vec<_> = texts.iter().map(|text| (7, (*text).to_owned())).collect();
-    let groups = pack(&mut batcher(BatchLimits::default()), &events, SendWindow::ALL);
-    assert_eq!(read(&groups[0].batches[0]), events);
+fn a_message_of_the_api_limit_is_one_event_and_a_byte_more_is_two() {
+    let events = |bytes: usize| {
+        let groups = pack(&mut batcher(BatchLimits::default()), &[(1, "x".repeat(bytes))], SendWindow::ALL);
+        let batches: Vec<Batch> = groups.into_iter().flat_map(|group| group.batches).collect();
+        batches.iter().map(|batch| (batch.events(), batch.billed_bytes())).collect::<Vec<_>>()
+    };
+    assert_eq!(events(1_048_550), [(1, 1_048_576)]);
+    let parts = events(1_048_551);
+    assert_eq!(parts.iter().map(|(events, _)| events).sum::<usize>(), 2);
+    let texts: usize = parts.iter().map(|(events, billed)| billed - events * (26 + "[1/2] ".len())).sum();
+    assert_eq!(texts, 1_048_551);
+}
+
+#[test]
+fn a_batch_spans_less_than_a_day() {
+    // The API allows exactly 24 hours; that last millisecond is left to it.
+    for (span, batches) in [(DAY - 1, 1), (DAY, 2), (DAY + 1, 2)] {
+        for events in [[(0, "a".to_owned()), (span, "b".to_owned())], [(span, "b".to_owned()), (0, "a".to_owned())]] {
+            let groups = pack(&mut batcher(BatchLimits::default()), &events, SendWindow::ALL);
+            assert_eq!((groups.len(), groups[0].batches.len()), (1, batches), "{span}");
+        }
+    }
+}
+
+#[test]
+fn the_window_is_that_of_the_sealing_and_takes_both_its_ends() {
+    let now = 1_700_000_000_000;
+    let (oldest, newest) = (now - 14 * DAY, now + 2 * 60 * 60 * 1000);
+    for (time, share) in
+        [(oldest - 1, (1, 0, 0)), (oldest, (0, 1, 0)), (now, (0, 1, 0)), (newest, (0, 1, 0)), (newest + 1, (0, 0, 1))]
+    {
+        let sealed =
+            &pack(&mut batcher(BatchLimits::default()), &[(time, "a".into())], SendWindow::at(UnixMillis(now)))[0];
+        let found = sealed.shares[0];
+        assert_eq!((found.too_old, found.sent, found.too_new), share, "{}", time - now);
+        assert_eq!(sealed.batches.len() as u64, share.1, "no empty batch");
+    }
 }
 
 #[test]
@@ -247,23 +291,26 @@ fn an_event_of_the_api_limit_is_sent_whole_even_if_it_is_all_escapes() {
     assert_eq!(read(&groups[0].batches[0]), [(1, text)]);
 }
 
+/// predecessor.md §15, rows "reject". It took the ends of tooOld and expired for inclusive and summed overlaps; the API's
+/// ends are exclusive, and an event in two ranges was rejected once (design §5). In brackets what it counted as failed.
 #[test]
-fn rejected_ranges_of_the_predecessors_tests() {
+fn predecessor_15_reject() {
     let events: Vec<_> = (0..10).map(|at| (at, format!("{at}"))).collect();
     let batch = &pack(&mut batcher(BatchLimits::default()), &events, SendWindow::ALL)[0].batches[0];
-    let kept = |too_old_end, expired_end, too_new_start| {
+    let cases = [
+        ("tooOld 1 + tooNew 8 of 10 (4)", Some(1), None, Some(8), 3),
+        ("tooOld 2 of 10 (3)", Some(2), None, None, 2),
+        ("tooNew 7 of 10 (3)", None, None, Some(7), 3),
+        ("expired 4 of 10 (5)", None, Some(4), None, 4),
+        ("tooOld 1 + expired 3 + tooNew 8 of 10 (8)", Some(1), Some(3), Some(8), 5),
+        ("ends out of range", Some(-3), Some(99), None, 10),
+        ("nothing rejected", None, None, None, 0),
+    ];
+    for (case, too_old_end, expired_end, too_new_start, failed) in cases {
         let ranges = RejectRanges { too_old_end, expired_end, too_new_start };
-        batch.outcomes(ranges).filter(|(_, reason)| reason.is_none()).count()
-    };
-    // The predecessor took both ends for inclusive and summed overlaps (6, 7, 7, 5 and 2 kept). The API's ends of tooOld
-    // and expired are exclusive, and an event that is in two ranges was rejected once.
-    assert_eq!(kept(Some(1), None, Some(8)), 7);
-    assert_eq!(kept(Some(2), None, None), 8);
-    assert_eq!(kept(None, None, Some(7)), 7);
-    assert_eq!(kept(None, Some(4), None), 6);
-    assert_eq!(kept(Some(1), Some(3), Some(8)), 5);
-    assert_eq!(kept(Some(-3), Some(99), None), 0);
-    assert_eq!(kept(None, None, None), 10);
+        let rejected = batch.outcomes(ranges).filter(|(_, reason)| reason.is_some()).count();
+        assert_eq!(rejected, failed, "15 reject: {case}");
+    }
 }
 
 #[test]
