@@ -2,8 +2,8 @@
 //!
 //! Two things keep the answer independent of the cuts. A verdict about a value depends only on the bytes up to where it
 //! is certain, and is only asked of the first [`super::ScanLimits::record_bytes_max`] of them. And a value that the window
-//! cuts is not read again from its start at every call, which would be quadratic: a line waits for its newline, an
-//! element and a pretty-printed value are followed by a machine that takes each byte once.
+//! cuts is not read again from its start at every call, which would be quadratic: it is followed by a machine that takes
+//! each byte once.
 
 use super::exact;
 use super::fields::{self, Verdict};
@@ -101,7 +101,10 @@ impl Scanner {
         self.searched = 0;
         match (byte, self.mode) {
             (b'{', Mode::Line) => self.state = State::Line,
-            (b'{', Mode::Undecided) => self.state = State::First,
+            (b'{', Mode::Undecided) => {
+                self.grammar = Grammar::default();
+                self.state = State::First;
+            }
             (b'{', Mode::Value) => {
                 self.grammar = Grammar::default();
                 self.state = State::Value;
@@ -123,28 +126,20 @@ impl Scanner {
         None
     }
 
-    /// Decides the mode by the line of the object's first `{`.
+    /// Decides the mode by the line of the object's first `{`, or by less when the value ends before its line does.
     fn first<'w>(&mut self, rest: &'w [u8], last: bool) -> Option<Step<'w>> {
         let bounded = self.bounded(rest);
         let fresh = bounded.get(self.searched..).unwrap_or_default();
-        let line = match memchr::memchr(b'\n', fresh) {
-            Some(newline) => bounded.get(..self.searched + newline).unwrap_or_default(),
-            None if last || bounded.len() == self.limits.record_bytes_max => {
-                self.mode = Mode::Line;
-                self.state = State::Between;
-                return None;
-            }
-            None => {
-                self.searched = bounded.len();
-                return Some(Step::NeedMore);
-            }
-        };
-        self.grammar = Grammar::default();
-        let open = self.grammar.look(line) == Look::RanOut && !self.grammar.in_string();
-        if open {
+        let newline = memchr::memchr(b'\n', fresh);
+        let line = fresh.get(..newline.unwrap_or(fresh.len())).unwrap_or_default();
+        let look = self.grammar.look(line);
+        self.searched += line.len();
+        if look == Look::RanOut && newline.is_none() && !last && bounded.len() < self.limits.record_bytes_max {
+            return Some(Step::NeedMore);
+        }
+        if look == Look::RanOut && newline.is_some() && !self.grammar.in_string() {
             self.mode = Mode::Value;
             self.state = State::Value;
-            self.searched = line.len();
         } else {
             self.mode = Mode::Line;
             self.state = State::Between;
@@ -156,8 +151,9 @@ impl Scanner {
         let bounded = self.bounded(rest);
         let full = bounded.len() == self.limits.record_bytes_max;
         if self.searched > 0 && !last && !full {
+            // What the window cut is only read again once its end has come.
             let fresh = bounded.get(self.searched..).unwrap_or_default();
-            if memchr::memchr(b'\n', fresh).is_none() {
+            if self.balance.look(fresh, false) == Look::RanOut {
                 self.searched = bounded.len();
                 return Some(Step::NeedMore);
             }
@@ -168,6 +164,9 @@ impl Scanner {
                 Some(self.record(found, bounded, at))
             }
             Verdict::RanOut if !full && !last => {
+                self.balance = Balance::default();
+                let look = self.balance.look(bounded, false);
+                debug_assert_eq!(look, Look::RanOut);
                 self.searched = bounded.len();
                 Some(Step::NeedMore)
             }

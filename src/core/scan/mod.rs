@@ -151,7 +151,7 @@ pub struct Scanner {
     array: (u64, bool),
     /// A newline was passed within the open array, of whose elements none lies behind it or over it.
     crossed: bool,
-    /// Finds the end of the array element at the position.
+    /// Finds the end of the record or the array element at the position that the window cut.
     balance: Balance,
     /// Reads the value at the position, in value mode.
     grammar: Grammar,

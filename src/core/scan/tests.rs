@@ -348,6 +348,20 @@ fn a_value_that_breaks_just_behind_the_limit_is_left_at_the_next_one() {
 }
 
 #[test]
+fn records_without_newlines_are_not_kept_until_one_comes() {
+    let record = "{\"message\":\"a\",\"k\":[{\"x\":\"}\"}]}";
+    for first in ["", "{\"message\":\"b\"}\n", "7\n", "[]", "{]\n"] {
+        let input = format!("{first}{}", record.repeat(1000));
+        let expected = reference::scan(input.as_bytes(), LIMITS);
+        for cut in [1, 50, 300] {
+            let (items, kept) = scan_cut(input.as_bytes(), &[cut], LIMITS);
+            assert_eq!(items, expected);
+            assert!(kept < record.len() + cut, "{kept} bytes kept behind {first:?}");
+        }
+    }
+}
+
+#[test]
 fn a_long_record_in_small_windows_takes_linear_time() {
     // Quadratic, each of these would be 10^11 steps and more.
     let text = "y".repeat(4 << 20);
