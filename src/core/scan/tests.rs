@@ -91,23 +91,128 @@ fn assert_found(input: impl AsRef<[u8]>, expected: &[&str]) {
     assert_eq!(found(input.as_ref()), expected, "{}", String::from_utf8_lossy(input.as_ref()));
 }
 
-/// predecessor.md §15, the rows "parse".
+/// predecessor.md §15, rows "parse".
 #[test]
-fn the_predecessors_cases() {
-    let three = "{\"message\":\"a\"}\n{\"message\":\"b\"}\n{\"message\":\"c\"}\n";
-    assert_found(three, &["a", "b", "c"]);
-    assert_found("{\"message\":\"a\"}\n\n  \t\r\n{\"message\":\"b\"}\n\n", &["a", "b"]);
-    assert_found("{\"message\":\"a\"}\nnot json\n{\"message\":\"b\"}\n", &["a", "bad@16", "b"]);
-    assert_found(r#"[{"message":"a"},{"message":"b"}]"#, &["a", "b"]);
-    assert_found(r#"{"message":"a"}"#, &["a"]);
-    assert_found("", &[]);
-    assert_found("pure garbage\nmore of it", &["bad@0", "bad@13"]);
+fn predecessor_15_parse() {
     let no_message =
         r#"{"cluster_id":"c","level":"info","namespace":"n","count":42,"kubernetes":{"a":[1]},"file":"f"}"#;
-    assert_found(no_message, &[r#"{"level":"info","count":42,"file":"f"}"#]);
-    assert_found(r#"{"message":{"b":1,"a":[1.50,null]}}"#, &[r#"{"b":1,"a":[1.50,null]}"#]);
-    assert_found("\"a string\"\n{\"message\":\"b\"}", &["bad@0", "b"]);
-    assert_found(r#"["a string",{"message":"b"}]"#, &["bad@1", "b"]);
+    let metadata = r#"{"cluster_id":"c","customer_id":"c","namespace":"n","application":"a","pod_name":"p","ingest_timestamp":"t","timestamp":"t","kubernetes":{"pod_name":"p"}}"#;
+    let cases: Vec<(&str, &str, &[&str])> = vec![
+        ("3 NDJSON lines", "{\"message\":\"a\"}\n{\"message\":\"b\"}\n{\"message\":\"c\"}\n", &["a", "b", "c"]),
+        ("blank lines", "{\"message\":\"a\"}\n\n  \t\r\n{\"message\":\"b\"}\n\n", &["a", "b"]),
+        ("1 bad of 3: 2 events", "{\"message\":\"a\"}\nnot json\n{\"message\":\"b\"}\n", &["a", "bad@16", "b"]),
+        ("array on one line", r#"[{"message":"a"},{"message":"b"}]"#, &["a", "b"]),
+        ("array over many lines", "[\n  {\n    \"message\": \"a\"\n  }\n]\n", &["a"]),
+        ("single object", r#"{"message":"a"}"#, &["a"]),
+        ("single object over many lines", "{\n  \"message\": \"a\"\n}", &["a"]),
+        ("empty input: 0 events, no error", "", &[]),
+        // Each line is a counted fault; the caller makes an object without any good record an error, as Go did.
+        ("pure garbage", "pure garbage\nmore of it", &["bad@0", "bad@13"]),
+        ("no message: record minus metadata, number kept", no_message, &[r#"{"level":"info","count":42,"file":"f"}"#]),
+        ("no message: all eight metadata fields", metadata, &["{}"]),
+        // Python sent the whole record for a null, Go the text "null"; design §4 sends the record less its metadata.
+        ("message is null", r#"{"message":null,"namespace":"n"}"#, &[r#"{"message":null}"#]),
+        // Go sorted the keys, escaped <>& and read numbers as f64; the text is kept byte for byte here.
+        ("message is object", r#"{"message":{"b":"<&>","a":[1.50,null]}}"#, &[r#"{"b":"<&>","a":[1.50,null]}"#]),
+        ("message is a big integer", r#"{"message":12345678901234567890123}"#, &["12345678901234567890123"]),
+        // Dropped by the batcher's rule empty_message.
+        ("message is the empty text", r#"{"message":""}"#, &[""]),
+        ("record is a string: dropped", "\"a string\"\n{\"message\":\"b\"}", &["bad@0", "b"]),
+        ("record in an array is a string: dropped", r#"["a string",{"message":"b"}]"#, &["bad@1", "b"]),
+    ];
+    for (case, input, expected) in cases {
+        assert_eq!(found(input.as_bytes()), expected, "15 parse: {case}");
+    }
+}
+
+#[test]
+fn odd_numbers_and_literals_stay_as_they_are_written() {
+    for text in ["1e400", "-0", "-0.0E-0", "1E+2", "0.1e1", "123456789012345678901234567890", "true", "false"] {
+        assert_found(format!("{{\"message\":{text}}}"), &[text]);
+        assert_found(format!("{{\"a\":{text}}}"), &[&format!("{{\"a\":{text}}}")]);
+        assert_found(format!("[{{\"message\":{text}}},{text}]"), &[text, &format!("bad@{}", 14 + text.len())]);
+    }
+    for text in ["+1", ".5", "5.", "1e", "1e+", "0x1", "00", "-01", "NaN", "Infinity", "True", "nul", "1_0", "--1"] {
+        assert_found(format!("{{\"message\":{text}}}"), &["bad@0"]);
+        assert_found(format!("{{\"a\":{text},\"message\":\"m\"}}"), &["bad@0"]);
+        // Nothing but brackets and strings is asked of nested text that is not sent.
+        assert_found(format!("{{\"a\":[{text}],\"message\":\"m\"}}"), &["m"]);
+        assert_found(format!("{{\"a\":[{text}]}}"), &["bad@0"]);
+    }
+}
+
+#[test]
+fn invalid_utf8_becomes_replacement_characters_however_it_is_cut() {
+    for (bytes, text) in [
+        (&b"\xc0\xaf"[..], "\u{fffd}\u{fffd}"),                    // overlong slash
+        (b"\xe0\x80\x80", "\u{fffd}\u{fffd}\u{fffd}"),             // overlong NUL
+        (b"\xed\xa0\x80", "\u{fffd}\u{fffd}\u{fffd}"),             // surrogate
+        (b"\xf4\x90\x80\x80", "\u{fffd}\u{fffd}\u{fffd}\u{fffd}"), // beyond Unicode
+        (b"\xe2\x82", "\u{fffd}"),                                 // cut short
+        (b"\xf0\x9f\x98x", "\u{fffd}x"),
+        (b"\x80\xbf\xfe\xff", "\u{fffd}\u{fffd}\u{fffd}\u{fffd}"),
+        (b"\xe2\x82\\n\xac", "\u{fffd}\n\u{fffd}"), // an escape within
+        (b"a\0b\x1fc\x7f", "a\0b\u{1f}c\u{7f}"),
+        (b"\r\t", "\r\t"),
+    ] {
+        // `found` cuts at every byte and asks the reference.
+        assert_found([b"{\"message\":\"", bytes, b"\"}\r\n"].concat(), &[text]);
+        assert_found([b"[{\"message\":\"", bytes, b"\"}]"].concat(), &[text]);
+        assert_found([b"{\n\"message\":\"", bytes, b"\"\n}"].concat(), &[text]);
+    }
+    assert_found(
+        b"\0\0\0\n{\"message\":\"a\"}\n\0{\"message\":\"b\"}\n{\"message\":\"c\"}",
+        &["bad@0", "a", "bad@20", "c"],
+    );
+    assert_found(b"{\"message\":\"a\"}\0\n{\0\"message\":\"b\"}\n", &["a", "bad@15", "bad@17"]);
+    assert_found(b"{\"message\":\"a\nb\"}\n{\"message\":\"c\"}", &["bad@0", "bad@14", "c"]);
+}
+
+#[test]
+fn a_million_keys_are_one_record() {
+    let members: Vec<String> = (0..1_000_000).map(|at| format!("\"k{at}\":{at}")).collect();
+    let text = format!("{{{}}}", members.join(","));
+    for input in [text.clone(), format!("{{\"timestamp\":1,{}", &text[1..])] {
+        let (items, _) = scan_cut(input.as_bytes(), &[65_536], ScanLimits { record_bytes_max: 64 << 20 });
+        assert_eq!(items.len(), 1);
+        assert!(items[0].content.as_ref().is_ok_and(|content| content.message == text));
+    }
+}
+
+#[test]
+fn a_record_of_64_mib_is_dropped_by_its_rule_and_never_kept() {
+    // Fed in windows as it is made: the input as a whole is in no memory, and what is kept never exceeds the limit.
+    let heads: [(&str, &str, &str); 3] = [
+        ("{\"message\":\"a\"}\n{\"message\":\"", "\"}\n", "{\"message\":\"b\"}\n"),
+        ("[{\"message\":\"a\"},{\"message\":\"", "\"},", "{\"message\":\"b\"}]"),
+        ("{\n\"message\":\"a\"\n}\n{\n\"message\":\"", "\"\n}\n", "{\n\"message\":\"b\"\n}\n"),
+    ];
+    for (head, end, tail) in heads {
+        let mut scanner = Scanner::new(LIMITS);
+        let (mut window, mut steps, mut kept) = (head.as_bytes().to_vec(), Vec::new(), 0);
+        for part in 0..=1025 {
+            match part {
+                1024 => window.extend_from_slice(end.as_bytes()),
+                1025 => window.extend_from_slice(tail.as_bytes()),
+                _ => window.resize(window.len() + (64 << 10), b'x'),
+            }
+            let mut at = 0;
+            loop {
+                let (step, next) = scanner.next(&window, at, part == 1025);
+                at = next;
+                match step {
+                    Step::NeedMore | Step::End => break,
+                    Step::Record(record) => steps.push(text_of(record.message).unwrap()),
+                    Step::Bad(fault) => steps.push(fault.to_string()),
+                }
+            }
+            window.drain(..at);
+            kept = kept.max(window.len());
+        }
+        assert_eq!((steps[0].as_str(), steps[2].as_str(), steps.len()), ("a", "b", 3));
+        assert!(steps[1].contains("longer than 16777216 bytes; it was dropped"), "{}", steps[1]);
+        assert!(kept <= RECORD_BYTES_MAX, "{kept}");
+    }
 }
 
 #[test]
