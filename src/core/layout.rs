@@ -192,29 +192,44 @@ mod tests {
 
     use super::*;
 
-    fn read(template: &str, key: &str) -> Result<(String, String, String, String), KeyError> {
-        let identity = Layout::parse(template).unwrap().apply(key)?;
-        let Identity { tenant, cluster, application, pod, .. } = identity;
-        Ok((tenant.to_string(), cluster.to_string(), application.to_string(), pod.to_string()))
+    /// Tenant, cluster, application, pod.
+    fn read(template: &str, key: &str) -> Result<Vec<String>, KeyError> {
+        let Identity { tenant, cluster, application, pod, .. } = Layout::parse(template).unwrap().apply(key)?;
+        Ok([tenant.as_str(), cluster.as_str(), &application, &pod].map(String::from).into())
     }
 
+    /// predecessor.md §15, rows "key", and the envelope row of keys that are off the layout. The row of the environment
+    /// (prod-, stg-, dev- → …) has no case: it was for information only, and no part of design §1.2.
     #[test]
-    fn keys_of_the_predecessors_tests() {
-        let expected = Ok(("t".to_owned(), "c".to_owned(), "a".to_owned(), "p".to_owned()));
-        assert_eq!(read(LAYOUT_DEFAULT, "t/c/a/p/file.json.gz"), expected);
-        assert_eq!(read("{cluster}/{tenant}/{application}/{pod}", "c/t/a/p/file.json.gz"), expected);
-        // Six segments: the first four and the last count.
-        assert_eq!(read(LAYOUT_DEFAULT, "t/c/a/p/2026/file.json.gz"), expected);
-        assert_eq!(read(LAYOUT_DEFAULT, "t/c/file"), Err(KeyError::Short { found: 3, least: 5 }));
-        assert_eq!(read(LAYOUT_DEFAULT, "t/c/a/p"), Err(KeyError::Short { found: 4, least: 5 }));
-        assert_eq!(read(LAYOUT_DEFAULT, "t//a/p/f"), Err(KeyError::Blank(1)));
-        assert_eq!(read(LAYOUT_DEFAULT, "t/ \t/a/p/f"), Err(KeyError::Blank(1)));
-        assert_eq!(
-            read(LAYOUT_DEFAULT, "t*/c/a/p/f"),
-            Err(KeyError::Id { segment: 0, what: "tenant", cause: IdError::Character(2) })
-        );
-        assert_eq!(read("logs/{tenant}/{cluster}/{application}/{pod}", "logs/t/c/a/p/f"), expected);
-        assert_eq!(read("logs/{tenant}/{cluster}/{application}/{pod}", "x/t/c/a/p/f"), Err(KeyError::Fixed(0)));
+    fn predecessor_15_key() {
+        const CLUSTER_FIRST: &str = "{cluster}/{tenant}/{application}/{pod}";
+        const FIXED: &str = "logs/{tenant}/{cluster}/{application}/{pod}";
+        let short = |found| Err(KeyError::Short { found, least: 5 });
+        let tenant = |segment, cause| Err(KeyError::Id { segment, what: "tenant", cause });
+        let cluster = |segment, cause| Err(KeyError::Id { segment, what: "cluster", cause });
+        let good = || Ok(["t", "c", "a", "p"].map(String::from).into());
+        let cases = [
+            ("five segments, tenant first", LAYOUT_DEFAULT, "t/c/a/p/file.json.gz", good()),
+            ("five segments, the predecessor's layout", CLUSTER_FIRST, "c/t/a/p/file.json.gz", good()),
+            ("6 segments: first four used", LAYOUT_DEFAULT, "t/c/a/p/2026/file.json.gz", good()),
+            ("3 segments", CLUSTER_FIRST, "c/t/file", short(3)),
+            ("4 segments", CLUSTER_FIRST, "c/t/a/p", short(4)),
+            ("key of one segment", CLUSTER_FIRST, "file.json.gz", short(1)),
+            ("empty key", CLUSTER_FIRST, "", short(1)),
+            ("cluster//app/pod/f", CLUSTER_FIRST, "cluster//app/pod/f", Err(KeyError::Blank(1))),
+            ("whitespace segment", CLUSTER_FIRST, "c/ \t/a/p/f", Err(KeyError::Blank(1))),
+            ("whitespace of Unicode", CLUSTER_FIRST, "c/\u{2003}/a/p/f", Err(KeyError::Blank(1))),
+            ("blank pod", CLUSTER_FIRST, "c/t/a/ /f", Err(KeyError::Blank(3))),
+            ("key begins with a slash", CLUSTER_FIRST, "/c/t/a/p/f", Err(KeyError::Blank(0))),
+            // No characters were checked; a session tag takes only these (design §1.2).
+            ("tenant off the tag alphabet", CLUSTER_FIRST, "c/t*/a/p/f", tenant(1, IdError::Character(2))),
+            ("cluster off the tag alphabet", CLUSTER_FIRST, "c%/t/a/p/f", cluster(0, IdError::Character(2))),
+            ("fixed text", FIXED, "logs/t/c/a/p/f", good()),
+            ("other fixed text", FIXED, "Logs/t/c/a/p/f", Err(KeyError::Fixed(0))),
+        ];
+        for (case, template, key, expected) in cases {
+            assert_eq!(read(template, key), expected, "15 key: {case}");
+        }
     }
 
     #[test]
@@ -244,6 +259,57 @@ mod tests {
             if let Ok(identity) = Layout::default().apply(&key) {
                 let Identity { tenant, cluster, application, pod, file } = identity;
                 prop_assert_eq!(key, format!("{tenant}/{cluster}/{application}/{pod}/{file}"));
+            }
+        }
+
+        /// Whatever the template and the order of its parts, a key gives each part what stands in its segment, or names the
+        /// first segment that is wrong.
+        #[test]
+        fn parts_are_where_the_template_says(
+            order in Just(vec!["{tenant}", "{cluster}", "{application}", "{pod}"]).prop_shuffle(),
+            fixed in prop::collection::vec((0..5_usize, "[a-z]{1,3}"), 0..3),
+            texts in prop::collection::vec("[a-zA-Z0-9 ö._:=+@-]{1,6}|[*%\u{85}]|  |", 4..9), tail in 0..3_usize,
+        ) {
+            let mut segments: Vec<String> = order.iter().map(|part| (*part).to_owned()).collect();
+            for (at, text) in fixed {
+                segments.insert(at, text);
+            }
+            let layout = Layout::parse(&segments.join("/")).unwrap();
+            prop_assert_eq!(layout.to_string(), segments.join("/"));
+            let mut texts = texts.into_iter().cycle();
+            let mut key: Vec<String> = segments
+                .iter()
+                .map(|segment| if segment.starts_with('{') { texts.next().unwrap() } else { segment.clone() })
+                .collect();
+            key.extend(vec!["file".to_owned(); tail]);
+            let at = |part: &str| key[segments.iter().position(|segment| segment == part).unwrap()].clone();
+            let sound = |segment: &str, text: &str| match segment {
+                "{tenant}" => TenantId::try_from(text).is_ok(),
+                "{cluster}" => ClusterId::try_from(text).is_ok(),
+                _ => !text.trim().is_empty(),
+            };
+            let wrong = segments.iter().zip(&key).position(|(segment, text)| !sound(segment, text));
+            match layout.apply(&key.join("/")) {
+                Ok(identity) => {
+                    prop_assert!(tail > 0 && wrong.is_none());
+                    prop_assert_eq!(identity.tenant.as_str(), at("{tenant}"));
+                    prop_assert_eq!(identity.cluster.as_str(), at("{cluster}"));
+                    prop_assert_eq!(&*identity.application, at("{application}"));
+                    prop_assert_eq!(&*identity.pod, at("{pod}"));
+                }
+                Err(KeyError::Short { found, least }) => {
+                    prop_assert_eq!((found, least, tail), (key.len(), segments.len() + 1, 0));
+                }
+                Err(KeyError::Blank(segment) | KeyError::Fixed(segment) | KeyError::Id { segment, .. }) => {
+                    prop_assert_eq!(Some(segment), wrong);
+                }
+            }
+        }
+
+        #[test]
+        fn any_template_is_read_or_refused(template in "[{}/a-z]{0,30}|(\\{tenant\\}|\\{cluster\\}|\\{application\\}|\\{pod\\}|/|x){0,9}") {
+            if let Ok(layout) = Layout::parse(&template) {
+                prop_assert_eq!(layout.to_string(), template.trim_end_matches('/'));
             }
         }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::tenant::Skip;
+use crate::core::tenant::{IdError, Skip};
 
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
@@ -50,19 +50,132 @@ fn a_row_of_the_seeds_single_key_table_is_a_cloudwatch_delivery_that_is_on() {
     assert_eq!(target.region, None);
 }
 
+/// predecessor.md §15, rows "tenant". There each of these but the last was TenantNotFound, and one bad row failed all.
+/// Here they are told apart: a message of an unknown or disabled tenant is deleted, one of an invalid row is kept.
+/// The row of DynamoDB's ValidationException has no case: an empty tenant is off the layout before any query (design §1.2).
 #[test]
-fn no_rows_disabled_and_expired_rows_are_told_apart() {
-    assert_eq!(deliveries(&acme(), &[], NOW), TenantConfig::default());
-    assert_eq!(read(&[("enabled", Field::Flag(false))]).disabled, 1);
-    // The Go predecessor took a missing `enabled` for false; the seed's default, true, is kept.
-    assert_eq!(read(&[("enabled", Field::Null)]).deliveries.len(), 1);
-    assert_eq!(read(&[("ttl", Field::Number("1700000000".into()))]).expired, 1);
-    assert_eq!(read(&[("ttl", Field::Number("1700000001".into()))]).deliveries.len(), 1);
+fn predecessor_15_tenant() {
+    let off = || row(&[("enabled", Field::Flag(false))]);
+    let no_group = || row(&[("log_group_name", Field::Null)]);
+    let s3 = || row(&[("type", text("s3")), ("bucket_name", text("acme-logs"))]);
+    let expired = || row(&[("ttl", Field::Number("1700000000".into()))]);
+    // Deliveries, disabled, expired, invalid.
+    let cases = [
+        ("no rows", vec![], (0, 0, 0, 0)),
+        ("disabled", vec![off()], (0, 1, 0, 0)),
+        // Go took it for false; the seed's default, true, is kept (D5).
+        ("enabled absent", vec![row(&[])], (1, 0, 0, 0)),
+        ("enabled null", vec![row(&[("enabled", Field::Null)])], (1, 0, 0, 0)),
+        ("enabled but no log_group_name", vec![no_group()], (0, 0, 0, 1)),
+        (
+            "disabled and no log_group_name",
+            vec![row(&[("enabled", Field::Flag(false)), ("log_group_name", Field::Null)])],
+            (0, 1, 0, 0),
+        ),
+        ("unknown type", vec![row(&[("type", text("kafka"))])], (0, 0, 0, 1)),
+        ("one invalid row fails only itself", vec![no_group(), s3()], (1, 0, 0, 1)),
+        ("one disabled row of two", vec![off(), s3()], (1, 1, 0, 0)),
+        // It did not look at the ttl: rows lingered until DynamoDB swept them.
+        ("ttl passed", vec![expired()], (0, 0, 1, 0)),
+        ("ttl in the next second", vec![row(&[("ttl", Field::Number("1700000001".into()))])], (1, 0, 0, 0)),
+        ("target_region absent: the daemon's own", vec![row(&[("target_region", Field::Null)])], (1, 0, 0, 0)),
+        ("cloudwatch + s3 rows: both", vec![row(&[("type", text("cloudwatch"))]), s3()], (2, 0, 0, 0)),
+    ];
+    for (case, rows, expected) in cases {
+        let config = deliveries(&acme(), &rows, NOW);
+        let found = (config.deliveries.len(), config.disabled, config.expired, config.invalid.len());
+        assert_eq!(found, expected, "15 tenant: {case}");
+    }
+    assert_eq!(TenantId::try_from(""), Err(IdError::Blank), "15 tenant: empty id (no query made)");
 }
 
+/// predecessor.md §15, rows "filter". What is sent of a-app, A-APP, kube-apiserver, etcd; none: the row is invalid.
 #[test]
-fn a_row_that_is_off_may_be_half_written() {
-    assert_eq!(read(&[("enabled", Field::Flag(false)), ("log_group_name", Field::Null)]).disabled, 1);
+fn predecessor_15_filter() {
+    const APPLICATIONS: [&str; 4] = ["a-app", "A-APP", "kube-apiserver", "etcd"];
+    let set = |names: &[&str]| Field::TextSet(names.iter().map(|name| (*name).to_owned()).collect());
+    let desired = |field| vec![("desired_logs", field)];
+    let groups = |field| vec![("groups", field)];
+    let all = Some([true; 4]);
+    let only = |wanted| Some(wanted);
+    let cases = [
+        ("list match", desired(list(&["etcd"])), only([false, false, false, true])),
+        // Later versions compared the case; the seed did not (D4).
+        ("other case", desired(list(&["A-App"])), only([true, true, false, false])),
+        ("absent", vec![], all),
+        ("null", desired(Field::Null), all),
+        ("empty list", desired(list(&[])), all),
+        ("a single empty text", desired(list(&[""])), all),
+        ("duplicates", desired(list(&["etcd", "ETCD", "etcd"])), only([false, false, false, true])),
+        // Python took the set for no list, and let everything through.
+        ("string set", desired(set(&["etcd"])), only([false, false, false, true])),
+        (
+            "an item that is no text is passed over",
+            desired(Field::List(vec![Field::Flag(true), text("etcd")])),
+            only([false, false, false, true]),
+        ),
+        // A warning and all applications there; here the messages are kept until the row is right.
+        ("non-list", desired(text("etcd")), None),
+        ("only items that are no text", desired(Field::List(vec![Field::Flag(true)])), None),
+        ("group", groups(list(&["API"])), only([false, false, true, false])),
+        ("group in other case", groups(list(&["api"])), only([false, false, true, false])),
+        (
+            "group and list",
+            vec![("groups", list(&["API"])), ("desired_logs", list(&["etcd"]))],
+            only([false, false, true, true]),
+        ),
+        ("unknown group beside a known one", groups(list(&["Kubelet", "API"])), only([false, false, true, false])),
+        (
+            "unknown group beside a list",
+            vec![("groups", list(&["Kubelet"])), ("desired_logs", list(&["etcd"]))],
+            only([false, false, false, true]),
+        ),
+        // All applications there; an invalid row here (design §6).
+        ("only unknown groups", groups(list(&["Kubelet"])), None),
+        ("names are not trimmed", desired(list(&[" etcd "])), only([false, false, false, false])),
+    ];
+    for (case, changes, expected) in cases {
+        let config = read(&changes);
+        let found = config.deliveries.first().map(|to| APPLICATIONS.map(|application| to.admits(application).is_ok()));
+        assert_eq!(found, expected, "15 filter: {case}");
+        assert_eq!(config.invalid.len(), usize::from(expected.is_none()), "15 filter: {case}");
+    }
+}
+
+/// predecessor.md §15, rows "multi": a cloudwatch row and an s3 row, each with its own filter.
+#[test]
+fn predecessor_15_multi() {
+    let both = |cloudwatch: &[&str], s3: &[&str]| {
+        let s3 = [("type", text("s3")), ("bucket_name", text("acme-logs")), ("desired_logs", list(s3))];
+        let config = deliveries(&acme(), &[row(&[("desired_logs", list(cloudwatch))]), row(&s3)], NOW);
+        move |application: &str| config.deliveries.iter().map(|to| to.admits(application).is_ok()).collect::<Vec<_>>()
+    };
+    let cases = [
+        ("CW filter A: each only its own", both(&["a"], &["b"])("a"), [true, false]),
+        ("S3 filter B: each only its own", both(&["a"], &["b"])("b"), [false, true]),
+        ("overlap: both", both(&["a", "o"], &["b", "o"])("o"), [true, true]),
+        ("none: neither", both(&["a"], &["b"])("c"), [false, false]),
+        ("one without a filter", both(&[], &["b"])("c"), [true, false]),
+    ];
+    for (case, found, expected) in cases {
+        assert_eq!(found, expected, "15 multi: {case}");
+    }
+}
+
+/// predecessor.md §15, row "s3 copy": the prefix. The rest of that row belongs to the copy itself.
+#[test]
+fn predecessor_15_s3_prefix() {
+    let cases = [
+        ("absent", Field::Null, "ROSA/cluster-logs/"),
+        ("prefix \"\"", text(""), "ROSA/cluster-logs/"),
+        ("custom/path: slash added", text("custom/path"), "custom/path/"),
+        ("custom/path/: slash added once", text("custom/path/"), "custom/path/"),
+    ];
+    for (case, given, expected) in cases {
+        let config = read(&[("type", text("s3")), ("bucket_name", text("acme-logs")), ("bucket_prefix", given)]);
+        let Target::S3(target) = config.deliveries[0].target() else { panic!("no bucket") };
+        assert_eq!(&*target.prefix, expected, "15 s3 copy: {case}");
+    }
 }
 
 #[test]
@@ -84,24 +197,6 @@ fn one_invalid_row_leaves_the_other_served() {
     let config = deliveries(&acme(), &[row(&[]), row(&[("type", text("s3"))])], NOW);
     assert_eq!((config.deliveries.len(), config.invalid.len()), (1, 1));
     assert_eq!(config.invalid[0].to_string(), "tenant acme, row of type s3: field bucket_name is missing");
-}
-
-#[test]
-fn filters_take_lists_and_sets_in_any_case() {
-    assert!(admits(&[("desired_logs", list(&["kube-apiserver"]))], "kube-apiserver"));
-    // Later predecessors compared the case; the seed did not, and neither does this.
-    assert!(admits(&[("desired_logs", list(&["Kube-APIserver"]))], "kube-apiserver"));
-    assert!(!admits(&[("desired_logs", Field::TextSet(vec!["etcd".into()]))], "kube-apiserver"));
-    assert!(admits(&[("desired_logs", list(&[]))], "anything"));
-    assert!(admits(&[("desired_logs", list(&[""]))], "anything"));
-    assert!(admits(&[("desired_logs", list(&["a", "a"]))], "A"));
-}
-
-#[test]
-fn a_filter_that_is_no_list_keeps_the_messages_instead_of_delivering_all() {
-    // The predecessor warned and delivered every application.
-    assert_eq!(read(&[("desired_logs", text("etcd"))]).invalid[0].field, "desired_logs");
-    assert_eq!(read(&[("desired_logs", Field::List(vec![Field::Flag(true)]))]).invalid[0].field, "desired_logs");
 }
 
 #[test]
@@ -155,17 +250,6 @@ fn roles_of_any_partition_and_a_new_groups_wishes_are_taken() {
     assert_eq!(target.group.retention_days, Some(14));
     assert_eq!(target.group.class, GroupClass::InfrequentAccess);
     assert_eq!(target.group.tags, [(Arc::from("team"), Arc::from("sre"))]);
-}
-
-#[test]
-fn prefixes_end_in_one_slash_and_have_the_predecessors_default() {
-    for (given, expected) in
-        [("", "ROSA/cluster-logs/"), ("custom/path", "custom/path/"), ("custom/path/", "custom/path/")]
-    {
-        let config = read(&[("type", text("s3")), ("bucket_name", text("acme-logs")), ("bucket_prefix", text(given))]);
-        let Target::S3(target) = config.deliveries[0].target() else { panic!("no bucket") };
-        assert_eq!(&*target.prefix, expected);
-    }
 }
 
 fn field() -> impl Strategy<Value = Field> {
