@@ -324,6 +324,25 @@ mod tests {
         }
     }
 
+    /// predecessor.md §15, rows "s3 error" and "create". What was "recoverable" there is tried again, in place or later.
+    #[test]
+    fn predecessor_15_s3_error_and_create() {
+        let cases = [
+            ("s3 error: NoSuchBucket", Service::S3, "NoSuchBucket", 404, Verdict::Missing),
+            ("s3 error: AccessDenied", Service::S3, "AccessDenied", 403, Verdict::Denied),
+            ("s3 error: NoSuchKey", Service::S3, "NoSuchKey", 404, Verdict::Missing),
+            ("s3 error: SlowDown", Service::S3, "SlowDown", 503, Verdict::Throttled),
+            ("s3 error: ServiceUnavailable", Service::S3, "ServiceUnavailable", 503, Verdict::Retry),
+            ("s3 error: RequestTimeout", Service::S3, "RequestTimeout", 400, Verdict::Retry),
+            // No Describe calls (design §5): PutLogEvents itself tells that group or stream is missing.
+            ("create: neither, or group only", Service::Logs, "ResourceNotFoundException", 400, Verdict::Create),
+            ("create: AlreadyExists race", Service::Logs, "ResourceAlreadyExistsException", 400, Verdict::Exists),
+        ];
+        for (case, service, code, status, expected) in cases {
+            assert_eq!(verdict(service, code, status), expected, "15 {case}");
+        }
+    }
+
     #[test]
     fn what_refuses_a_new_group_is_the_groups_owners_to_mend_and_no_fault_of_the_events() {
         let kind = FailureKind::Answer { code: "InvalidParameterException".to_owned(), status: 400 };
@@ -339,8 +358,9 @@ mod tests {
         assert_eq!(failure("PutLogEvents").verdict(), Verdict::Bisect);
     }
 
+    /// predecessor.md §15, row "retry".
     #[test]
-    fn attempts_are_bounded_as_in_the_predecessors_retry_tests() {
+    fn predecessor_15_retry() {
         let policy = RetryPolicy {
             attempts_max: 3,
             throttled_max: 10,

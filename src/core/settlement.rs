@@ -162,6 +162,51 @@ mod tests {
         assert_eq!(settle(&[Finish::Invalid], 1, &policy, 0), Settlement::Acknowledge);
     }
 
+    /// All sets of outcomes, with and without a dead-letter queue, on the first and on the last receive, by the laws of
+    /// design §7 one after the other.
+    #[test]
+    fn every_set_of_outcomes_is_settled_by_the_laws() {
+        for set in 0_u32..1 << ALL.len() {
+            let finishes: Vec<Finish> = (0..ALL.len()).filter(|at| set >> at & 1 == 1).map(|at| ALL[at]).collect();
+            let has = |wanted| finishes.contains(&wanted);
+            for (receives, dead_letters, keep_unknown) in
+                [1, 4, 5, 90].into_iter().flat_map(|it| [(it, true, true), (it, true, false), (it, false, true)])
+            {
+                let policy = SettlePolicy { attempts_max: 5, keep_unknown, dead_letters };
+                let settled = settle(&finishes, receives, &policy, u64::MAX / 3);
+                let again = has(Finish::Retryable) || has(Finish::Missing);
+                let held = has(Finish::GlobalFault) || has(Finish::TenantDenied);
+                match settled {
+                    Settlement::Acknowledge => {
+                        let lost = has(Finish::Corrupt) || has(Finish::Invalid) && dead_letters;
+                        let kept = has(Finish::Unknown) && keep_unknown && dead_letters;
+                        assert!(!again && !held && !lost && !kept, "{finishes:?}");
+                    }
+                    Settlement::DeadLetter(reason) => {
+                        assert!(dead_letters && !held && has(reason) && !reason.is_success(), "{finishes:?}");
+                        assert!(!again || receives >= 5, "what may yet succeed is tried again: {finishes:?}");
+                    }
+                    Settlement::HandBack(delay) => {
+                        assert!(again || held || has(Finish::Corrupt) && !dead_letters, "{finishes:?}");
+                        assert!(held || !again || receives < 5 || !dead_letters, "poison goes: {finishes:?}");
+                        assert!(delay >= Duration::from_secs(5) && delay <= Duration::from_secs(3600));
+                        if has(Finish::TenantDenied) && !has(Finish::GlobalFault) {
+                            assert!(delay >= Duration::from_secs(300), "{delay:?}");
+                        }
+                    }
+                }
+                let mut reversed = finishes.clone();
+                reversed.reverse();
+                reversed.extend_from_slice(&finishes);
+                assert_eq!(
+                    settle(&reversed, receives, &policy, u64::MAX / 3),
+                    settled,
+                    "order and number do not matter"
+                );
+            }
+        }
+    }
+
     proptest! {
         /// A message is deleted only when every delivery is finished for good.
         #[test]

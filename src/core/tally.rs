@@ -255,25 +255,37 @@ mod tests {
     }
 
     proptest! {
+        /// Each step changes what it says and nothing else; the sum of attempts is the sum of their counts.
         #[test]
-        fn every_step_keeps_the_balance(steps in prop::collection::vec((0_usize..9, 0_u64..50), 0..40)) {
+        fn every_step_keeps_the_balance(steps in prop::collection::vec((0_usize..9, 0_u64..50, 0_usize..6), 0..40)) {
             let mut tally = Tally::default();
             let mut sum = Tally::default();
-            for (step, events) in steps {
-                let held = events.min(tally.pending());
+            let mut total = 0;
+            let (mut read, mut pending, mut delivered, mut skipped, mut superseded) = (0, 0, 0, 0, 0);
+            let (mut rejected, mut dropped) = ([0; 4], [0; 6]);
+            for (step, events, which) in steps {
+                let held = events.min(pending);
+                let (rule, reason) = (Dropped::ALL[which], Rejected::ALL[which % 4]);
                 match step {
-                    0 | 1 => tally.pend(events),
-                    2 => tally.skip_resumed(events),
-                    3 => tally.drop_by(Dropped::OversizeRecord, events),
-                    4 => tally.drop_pending(Dropped::TooNew, held),
-                    5 => tally.deliver(held),
-                    6 => tally.reject(Rejected::Expired, held),
-                    7 => tally.supersede(held),
-                    _ => tally.forget(held),
+                    0 | 1 => { tally.pend(events); read += events; pending += events; }
+                    2 => { tally.skip_resumed(events); read += events; skipped += events; }
+                    3 => { tally.drop_by(rule, events); read += events; dropped[which] += events; }
+                    4 => { tally.drop_pending(rule, held); pending -= held; dropped[which] += held; }
+                    5 => { tally.deliver(held); tally.duplicate(held); pending -= held; delivered += held; }
+                    6 => { tally.reject(reason, held); pending -= held; rejected[which % 4] += held; }
+                    7 => { tally.supersede(held); pending -= held; superseded += held; }
+                    _ => { tally.forget(held); pending -= held; read -= held; }
                 }
                 prop_assert!(tally.balances(), "{}", tally);
+                let found = (tally.read(), tally.pending(), tally.delivered(), tally.resumed_skipped(), tally.possibly_duplicated());
+                prop_assert_eq!(found, (read, pending, delivered, skipped, delivered));
+                prop_assert_eq!(Rejected::ALL.map(|reason| tally.rejected(reason)), rejected);
+                prop_assert_eq!(Dropped::ALL.map(|rule| tally.dropped(rule)), dropped);
+                prop_assert_eq!(read, skipped + delivered + superseded + pending + rejected.iter().sum::<u64>() + dropped.iter().sum::<u64>());
                 sum.merge(&tally);
+                total += read;
                 prop_assert!(sum.balances(), "{}", sum);
+                prop_assert_eq!(sum.read(), total);
             }
         }
     }

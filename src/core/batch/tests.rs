@@ -141,6 +141,32 @@ fn a_message_of_the_api_limit_is_one_event_and_a_byte_more_is_two() {
 }
 
 #[test]
+fn a_batch_is_filled_to_its_last_byte_and_not_beyond() {
+    for (free, fits) in [(27_usize, true), (26, false), (28, true), (1, false), (0, false)] {
+        let mut batcher = batcher(BatchLimits::default());
+        let mut feed = |bytes: usize| {
+            let text = vec![b'x'; bytes];
+            let (message, timestamp) = (Message::Escaped(&text), UnixMillis(1));
+            batcher.feed(&Event { message, timestamp, ordinal: Ordinal(0), from_part: 0 })
+        };
+        assert_eq!(feed(BATCH_BYTES_MAX - 26 - free), Fed::Taken { parts: 1 });
+        assert_eq!(feed(1) == Fed::Taken { parts: 1 }, fits, "{free} bytes free, 27 wanted");
+    }
+    // The same for the bytes on the wire, with a group that is far from full otherwise.
+    let body = |texts: &[String]| {
+        let events: Vec<_> = texts.iter().map(|text| (1, text.clone())).collect();
+        let batches = pack(&mut batcher(BatchLimits::default()), &events, SendWindow::ALL).remove(0).batches;
+        batches[0].body().len()
+    };
+    let texts = ["a".repeat(700), "b".repeat(700)];
+    let wire = body(&texts);
+    for (wire_bytes_max, batches) in [(wire, 1), (wire - 1, 2), (100, 2)] {
+        let limits = BatchLimits { wire_bytes_max, ..BatchLimits::default() };
+        assert_eq!(sizes(limits, texts.clone()).len(), batches, "{wire_bytes_max}");
+    }
+}
+
+#[test]
 fn a_batch_spans_less_than_a_day() {
     // The API allows exactly 24 hours; that last millisecond is left to it.
     for (span, batches) in [(DAY - 1, 1), (DAY, 2), (DAY + 1, 2)] {

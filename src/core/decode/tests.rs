@@ -24,18 +24,26 @@ fn zstd(data: &[u8]) -> Vec<u8> {
 
 /// A member with every optional field of the header.
 fn gzip_with_all_fields(data: &[u8]) -> Vec<u8> {
+    gzip_with_fields(data, 0b0001_1110)
+}
+
+/// A member with the optional fields that these flags say.
+fn gzip_with_fields(data: &[u8], flags: u8) -> Vec<u8> {
     let plain = gzip(data);
-    let mut header = vec![0x1f, 0x8b, 8, HAS_ALL, 1, 2, 3, 4, 0, 3];
-    header.extend_from_slice(&[5, 0]);
-    header.extend_from_slice(b"extra");
-    header.extend_from_slice(b"name\0comment\0");
-    let crc = crc32fast::hash(&header).to_le_bytes();
-    header.extend_from_slice(&crc[..2]);
+    let mut header = vec![0x1f, 0x8b, 8, flags, 1, 2, 3, 4, 0, 3];
+    let fields: [(u8, &[u8]); 3] = [(4, b"\x05\0extra"), (8, b"name\0"), (16, b"comment\0")];
+    for (flag, field) in fields {
+        if flags & flag != 0 {
+            header.extend_from_slice(field);
+        }
+    }
+    if flags & 2 != 0 {
+        let crc = crc32fast::hash(&header).to_le_bytes();
+        header.extend_from_slice(&crc[..2]);
+    }
     header.extend_from_slice(&plain[10..]);
     header
 }
-
-const HAS_ALL: u8 = 0b0001_1110;
 
 /// Decodes `input` in pieces of the given sizes, taken in turn, through windows of `window` bytes.
 fn decode_cut(input: &[u8], cuts: &[usize], window: usize) -> (Vec<u8>, Result<(), DecodeFault>) {
@@ -123,6 +131,57 @@ fn members_frames_and_padding_follow_each_other() {
     let skippable = |len: u8| [&[0x5a, 0x2a, 0x4d, 0x18, len, 0, 0, 0][..], &vec![7; usize::from(len)]].concat();
     assert_eq!(decode(&[skippable(9), zstd(&a), skippable(0), zstd(&b)].concat()), (both, Ok(())));
     assert_eq!(decode(&skippable(3)), (vec![], Ok(())));
+}
+
+#[test]
+fn every_combination_of_header_fields_is_read_and_unknown_flags_are_refused() {
+    for flags in 0..32 {
+        let stored = [gzip_with_fields(b"one", flags), gzip_with_fields(b"two", flags)].concat();
+        for cuts in [&[][..], &[1]] {
+            assert_eq!(decode_cut(&stored, cuts, 2), (b"onetwo".to_vec(), Ok(())), "{flags:#b}");
+        }
+    }
+    for flags in [0x20, 0x40, 0x80, 0xff] {
+        let end = decode(&gzip_with_fields(b"one", flags)).1;
+        assert!(matches!(end, Err(DecodeFault::Damaged { what: "gzip member with unknown flags", .. })), "{end:?}");
+    }
+    let mut damaged = gzip_with_all_fields(b"one");
+    damaged[12] ^= 1;
+    let end = decode(&damaged).1;
+    assert!(matches!(end, Err(DecodeFault::Damaged { what: "gzip header checksum does not match", .. })), "{end:?}");
+    let empty_extra = [&[0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 3, 0, 0][..], &gzip(b"one")[10..]].concat();
+    assert_eq!(decode_cut(&empty_extra, &[1], 1), (b"one".to_vec(), Ok(())));
+}
+
+/// Every cut of the input in two, through windows of every kind of size, gives what one piece gives.
+#[test]
+fn each_cut_and_each_window_give_the_same() {
+    let text = b"{\"message\":\"aaaaaaaaaaaaaaaaaaaa\"}\n{\"message\":\"b\"}\n";
+    let skippable = [0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
+    let sound = [
+        text.to_vec(),
+        [gzip_with_all_fields(text), gzip(b""), vec![0; 5], gzip(text), vec![0; 9]].concat(),
+        [zstd(text), skippable.to_vec(), zstd(b""), zstd(text)].concat(),
+    ];
+    let damaged = [[gzip(text), b"\0x".to_vec()].concat(), [zstd(text), b"x".to_vec()].concat()];
+    for stored in sound {
+        let expected = decode(&stored);
+        assert_eq!(expected.1, Ok(()));
+        for cut in 1..stored.len() {
+            for window in [1, 2, 3, 7, 30, text.len() - 1, text.len(), text.len() + 1, 2 * text.len()] {
+                assert_eq!(decode_cut(&stored, &[cut, stored.len()], window), expected, "cut {cut}, window {window}");
+            }
+        }
+    }
+    for stored in damaged {
+        for cut in 1..stored.len() {
+            for window in [1, 2, 3, 7, 30, text.len() - 1, text.len(), text.len() + 1, 2 * text.len()] {
+                let (out, end) = decode_cut(&stored, &[cut, stored.len()], window);
+                assert!(matches!(end, Err(DecodeFault::Damaged { .. })), "cut {cut}, window {window}: {end:?}");
+                assert!(text.starts_with(&out));
+            }
+        }
+    }
 }
 
 #[test]
