@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn predecessor_15_s3_error_and_create() {
         let cases = [
-            ("s3 error: NoSuchBucket", Service::S3, "NoSuchBucket", 404, Verdict::Missing),
+            ("s3 error: NoSuchBucket", Service::S3, "NoSuchBucket", 404, Verdict::NoBucket),
             ("s3 error: AccessDenied", Service::S3, "AccessDenied", 403, Verdict::Denied),
             ("s3 error: NoSuchKey", Service::S3, "NoSuchKey", 404, Verdict::Missing),
             ("s3 error: SlowDown", Service::S3, "SlowDown", 503, Verdict::Throttled),

@@ -147,7 +147,7 @@ fn a_batch_is_filled_to_its_last_byte_and_not_beyond() {
         let mut feed = |bytes: usize| {
             let text = vec![b'x'; bytes];
             let (message, timestamp) = (Message::Escaped(&text), UnixMillis(1));
-            batcher.feed(&Event { message, timestamp, ordinal: Ordinal(0), from_part: 0 })
+            batcher.feed(&Event { message, timestamp, ordinal: Ordinal(0), from_part: 0, wide: false })
         };
         assert_eq!(feed(BATCH_BYTES_MAX - 26 - free), Fed::Taken { parts: 1 });
         assert_eq!(feed(1) == Fed::Taken { parts: 1 }, fits, "{free} bytes free, 27 wanted");

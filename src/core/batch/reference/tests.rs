@@ -135,9 +135,17 @@ fn agree(limits: BatchLimits, deeds: &[Deed]) {
                     timestamp: UnixMillis(*time),
                     ordinal: Ordinal(number as u64),
                     from_part: 0,
+                    wide: false,
                 };
                 loop {
-                    let fed = batcher.feed(&event);
+                    let fed = match batcher.feed(&event) {
+                        Fed::Wide => {
+                            assert!(!event.wide);
+                            event.wide = true;
+                            continue;
+                        }
+                        fed => fed,
+                    };
                     assert_eq!(fed, naive.feed(segment, &event));
                     assert_eq!(batcher.events(), naive.events().len());
                     match fed {
@@ -146,7 +154,7 @@ fn agree(limits: BatchLimits, deeds: &[Deed]) {
                             event.from_part = next;
                             seal_both(&mut batcher, &mut naive, window);
                         }
-                        Fed::Taken { .. } | Fed::Dropped(_) | Fed::Bad(_) => break,
+                        Fed::Taken { .. } | Fed::Dropped(_) | Fed::Bad(_) | Fed::Wide => break,
                     }
                 }
             }
@@ -198,7 +206,8 @@ proptest! {
         for number in 0..count {
             let message = crate::core::scan::Message::Escaped(b"x");
             let (ordinal, timestamp) = (Ordinal(number as u64), UnixMillis(0));
-            assert_eq!(batcher.feed(&Event { message, timestamp, ordinal, from_part: 0 }), Fed::Taken { parts: 1 });
+            let event = Event { message, timestamp, ordinal, from_part: 0, wide: false };
+            assert_eq!(batcher.feed(&event), Fed::Taken { parts: 1 });
         }
         let batch = batcher.seal(SendWindow::ALL).batches.remove(0);
         let mut reasons = vec![None; count];
