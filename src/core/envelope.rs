@@ -7,7 +7,9 @@
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
+use simd_json::ValueType;
+use simd_json::prelude::{TypedScalarValue as _, TypedValue as _, ValueAsScalar as _, ValueIntoString as _};
+use simd_json::tape::Value;
 
 use super::object::{ETag, ObjectRef};
 
@@ -60,18 +62,17 @@ pub enum JsonKind {
     String,
     Number,
     Literal,
-    /// Or nested too deeply to be read.
     NotJson,
 }
 
 impl JsonKind {
-    const fn of(value: &Value) -> Self {
-        match value {
-            Value::Object(_) => Self::Object,
-            Value::Array(_) => Self::Array,
-            Value::String(_) => Self::String,
-            Value::Number(_) => Self::Number,
-            Value::Bool(_) | Value::Null => Self::Literal,
+    fn of(value: Value<'_, '_>) -> Self {
+        match value.value_type() {
+            ValueType::Object => Self::Object,
+            ValueType::Array => Self::Array,
+            ValueType::String => Self::String,
+            ValueType::Null | ValueType::Bool | ValueType::Extended(_) | ValueType::Custom(_) => Self::Literal,
+            ValueType::I64 | ValueType::I128 | ValueType::U64 | ValueType::U128 | ValueType::F64 => Self::Number,
         }
     }
 }
@@ -84,7 +85,7 @@ impl fmt::Display for JsonKind {
             Self::String => "a JSON string",
             Self::Number => "a JSON number",
             Self::Literal => "a JSON literal",
-            Self::NotJson => "no JSON",
+            Self::NotJson => "no JSON, or nested too deeply",
         })
     }
 }
@@ -103,8 +104,9 @@ pub enum EnvelopeError {
     ManyRecords(usize),
 }
 
-/// Reads a body. It is read as a tree, in which the last of equal keys wins and a field of another kind is as good as
-/// absent, so that what one record gets wrong is that record's alone.
+/// Reads a body. It is read as a tape of values, in which the last of equal keys wins and a field of another kind is as
+/// good as absent, so that what one record gets wrong is that record's alone. Nothing here recurses, and
+/// the parser refuses a body that is nested more than 1024 deep.
 ///
 /// # Errors
 /// [`EnvelopeError`] when the body as a whole is no notification. A record that names no object is no such error.
@@ -112,23 +114,26 @@ pub fn parse(body: &str) -> Result<Notification, EnvelopeError> {
     if body.len() > BODY_BYTES_MAX {
         return Err(EnvelopeError::Long(body.len()));
     }
-    let outer: Value = serde_json::from_str(body).map_err(|_| EnvelopeError::Body(JsonKind::NotJson))?;
-    if let Some(event) = event(&outer)? {
+    // The parser unescapes in place.
+    let mut bytes = body.trim().as_bytes().to_vec();
+    let tape = simd_json::to_tape(&mut bytes).map_err(|_| EnvelopeError::Body(JsonKind::NotJson))?;
+    let outer = tape.as_value();
+    if let Some(event) = event(outer)? {
         return Ok(event);
     }
-    match outer.get("Message") {
-        Some(Value::String(message)) => {
-            let inner: Value = serde_json::from_str(message).map_err(|_| EnvelopeError::Message(JsonKind::NotJson))?;
-            event(&inner)?.ok_or_else(|| EnvelopeError::Message(JsonKind::of(&inner)))
-        }
-        Some(Value::Null) | None => Err(EnvelopeError::Body(JsonKind::of(&outer))),
-        Some(other) => Err(EnvelopeError::Message(JsonKind::of(other))),
-    }
+    let Some(message) = field(outer, "Message").filter(|message| !message.is_null()) else {
+        return Err(EnvelopeError::Body(JsonKind::of(outer)));
+    };
+    let Some(message) = message.into_string() else { return Err(EnvelopeError::Message(JsonKind::of(message))) };
+    let mut bytes = message.trim().as_bytes().to_vec();
+    let tape = simd_json::to_tape(&mut bytes).map_err(|_| EnvelopeError::Message(JsonKind::NotJson))?;
+    let inner = tape.as_value();
+    event(inner)?.ok_or_else(|| EnvelopeError::Message(JsonKind::of(inner)))
 }
 
 /// The event that `body` is, if it is one and no envelope.
-fn event(body: &Value) -> Result<Option<Notification>, EnvelopeError> {
-    if let Some(Value::Array(records)) = body.get("Records") {
+fn event(body: Value<'_, '_>) -> Result<Option<Notification>, EnvelopeError> {
+    if let Some(records) = field(body, "Records").and_then(|records| records.as_array()) {
         if records.len() > RECORDS_MAX {
             return Err(EnvelopeError::ManyRecords(records.len()));
         }
@@ -137,31 +142,31 @@ fn event(body: &Value) -> Result<Option<Notification>, EnvelopeError> {
     if text(body, "Event") == Some("s3:TestEvent") {
         return Ok(Some(Notification::Test));
     }
-    let (Some(kind), Some(detail)) = (text(body, "detail-type"), body.get("detail")) else { return Ok(None) };
+    let (Some(kind), Some(detail)) = (text(body, "detail-type"), field(body, "detail")) else { return Ok(None) };
     let wanted = matches!(kind, "Object Created" | "Object Restore Completed");
     let noticed = if wanted { object(detail, |key| Ok(key.to_owned())) } else { Noticed::Ignored };
     Ok(Some(Notification::Objects(vec![noticed])))
 }
 
-fn s3_record(record: &Value) -> Noticed {
+fn s3_record(record: Value<'_, '_>) -> Noticed {
     if text(record, "eventVersion").is_some_and(|version| !version.starts_with("2.")) {
         return Noticed::Bad(RecordError::Version);
     }
     let name = text(record, "eventName").map(|name| name.strip_prefix("s3:").unwrap_or(name));
     // A reduced record without a name is what a person pipes in: it is meant.
     let wanted = name.is_none_or(|name| name.starts_with("ObjectCreated:") || name == "ObjectRestore:Completed");
-    match record.get("s3") {
+    match field(record, "s3") {
         _ if !wanted => Noticed::Ignored,
         Some(detail) => object(detail, form_decoded),
         None => Noticed::Bad(RecordError::NoBucket),
     }
 }
 
-fn object(detail: &Value, decode: impl Fn(&str) -> Result<String, RecordError>) -> Noticed {
-    let Some(bucket) = detail.get("bucket").and_then(|bucket| text(bucket, "name")) else {
+fn object(detail: Value<'_, '_>, decode: impl Fn(&str) -> Result<String, RecordError>) -> Noticed {
+    let Some(bucket) = field(detail, "bucket").and_then(|bucket| text(bucket, "name")) else {
         return Noticed::Bad(RecordError::NoBucket);
     };
-    let Some((object, key)) = detail.get("object").and_then(|object| Some((object, text(object, "key")?))) else {
+    let Some((object, key)) = field(detail, "object").and_then(|object| Some((object, text(object, "key")?))) else {
         return Noticed::Bad(RecordError::NoKey);
     };
     let key = match decode(key) {
@@ -175,14 +180,19 @@ fn object(detail: &Value, decode: impl Fn(&str) -> Result<String, RecordError>) 
         key: key.into(),
         version: either("versionId", "version-id").filter(|version| *version != "null").map(Into::into),
         etag: either("eTag", "etag").map(ETag::new),
-        size: object.get("size").and_then(Value::as_u64),
+        size: field(object, "size").and_then(|size| size.as_u64()),
         sequencer: text(object, "sequencer").map(Into::into),
     })
 }
 
+/// A field of an object; the last one, when there are more of that name.
+fn field<'t, 'b>(value: Value<'t, 'b>, name: &str) -> Option<Value<'t, 'b>> {
+    value.as_object()?.iter().filter(|(key, _)| *key == name).last().map(|(_, value)| value)
+}
+
 /// The text of a field, if it is one and not empty.
-fn text<'v>(value: &'v Value, field: &str) -> Option<&'v str> {
-    value.get(field).and_then(Value::as_str).filter(|text| !text.is_empty())
+fn text<'b>(value: Value<'_, 'b>, name: &str) -> Option<&'b str> {
+    field(value, name)?.into_string().filter(|text| !text.is_empty())
 }
 
 /// A key as S3 events spell it: `+` is a space, then percent-decoded. A `%` that begins no code stays as it is.
@@ -197,9 +207,9 @@ fn form_decoded(key: &str) -> Result<String, RecordError> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    use super::*;
+    use super::{BODY_BYTES_MAX, ETag, EnvelopeError, JsonKind, Noticed, Notification, ObjectRef, RECORDS_MAX, parse};
 
     const S3_EVENT: &str = r#"{"Records":[{"eventVersion":"2.5","eventSource":"aws:s3","awsRegion":"us-east-1",
         "eventTime":"2026-01-02T03:04:05.678Z","eventName":"ObjectCreated:Put","userIdentity":{"principalId":"AWS:X"},
@@ -338,13 +348,20 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_is_refused_and_not_followed() {
-        for levels in [129, 1000, 400_000] {
-            let deep = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-            for body in [format!(r#"{{"Records":{deep}}}"#), format!(r#"{{"x":{deep}}}"#), deep] {
-                assert_eq!(parse(&body), Err(EnvelopeError::Body(JsonKind::NotJson)), "{levels}");
-            }
+    fn deep_nesting_is_not_followed() {
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        for levels in [129, 1000] {
+            let deep = deep(levels);
+            assert_eq!(keys(&format!(r#"{{"Records":{deep}}}"#)), ["Bad(NoBucket)"], "{levels}");
+            assert_eq!(parse(&format!(r#"{{"x":{deep}}}"#)), Err(EnvelopeError::Body(JsonKind::Object)), "{levels}");
+            let message = format!(r#"{{"Message":{deep}}}"#);
+            assert_eq!(parse(&message), Err(EnvelopeError::Message(JsonKind::Array)), "{levels}");
+            assert_eq!(parse(&deep), Err(EnvelopeError::Body(JsonKind::Array)), "{levels}");
         }
+        let deep = deep(400_000);
+        assert_eq!(parse(&format!(r#"{{"Records":{deep}}}"#)), Err(EnvelopeError::Body(JsonKind::NotJson)));
+        let message = json!({ "Message": deep }).to_string();
+        assert_eq!(parse(&message), Err(EnvelopeError::Message(JsonKind::NotJson)));
     }
 
     #[test]
