@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::api::{ApiError, Caller, hex, lock};
@@ -30,7 +31,8 @@ impl std::fmt::Debug for AccessKey {
 }
 
 /// Who may assume a role: all conditions must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct TrustPolicy {
     /// ARNs of roles and users, or account ids.
     pub principals: Vec<String>,
@@ -118,10 +120,14 @@ impl State {
 }
 
 impl Accounts {
-    pub(crate) fn add_user(&self, account: &str, name: &str) -> AccessKey {
+    /// Adds a user, with a key of their own choice or a made one.
+    pub(crate) fn add_user(&self, account: &str, name: &str, key: Option<AccessKey>) -> AccessKey {
         let mut state = lock(&self.state);
-        let id = format!("AKIA{}", state.text("id", 16));
-        let secret = state.text("secret", 40);
+        let AccessKey { id, secret, .. } = key.unwrap_or_else(|| AccessKey {
+            id: format!("AKIA{}", state.text("id", 16)),
+            secret: state.text("secret", 40),
+            token: None,
+        });
         let caller = Caller {
             account: account.to_owned(),
             arn: format!("arn:aws:iam::{account}:user/{name}"),
@@ -277,7 +283,7 @@ mod tests {
 
     fn world() -> World {
         let accounts = Accounts::default();
-        let key = accounts.add_user(CENTRAL, "daemon");
+        let key = accounts.add_user(CENTRAL, "daemon", None);
         let user = accounts.caller(&key.id, None, 0).unwrap();
         let trust = TrustPolicy {
             principals: vec![CENTRAL.to_owned()],

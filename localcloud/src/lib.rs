@@ -14,6 +14,7 @@ mod sigv4;
 mod sqs;
 mod sts;
 mod uploads;
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -32,6 +33,10 @@ pub use self::api::{ApiError, Caller};
 pub use self::logs::{Stream, digest};
 pub use self::s3::{BucketGrant, Notify};
 pub use self::sqs::QueueDepth;
+pub use self::world::{
+    Bucket, Form, Item, Key, Notification, Permission, Queue, ReadError, Redrive, Role, Started, StartedQueue,
+    StartedUser, Table, User, World, WorldError,
+};
 
 use self::accounts::Accounts;
 use self::api::lock;
@@ -126,7 +131,12 @@ impl Cloud {
     /// Adds a user, who may do everything in the account.
     #[must_use]
     pub fn add_user(&self, account: &str, name: &str) -> AccessKey {
-        self.inner.accounts.add_user(account, name)
+        self.inner.accounts.add_user(account, name, None)
+    }
+
+    /// Adds a user with a key that is known beforehand; its token is not used.
+    pub fn add_user_with_key(&self, account: &str, name: &str, key: AccessKey) {
+        let _same = self.inner.accounts.add_user(account, name, Some(key));
     }
 
     /// Adds a role, and gives its ARN.

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::Inner;
 use crate::accounts::KeyError;
 use crate::api::{Answer, ApiError, Call, Caller};
+use crate::clock::Clock;
 use crate::sigv4::{self, SignatureError};
 use crate::sts;
 
@@ -113,8 +114,7 @@ fn who(cloud: &Inner, parts: &Parts, body: &[u8], authorization: &sigv4::Authori
     let unknown =
         || ApiError::new(codes.status, codes.unknown, "The security token included in the request is invalid.");
     let secret = cloud.accounts.secret(&authorization.access_key).ok_or_else(unknown)?;
-    let now_ms = cloud.clock.now_ms();
-    sigv4::verify(parts, body, authorization, &secret, now_ms).map_err(|error| match error {
+    sigv4::verify(parts, body, authorization, &secret, Clock::wall_ms()).map_err(|error| match error {
         SignatureError::Mismatch => {
             let text = "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
                 Access Key and signing method.";
@@ -123,7 +123,7 @@ fn who(cloud: &Inner, parts: &Parts, body: &[u8], authorization: &sigv4::Authori
         SignatureError::Skewed => ApiError::new(codes.status, codes.mismatch, "Signature expired or not yet current"),
     })?;
     let token = parts.headers.get("x-amz-security-token").and_then(|it| it.to_str().ok());
-    cloud.accounts.caller(&authorization.access_key, token, now_ms).map_err(|error| match error {
+    cloud.accounts.caller(&authorization.access_key, token, cloud.clock.now_ms()).map_err(|error| match error {
         KeyError::Expired => {
             ApiError::new(codes.status, codes.expired, "The security token included in the request is expired")
         }

@@ -1,0 +1,75 @@
+//! The embedded AWS as a program: it makes what a file declares, says where it is, and serves until it is told to stop.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use localcloud::{Cloud, ReadError, World};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// An embedded AWS over loopback HTTP: S3, SNS to SQS, SQS, DynamoDB, STS and CloudWatch Logs, strict, in memory.
+///
+/// Prints one line of JSON when it serves: endpoint, users with their keys, queues. SIGINT and SIGTERM end it.
+#[derive(Debug, Parser)]
+#[command(name = "localcloud")]
+struct Args {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4566")]
+    listen: SocketAddr,
+
+    /// Its region.
+    #[arg(long, value_name = "NAME", default_value = "us-east-1")]
+    region: String,
+
+    /// What is there at the start, as README.md describes it; without it the cloud is empty.
+    #[arg(long, value_name = "FILE")]
+    world: Option<PathBuf>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    World(#[from] ReadError),
+    #[error("{0} cannot be listened at: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(&failure);
+            ExitCode::from(match failure {
+                Failure::World(_) => 2,
+                Failure::Listen(..) | Failure::System(_) => 1,
+            })
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<(), Failure> {
+    let world = args.world.as_deref().map(World::read).transpose()?.unwrap_or_default();
+    // Before it says that it serves: who reads that may send a signal at once.
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let cloud = Cloud::start(args.listen, &args.region).await.map_err(|cause| Failure::Listen(args.listen, cause))?;
+    let started =
+        world.make(&cloud).map_err(|cause| ReadError::World { file: args.world.unwrap_or_default(), cause })?;
+    let line = serde_json::to_string(&started).map_err(std::io::Error::from)?;
+    writeln!(std::io::stdout(), "{line}")?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    cloud.stop().await;
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "the one line that says why it ends")]
+fn complain(failure: &Failure) {
+    eprintln!("localcloud: {failure}");
+}
