@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 
 use crate::api::{ApiError, Caller, hex, lock};
 
-/// Longest session of a role that was assumed by a role. Source: STS API Reference, "AssumeRole".
-const CHAINED_SECONDS_MAX: i64 = 3600;
+/// Longest session of a role that was assumed by a role, and the default of `MaxSessionDuration`, which all roles here
+/// have. Source: STS API Reference, "AssumeRole".
+const SESSION_SECONDS_MAX: i64 = 3600;
 /// Bounds of a session's length. Source: as above.
 const SECONDS: std::ops::RangeInclusive<i64> = 900..=43_200;
 
@@ -34,7 +35,7 @@ impl std::fmt::Debug for AccessKey {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrustPolicy {
-    /// ARNs of roles and users, or account ids.
+    /// ARNs of roles and users, or account ids, which may also be written `arn:aws:iam::ACCOUNT:root`.
     pub principals: Vec<String>,
     /// `sts:ExternalId`.
     pub external_id: Option<String>,
@@ -46,7 +47,7 @@ pub struct TrustPolicy {
     pub tag_session: bool,
 }
 
-/// What a role's sessions may do: `(action, resource)`, each may end in `*`.
+/// What a role's sessions may do: `(action, resource)`; in both `*` stands for any text.
 pub type Permissions = Vec<(String, String)>;
 
 #[derive(Clone, Debug)]
@@ -168,20 +169,24 @@ impl Accounts {
         let Some(role) = &caller.role else { return true };
         let state = lock(&self.state);
         let Some(role) = state.roles.get(role) else { return false };
-        role.permissions.iter().any(|(actions, resources)| matches(actions, action) && matches(resources, resource))
+        role.permissions.iter().any(|(actions, resources)| {
+            matches(&actions.to_ascii_lowercase(), &action.to_ascii_lowercase()) && matches(resources, resource)
+        })
     }
 
     pub(crate) fn assume(&self, caller: &Caller, asked: &Assumption, now_ms: i64) -> Result<NewSession, ApiError> {
-        let denied = || {
-            let text = format!(
-                "User: {} is not authorized to perform: sts:AssumeRole on resource: {}",
-                caller.arn, asked.role_arn
-            );
+        let refused = |action: &str| {
+            let text =
+                format!("User: {} is not authorized to perform: {action} on resource: {}", caller.arn, asked.role_arn);
             ApiError::new(403, "AccessDenied", text)
         };
+        let denied = || refused("sts:AssumeRole");
         check_names(asked)?;
-        let seconds = asked.seconds.unwrap_or(CHAINED_SECONDS_MAX);
-        if !SECONDS.contains(&seconds) || (caller.role.is_some() && seconds > CHAINED_SECONDS_MAX) {
+        let seconds = asked.seconds.unwrap_or(SESSION_SECONDS_MAX);
+        if !SECONDS.contains(&seconds) {
+            return Err(ApiError::new(400, "ValidationError", "DurationSeconds must be 900 to 43200"));
+        }
+        if caller.role.is_some() && seconds > SESSION_SECONDS_MAX {
             let text =
                 "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining";
             return Err(ApiError::new(400, "ValidationError", text));
@@ -196,24 +201,29 @@ impl Accounts {
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
         if asked.tags.keys().any(|key| inherited.keys().any(|it| it.eq_ignore_ascii_case(key))) {
-            let text = "a tag that the session inherited as transitive may not be passed again";
+            let text = "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag \
+                key from the calling session";
             return Err(ApiError::new(400, "InvalidParameterValue", text));
+        }
+        // Passing tags is an action of its own, on both sides.
+        let tagged = !asked.tags.is_empty() || !inherited.is_empty();
+        if tagged && !self.allows(caller, "sts:TagSession", &asked.role_arn) {
+            return Err(refused("sts:TagSession"));
         }
         let mut state = lock(&self.state);
         let role = state.roles.get(&asked.role_arn).ok_or_else(denied)?;
         let trust = &role.trust;
-        let trusted = trust
-            .principals
-            .iter()
-            .any(|it| Some(it) == caller.role.as_ref() || *it == caller.arn || *it == caller.account);
-        let tagged = !asked.tags.is_empty() || !inherited.is_empty();
-        let holds = trusted
+        let holds = trust.principals.iter().any(|it| names(it, caller))
             && trust.external_id.as_ref().is_none_or(|id| asked.external_id.as_ref() == Some(id))
             && trust.request_tags.iter().all(|key| asked.tags.contains_key(key))
             && trust.principal_tags.iter().all(|(key, value)| caller.tags.get(key) == Some(value))
             && (trust.tag_session || !tagged);
         if !holds {
             return Err(denied());
+        }
+        if seconds > SESSION_SECONDS_MAX {
+            let text = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.";
+            return Err(ApiError::new(400, "ValidationError", text));
         }
         let account = role.account.clone();
         let name = asked.role_arn.rsplit('/').next().unwrap_or_default();
@@ -237,6 +247,9 @@ impl Accounts {
 /// Alphabets and lengths. Source: STS API Reference, "AssumeRole" and "Tag".
 fn check_names(asked: &Assumption) -> Result<(), ApiError> {
     let invalid = |text: &str| Err(ApiError::new(400, "ValidationError", text));
+    if !(20..=2048).contains(&asked.role_arn.len()) || !asked.role_arn.starts_with("arn:") {
+        return invalid("roleArn must be an ARN of 20 to 2048 characters");
+    }
     let name = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
     if !(2..=64).contains(&asked.session_name.len()) || !asked.session_name.chars().all(name) {
         return invalid("roleSessionName must have 2 to 64 characters of [\\w+=,.@-]");
@@ -252,15 +265,36 @@ fn check_names(asked: &Assumption) -> Result<(), ApiError> {
     {
         return invalid("tags must be at most 50, with keys of 1 to 128 and values of at most 256 allowed characters");
     }
-    if !asked.transitive.iter().all(|key| asked.tags.contains_key(key)) {
+    let mut keys: Vec<String> = asked.tags.keys().map(|key| key.to_lowercase()).collect();
+    keys.sort_unstable();
+    if keys.windows(2).any(|pair| pair.first() == pair.last()) {
+        let text = "Duplicate tag keys found. Please note that Tag keys are case insensitive.";
+        return Err(ApiError::new(400, "InvalidParameterValue", text));
+    }
+    if !asked.transitive.iter().all(|key| keys.contains(&key.to_lowercase())) {
         return invalid("a transitive tag key must be among the tags");
     }
     Ok(())
 }
 
-/// Whether a pattern, which may end in `*`, stands for a text.
+/// Whether a policy's principal is the caller, its role or its account.
+pub(crate) fn names(principal: &str, caller: &Caller) -> bool {
+    let root = principal.strip_prefix("arn:aws:iam::").and_then(|it| it.strip_suffix(":root"));
+    Some(principal) == caller.role.as_deref() || principal == caller.arn || root.unwrap_or(principal) == caller.account
+}
+
+/// Whether a text is as a pattern says, in which `*` stands for any text.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
-    pattern.strip_suffix('*').map_or_else(|| pattern == text, |start| text.starts_with(start))
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = pieces.next().and_then(|start| text.strip_prefix(start)) else { return false };
+    let mut pieces: Vec<&str> = pieces.collect();
+    let Some(end) = pieces.pop() else { return rest.is_empty() };
+    for piece in pieces {
+        // The first place is the best: it leaves most for the pieces behind.
+        let Some((_, behind)) = rest.split_once(piece) else { return false };
+        rest = behind;
+    }
+    rest.ends_with(end)
 }
 
 #[cfg(test)]
@@ -357,6 +391,13 @@ mod tests {
     fn tags_need_tag_session_and_the_first_hop_needs_its_tag() {
         let world = world();
         let trust = TrustPolicy { principals: vec![world.central.clone()], ..TrustPolicy::default() };
+        let only = vec![("sts:AssumeRole".to_owned(), "*".to_owned())];
+        let first = TrustPolicy { principals: vec![CENTRAL.to_owned()], tag_session: true, ..TrustPolicy::default() };
+        let untagging = world.accounts.add_role(CENTRAL, "untagging", first, only);
+        let new = world.accounts.assume(&world.user, &asked(&untagging, &[("tenant_id", "acme")]), 0).unwrap();
+        let caller = world.accounts.caller(&new.key.id, new.key.token.as_deref(), 1).unwrap();
+        let refusal = world.accounts.assume(&caller, &asked(&world.tenant, &[]), 0).unwrap_err();
+        assert!(refusal.message.contains("sts:TagSession"), "{}", refusal.message);
         let untagged = world.accounts.add_role(TENANT, "untagged", trust, all());
         assert_eq!(second(&world, &session(&world, "acme"), |it| it.role_arn = untagged).unwrap_err(), "AccessDenied");
         let bare = world.accounts.assume(&world.user, &asked(&world.central, &[]), 0);
@@ -371,6 +412,24 @@ mod tests {
         assert_eq!(caller(None, 1), Err(KeyError::Token));
         assert_eq!(caller(new.key.token.as_deref(), 3_600_000), Err(KeyError::Expired));
         assert_eq!(world.accounts.caller("AKIANOBODY", None, 1).map(|_| ()), Err(KeyError::Unknown));
+    }
+
+    #[test]
+    fn patterns_match_as_they_should() {
+        for (pattern, text, expected) in [
+            ("*", "", true),
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("a*", "ab", true),
+            ("*b", "ab", true),
+            ("a*c*e", "abcde", true),
+            ("a*c*e", "abcdef", false),
+            ("ab*ba", "aba", false),
+            ("a**b", "ab", true),
+            ("a*b*b", "ab", false),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
     }
 
     #[test]

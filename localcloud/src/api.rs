@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use crate::accounts::Accounts;
 
 /// Who calls, as the signature proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,7 @@ pub(crate) struct Call<'c> {
     pub(crate) now_ms: i64,
     pub(crate) operation: &'c str,
     pub(crate) body: &'c [u8],
+    pub(crate) accounts: &'c Accounts,
 }
 
 impl<'c> Call<'c> {
@@ -36,6 +39,26 @@ impl<'c> Call<'c> {
     pub(crate) fn input<T: Deserialize<'c>>(&self) -> Result<T, ApiError> {
         serde_json::from_slice(self.body)
             .map_err(|error| ApiError::new(400, "SerializationException", error.to_string()))
+    }
+
+    /// Whether the caller's role allows it; else the text of the refusal.
+    pub(crate) fn allowed(&self, action: &str, resource: &str) -> Result<(), String> {
+        if self.accounts.allows(self.caller, action, resource) {
+            Ok(())
+        } else {
+            Err(self.caller.denial(action, resource))
+        }
+    }
+}
+
+impl Caller {
+    /// The text of a refusal.
+    pub(crate) fn denial(&self, action: &str, resource: &str) -> String {
+        format!(
+            "User: {} is not authorized to perform: {action} on resource: {resource} because no identity-based policy \
+             allows the {action} action",
+            self.arn
+        )
     }
 }
 
@@ -53,11 +76,6 @@ pub struct ApiError {
 impl ApiError {
     pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
-    }
-
-    /// The body of an awsJson answer.
-    pub(crate) fn json(&self) -> Value {
-        json!({ "__type": self.code, "message": self.message })
     }
 }
 

@@ -1,6 +1,6 @@
 //! DynamoDB: what the daemon calls, and what a user needs to fill the tenant table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use serde::Deserialize;
@@ -10,6 +10,10 @@ use crate::api::{Answer, ApiError, Call, lock, unknown_operation};
 
 /// Bytes of one page. Source: DynamoDB API Reference, "Query".
 const PAGE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one item. Source: DynamoDB Developer Guide, "Constraints in Amazon DynamoDB".
+const ITEM_BYTES_MAX: usize = 400 * 1024;
+/// Levels of lists and maps in each other. Source: as above.
+const DEPTH_MAX: usize = 32;
 
 type Item = Map<String, Value>;
 type Key = (String, String);
@@ -27,11 +31,13 @@ pub(crate) struct DynamoDb {
     tables: Mutex<BTreeMap<(String, String, String), Table>>,
 }
 
+/// What is not here is refused: a condition or a filter that is passed over would answer wrongly.
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase", default, deny_unknown_fields)]
 struct Request {
     table_name: String,
     key_schema: Vec<KeyPart>,
+    attribute_definitions: Vec<Attribute>,
     item: Item,
     key: Item,
     key_condition_expression: String,
@@ -39,6 +45,13 @@ struct Request {
     expression_attribute_values: BTreeMap<String, Value>,
     exclusive_start_key: Option<Item>,
     limit: Option<usize>,
+    // Without meaning here: every read is consistent, and nothing is billed.
+    #[serde(rename = "ConsistentRead")]
+    _consistent_read: Value,
+    #[serde(rename = "BillingMode")]
+    _billing_mode: Value,
+    #[serde(rename = "ProvisionedThroughput")]
+    _provisioned_throughput: Value,
 }
 
 #[derive(Deserialize)]
@@ -48,34 +61,58 @@ struct KeyPart {
     key_type: String,
 }
 
-fn invalid(text: &str) -> ApiError {
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Attribute {
+    attribute_name: String,
+    attribute_type: String,
+}
+
+fn invalid(text: impl Into<String>) -> ApiError {
     ApiError::new(400, "ValidationException", text)
 }
 
 impl DynamoDb {
-    pub(crate) fn create(&self, account: &str, region: &str, name: &str, hash: &str, range: Option<&str>) {
+    pub(crate) fn create(
+        &self,
+        account: &str,
+        region: &str,
+        name: &str,
+        hash: &str,
+        range: Option<&str>,
+    ) -> Result<(), ApiError> {
         let table = Table { hash: hash.to_owned(), range: range.map(str::to_owned), items: BTreeMap::new() };
-        lock(&self.tables).insert((account.to_owned(), region.to_owned(), name.to_owned()), table);
+        let mut tables = lock(&self.tables);
+        let key = (account.to_owned(), region.to_owned(), name.to_owned());
+        if tables.contains_key(&key) {
+            return Err(ApiError::new(400, "ResourceInUseException", format!("Table already exists: {name}")));
+        }
+        tables.insert(key, table);
+        Ok(())
     }
 
     pub(crate) fn put(&self, account: &str, region: &str, name: &str, item: Item) -> Result<(), ApiError> {
         let mut tables = lock(&self.tables);
         let table = tables.get_mut(&(account.to_owned(), region.to_owned(), name.to_owned())).ok_or_else(missing)?;
         let key = table.key(&item)?;
+        if bytes(&item)? > ITEM_BYTES_MAX {
+            return Err(invalid("Item size has exceeded the maximum allowed size"));
+        }
         table.items.insert(key, item);
         Ok(())
     }
 
     pub(crate) fn call(&self, call: &Call<'_>) -> Answer {
-        let request: Request = call.input()?;
+        let request = serde_json::from_slice::<Request>(call.body)
+            .map_err(|error| if error.is_data() { invalid(error.to_string()) } else { unread(&error) })?;
         let (account, name) = (&call.caller.account, &request.table_name);
+        let arn = format!("arn:aws:dynamodb:{}:{account}:table/{name}", call.region);
+        call.allowed(&format!("dynamodb:{}", call.operation), &arn)
+            .map_err(|text| ApiError::new(400, "AccessDeniedException", text))?;
         if call.operation == "CreateTable" {
-            let part = |kind: &str| {
-                request.key_schema.iter().find(|it| it.key_type == kind).map(|it| it.attribute_name.as_str())
-            };
-            let hash = part("HASH").ok_or_else(|| invalid("a HASH key is needed"))?;
-            self.create(account, call.region, name, hash, part("RANGE"));
-            return Ok(json!({ "TableDescription": { "TableName": name, "TableStatus": "ACTIVE" } }));
+            let (hash, range) = request.keys()?;
+            self.create(account, call.region, name, hash, range)?;
+            return Ok(json!({ "TableDescription": { "TableName": name, "TableArn": arn, "TableStatus": "ACTIVE" } }));
         }
         if call.operation == "PutItem" {
             return self.put(account, call.region, name, request.item).map(|()| json!({}));
@@ -84,15 +121,21 @@ impl DynamoDb {
         let table = tables.get_mut(&(account.clone(), call.region.to_owned(), name.clone())).ok_or_else(missing)?;
         match call.operation {
             "DescribeTable" => {
-                Ok(json!({ "Table": { "TableName": name, "TableStatus": "ACTIVE", "ItemCount": table.items.len() } }))
+                let part = |kind: &str, name| json!({ "AttributeName": name, "KeyType": kind });
+                let mut keys = vec![part("HASH", &table.hash)];
+                keys.extend(table.range.as_ref().map(|range| part("RANGE", range)));
+                Ok(json!({ "Table": {
+                    "TableName": name, "TableArn": arn, "TableStatus": "ACTIVE", "ItemCount": table.items.len(),
+                    "KeySchema": keys,
+                }}))
             }
             "DeleteItem" => {
-                let key = table.key(&request.key)?;
+                let key = table.only_key(&request.key)?;
                 table.items.remove(&key);
                 Ok(json!({}))
             }
             "GetItem" => {
-                let key = table.key(&request.key)?;
+                let key = table.only_key(&request.key)?;
                 Ok(table.items.get(&key).map_or_else(|| json!({}), |item| json!({ "Item": item })))
             }
             "Query" => {
@@ -110,16 +153,74 @@ fn missing() -> ApiError {
     ApiError::new(400, "ResourceNotFoundException", "Requested resource not found")
 }
 
-/// A key's value as text: strings and numbers do.
+fn unread(error: &serde_json::Error) -> ApiError {
+    ApiError::new(400, "SerializationException", error.to_string())
+}
+
+/// A key's value: all keys here are texts.
 fn key_text(value: Option<&Value>) -> Result<String, ApiError> {
-    let value = value.ok_or_else(|| invalid("One of the required keys was not given a value"))?;
-    let text = value.get("S").or_else(|| value.get("N")).and_then(Value::as_str);
-    match text {
+    let value = value.ok_or_else(|| {
+        invalid("One or more parameter values were invalid: Missing the key in the item, or a key is not of its type")
+    })?;
+    match value.get("S").and_then(Value::as_str) {
         Some("") => Err(invalid(
             "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value.",
         )),
         Some(text) => Ok(text.to_owned()),
         None => Err(invalid("The provided key element does not match the schema")),
+    }
+}
+
+/// The bytes of an item as DynamoDB counts them, names and values; a value that is none is refused.
+/// Source: DynamoDB Developer Guide, "DynamoDB item sizes and formats".
+fn bytes(item: &Item) -> Result<usize, ApiError> {
+    item.iter().map(|(name, value)| Ok(name.len() + value_bytes(value, 0)?)).sum()
+}
+
+fn value_bytes(value: &Value, depth: usize) -> Result<usize, ApiError> {
+    let wrong = || {
+        invalid(
+            "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes, or is not of its type",
+        )
+    };
+    let Some((kind, of)) = value.as_object().filter(|it| it.len() == 1).and_then(|it| it.iter().next()) else {
+        return Err(wrong());
+    };
+    if depth >= DEPTH_MAX {
+        return Err(invalid("Nesting Levels have exceeded supported limits"));
+    }
+    let text = |of: &Value| of.as_str().map(str::len).ok_or_else(wrong);
+    match kind.as_str() {
+        "S" | "B" => text(of),
+        "N" => {
+            let digits =
+                of.as_str().filter(|digits| digits.parse::<f64>().is_ok_and(f64::is_finite)).ok_or_else(wrong)?;
+            Ok(digits.len() / 2 + 1)
+        }
+        "BOOL" => of.as_bool().map(|_| 1).ok_or_else(wrong),
+        "NULL" => of.as_bool().filter(|null| *null).map(|_| 1).ok_or_else(wrong),
+        "SS" | "NS" | "BS" => {
+            let entries = of.as_array().filter(|entries| !entries.is_empty()).ok_or_else(wrong)?;
+            let distinct: BTreeSet<_> = entries.iter().filter_map(Value::as_str).collect();
+            if distinct.len() < entries.len() {
+                return Err(invalid("One or more parameter values were invalid: Input collection contains duplicates"));
+            }
+            entries.iter().map(text).sum()
+        }
+        "L" => {
+            let entries = of.as_array().ok_or_else(wrong)?;
+            entries
+                .iter()
+                .map(|entry| Ok(1 + value_bytes(entry, depth + 1)?))
+                .sum::<Result<usize, _>>()
+                .map(|it| it + 3)
+        }
+        "M" => {
+            let entries = of.as_object().ok_or_else(wrong)?;
+            let each = entries.iter().map(|(name, entry)| Ok(1 + name.len() + value_bytes(entry, depth + 1)?));
+            each.sum::<Result<usize, _>>().map(|it| it + 3)
+        }
+        _ => Err(wrong()),
     }
 }
 
@@ -129,25 +230,40 @@ impl Table {
         Ok((key_text(item.get(&self.hash))?, range.unwrap_or_default()))
     }
 
+    /// The key of an item that has nothing else.
+    fn only_key(&self, key: &Item) -> Result<Key, ApiError> {
+        if key.len() > 1 + usize::from(self.range.is_some()) {
+            return Err(invalid("The provided key element does not match the schema"));
+        }
+        self.key(key)
+    }
+
     /// Items in key order, up to the limit or a page's bytes.
     fn page(&self, request: &Request, wanted: impl Fn(&Key) -> bool) -> Answer {
-        let start = request.exclusive_start_key.as_ref().map(|key| self.key(key)).transpose()?;
+        let start = request.exclusive_start_key.as_ref().map(|key| self.only_key(key)).transpose()?;
         let limit = request.limit.unwrap_or(usize::MAX);
-        let (mut items, mut bytes, mut last) = (Vec::new(), 0, None);
+        if limit == 0 {
+            return Err(invalid("Value '0' at 'limit' failed to satisfy constraint: Member must be 1 or more"));
+        }
+        let (mut items, mut read, mut full) = (Vec::new(), 0, false);
         for (key, item) in &self.items {
             if !wanted(key) || start.as_ref().is_some_and(|start| key <= start) {
                 continue;
             }
-            if items.len() >= limit || bytes >= PAGE_BYTES_MAX {
+            read += bytes(item)?;
+            if read > PAGE_BYTES_MAX {
+                full = true;
                 break;
             }
-            bytes += Value::Object(item.clone()).to_string().len();
             items.push(item);
-            last = Some(item);
+            // The limit ends a page even if nothing is behind it.
+            full = items.len() >= limit;
+            if full {
+                break;
+            }
         }
-        let full = items.len() >= limit || bytes >= PAGE_BYTES_MAX;
         let mut answer = json!({ "Items": items, "Count": items.len(), "ScannedCount": items.len() });
-        if let (true, Some(last)) = (full, last) {
+        if let (true, Some(last)) = (full, items.last()) {
             let names = std::iter::once(&self.hash).chain(&self.range);
             let key: Item = names.filter_map(|name| Some((name.clone(), last.get(name)?.clone()))).collect();
             answer["LastEvaluatedKey"] = Value::Object(key);
@@ -157,15 +273,36 @@ impl Table {
 }
 
 impl Request {
+    /// The attributes of a new table's key, which must be texts.
+    fn keys(&self) -> Result<(&str, Option<&str>), ApiError> {
+        let part =
+            |kind: &str| self.key_schema.iter().find(|it| it.key_type == kind).map(|it| it.attribute_name.as_str());
+        let hash = part("HASH").ok_or_else(|| invalid("a HASH key is needed"))?;
+        for name in std::iter::once(hash).chain(part("RANGE")) {
+            let defined = self.attribute_definitions.iter().find(|it| it.attribute_name == name);
+            if defined.is_none_or(|it| it.attribute_type != "S") {
+                return Err(invalid(format!("{name} must be defined, and only keys of type S are served here")));
+            }
+        }
+        Ok((hash, part("RANGE")))
+    }
+
     /// `hash = :value`, optionally `AND range = :value`.
     fn condition(&self, table: &Table) -> Result<(String, Option<String>), ApiError> {
         let (mut hash, mut range) = (None, None);
+        let mut used = BTreeSet::new();
         let text = self.key_condition_expression.replace(" and ", " AND ");
         for clause in text.split(" AND ") {
             let (name, value) = clause.split_once('=').ok_or_else(|| invalid("only equality is served here"))?;
-            let name = name.trim();
+            let (name, value) = (name.trim(), value.trim());
+            used.extend([name, value]);
             let name = self.expression_attribute_names.get(name).map_or(name, String::as_str);
-            let value = key_text(self.expression_attribute_values.get(value.trim()))?;
+            let value = self.expression_attribute_values.get(value).ok_or_else(|| {
+                invalid(format!(
+                    "Invalid KeyConditionExpression: an attribute value used in it is not defined: {value}"
+                ))
+            })?;
+            let value = key_text(Some(value))?;
             if name == table.hash {
                 hash = Some(value);
             } else if Some(name) == table.range.as_deref() {
@@ -174,6 +311,10 @@ impl Request {
                 return Err(invalid("Query condition missed key schema element"));
             }
         }
+        let mut given = self.expression_attribute_names.keys().chain(self.expression_attribute_values.keys());
+        if let Some(unused) = given.find(|name| !used.contains(name.as_str())) {
+            return Err(invalid(format!("Value provided in ExpressionAttribute… unused in expressions: {unused}")));
+        }
         Ok((hash.ok_or_else(|| invalid("Query condition missed key schema element"))?, range))
     }
 }
@@ -181,19 +322,22 @@ impl Request {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::Accounts;
     use crate::api::Caller;
 
     fn run(db: &DynamoDb, account: &str, operation: &str, body: &Value) -> Answer {
         let caller =
             Caller { account: account.into(), arn: "a".into(), role: None, tags: BTreeMap::new(), transitive: vec![] };
         let body = body.to_string();
-        db.call(&Call { caller: &caller, region: "r", now_ms: 0, operation, body: body.as_bytes() })
+        let accounts = Accounts::default();
+        let body = body.as_bytes();
+        db.call(&Call { caller: &caller, region: "r", now_ms: 0, operation, body, accounts: &accounts })
     }
 
     #[test]
     fn pages_follow_each_other_and_other_accounts_see_nothing() {
         let db = DynamoDb::default();
-        db.create("1", "r", "t", "tenant_id", Some("type"));
+        db.create("1", "r", "t", "tenant_id", Some("type")).unwrap();
         for kind in ["a", "b", "c"] {
             let item = json!({ "TableName": "t", "Item": { "tenant_id": { "S": "x" }, "type": { "S": kind } } });
             run(&db, "1", "PutItem", &item).unwrap();

@@ -12,12 +12,14 @@ mod s3;
 mod server;
 mod sigv4;
 mod sqs;
+mod store;
 mod sts;
 mod uploads;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -33,6 +35,7 @@ pub use self::api::{ApiError, Caller};
 pub use self::logs::{Stream, digest};
 pub use self::s3::{BucketGrant, Notify};
 pub use self::sqs::QueueDepth;
+pub use self::store::Storage;
 pub use self::world::{
     Bucket, Form, Item, Key, Notification, Permission, Queue, ReadError, Redrive, Role, Started, StartedQueue,
     StartedUser, Table, User, World, WorldError,
@@ -61,9 +64,15 @@ struct Inner {
     calls: Mutex<BTreeMap<CallKey, u64>>,
     /// Operation and account of calls that get no answer for now.
     held: watch::Sender<BTreeSet<(String, String)>>,
+    requests: AtomicU64,
 }
 
 impl Inner {
+    /// An id for the next answer.
+    fn request_id(&self) -> String {
+        format!("00000000-0000-4000-8000-{:012x}", self.requests.fetch_add(1, Ordering::Relaxed))
+    }
+
     fn count(&self, service: &str, operation: &str, account: &str) {
         *lock(&self.calls).entry((service.to_owned(), operation.to_owned(), account.to_owned())).or_default() += 1;
     }
@@ -89,23 +98,32 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// Starts an empty cloud of one region at `address`, such as `127.0.0.1:0` for a free port.
+    /// Starts an empty cloud of one region at `address`, such as `127.0.0.1:0` for a free port, with all in memory.
     ///
     /// # Errors
     /// The address cannot be listened at.
     pub async fn start(address: SocketAddr, region: &str) -> std::io::Result<Self> {
+        Self::start_with(address, region, Storage::default()).await
+    }
+
+    /// The same, with objects kept where `storage` says.
+    ///
+    /// # Errors
+    /// The address cannot be listened at.
+    pub async fn start_with(address: SocketAddr, region: &str, storage: Storage) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let inner = Arc::new(Inner {
             region: region.to_owned(),
             clock: Clock::default(),
             accounts: Accounts::default(),
-            buckets: Buckets::default(),
+            buckets: Buckets::new(storage),
             sqs: Sqs::default(),
             dynamodb: DynamoDb::default(),
             logs: Logs::default(),
             calls: Mutex::default(),
             held: watch::Sender::default(),
+            requests: AtomicU64::default(),
         });
         let local = LocalS3 { cloud: Arc::clone(&inner) };
         let mut s3 = S3ServiceBuilder::new(local.clone());
@@ -147,7 +165,12 @@ impl Cloud {
 
     /// Makes a bucket of an account.
     pub fn create_bucket(&self, account: &str, name: &str) {
-        self.inner.buckets.create(account, &self.inner.region, name);
+        let _owner = self.inner.buckets.create(account, &self.inner.region, name);
+    }
+
+    /// From now on each object of a bucket is a version of its key.
+    pub fn version_bucket(&self, name: &str) {
+        self.inner.buckets.version(name);
     }
 
     /// Puts an object into a bucket, which tells its queues. Nothing happens when there is no such bucket.
@@ -229,9 +252,9 @@ impl Cloud {
         self.inner.sqs.bodies(arn)
     }
 
-    /// Makes a table keyed by `hash`, and by `range` if there is one; both are texts.
+    /// Makes a table keyed by `hash`, and by `range` if there is one; both are texts. A table that exists stays as it is.
     pub fn create_table(&self, account: &str, name: &str, hash: &str, range: Option<&str>) {
-        self.inner.dynamodb.create(account, &self.inner.region, name, hash, range);
+        let _exists = self.inner.dynamodb.create(account, &self.inner.region, name, hash, range);
     }
 
     /// Puts an item, in DynamoDB's JSON, into a table.

@@ -8,15 +8,20 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Deserialize;
+use serde_json::error::Category;
 use serde_json::{Value, json};
 
-use crate::accounts::Accounts;
 use crate::api::{Answer, ApiError, Call, lock, unknown_operation};
 
 const BATCH_BYTES_MAX: usize = 1_048_576;
 const BATCH_EVENTS_MAX: usize = 10_000;
 const EVENT_OVERHEAD_BYTES: usize = 26;
 const EVENT_BYTES_MAX: usize = 1_048_576;
+/// Events, and their bytes, of one page. Source: CloudWatch Logs API Reference, "GetLogEvents".
+const PAGE_EVENTS_MAX: usize = 10_000;
+const PAGE_BYTES_MAX: usize = 1 << 20;
+/// Groups or streams of one page. Source: CloudWatch Logs API Reference, "DescribeLogGroups".
+const PAGE_NAMES_MAX: usize = 50;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const OLD_MS_MAX: i64 = 14 * DAY_MS;
 const NEW_MS_MAX: i64 = 2 * 60 * 60 * 1000;
@@ -34,6 +39,8 @@ pub struct Stream {
     digests: Vec<u64>,
     /// Accepted calls.
     batches: u64,
+    /// Events so far and time of arrival, for each accepted call.
+    arrivals: Vec<(usize, i64)>,
     created_ms: i64,
 }
 
@@ -53,6 +60,19 @@ impl Stream {
             let message = self.text.get(start(at)..*end).unwrap_or_default();
             (*timestamp, std::str::from_utf8(message).unwrap_or_default())
         })
+    }
+
+    fn arrived_ms(&self, at: usize) -> i64 {
+        let call = self.arrivals.partition_point(|(events, _)| *events <= at);
+        self.arrivals.get(call).map_or(0, |(_, ms)| *ms)
+    }
+
+    /// The events that are wanted, with their places, in the order of time, as they are shown.
+    fn by_time(&self, wanted: impl Fn(i64) -> bool) -> Vec<(i64, usize, &str)> {
+        let all = self.events().enumerate().filter(|(_, (time, _))| wanted(*time));
+        let mut found: Vec<_> = all.map(|(at, (time, message))| (time, at, message)).collect();
+        found.sort_by_key(|(time, ..)| *time);
+        found
     }
 
     /// Timestamps and [`digest`]s of the messages, in order.
@@ -86,8 +106,8 @@ pub(crate) struct Logs {
     refused: Mutex<Option<String>>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Put<'b> {
     #[serde(borrow)]
     log_group_name: Cow<'b, str>,
@@ -97,15 +117,22 @@ struct Put<'b> {
     log_events: Vec<Event<'b>>,
 }
 
+/// An absent timestamp is as invalid as one before 1970.
+const fn absent() -> i64 {
+    -1
+}
+
 #[derive(Deserialize)]
 struct Event<'b> {
+    #[serde(default = "absent")]
     timestamp: i64,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     message: Cow<'b, str>,
 }
 
+/// What is not here is refused: a filter that is passed over would answer wrongly.
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 struct Request {
     log_group_name: String,
     log_stream_name: String,
@@ -120,6 +147,16 @@ struct Request {
     start_time: Option<i64>,
     end_time: Option<i64>,
     filter_pattern: String,
+    order_by: String,
+    descending: bool,
+    tags: BTreeMap<String, String>,
+    // Without meaning here: nothing is encrypted, masked, or not interleaved.
+    #[serde(rename = "kmsKeyId")]
+    _kms_key_id: Value,
+    #[serde(rename = "unmask")]
+    _unmask: Value,
+    #[serde(rename = "interleaved")]
+    _interleaved: Value,
 }
 
 fn invalid(text: impl Into<String>) -> ApiError {
@@ -154,13 +191,18 @@ impl Logs {
         }
     }
 
-    pub(crate) fn call(&self, call: &Call<'_>, accounts: &Accounts) -> Answer {
+    pub(crate) fn call(&self, call: &Call<'_>) -> Answer {
         if call.operation == "PutLogEvents" {
-            return self.put(call, accounts);
+            return self.put(call);
         }
-        let request: Request = call.input()?;
+        let request = serde_json::from_slice::<Request>(call.body).map_err(|error| match error.classify() {
+            Category::Data => invalid(error.to_string()),
+            Category::Io | Category::Syntax | Category::Eof => {
+                ApiError::new(400, "SerializationException", error.to_string())
+            }
+        })?;
         let name = &request.log_group_name;
-        allowed(call, accounts, if name.is_empty() { &request.log_group_name_prefix } else { name })?;
+        allowed(call, call.operation, name, &request.log_stream_name)?;
         let key = (call.caller.account.clone(), call.region.to_owned(), name.clone());
         let mut groups = lock(&self.groups);
         match call.operation {
@@ -170,6 +212,9 @@ impl Logs {
                 if !["STANDARD", "INFREQUENT_ACCESS"].contains(&class.as_str()) {
                     return Err(invalid("logGroupClass must be STANDARD or INFREQUENT_ACCESS"));
                 }
+                if !request.tags.is_empty() {
+                    allowed(call, "TagResource", name, "")?;
+                }
                 if groups.contains_key(&key) {
                     return Err(exists("group"));
                 }
@@ -178,10 +223,7 @@ impl Logs {
             }
             "CreateLogStream" => {
                 let stream = &request.log_stream_name;
-                let sound = (1..=512).contains(&stream.chars().count()) && !stream.contains([':', '*']);
-                if !sound {
-                    return Err(invalid("logStreamName must have 1 to 512 characters without : and *"));
-                }
+                check_stream_name(stream)?;
                 let group = groups.get_mut(&key).ok_or_else(|| missing("group"))?;
                 if group.streams.contains_key(stream) {
                     return Err(exists("stream"));
@@ -201,60 +243,76 @@ impl Logs {
                 let mine = groups.iter().filter(|((account, region, name), _)| {
                     *account == key.0 && *region == key.1 && name.starts_with(&request.log_group_name_prefix)
                 });
-                let shown: Vec<Value> = mine.map(|((account, region, name), group)| json!({
-                    "logGroupName": name, "creationTime": group.created_ms, "retentionInDays": group.retention_days,
-                    "logGroupClass": group.class, "arn": format!("arn:aws:logs:{region}:{account}:log-group:{name}:*"),
-                })).collect();
-                page("logGroups", shown, &request)
+                let shown = mine.map(|((account, region, name), group)| {
+                    let arn = format!("arn:aws:logs:{region}:{account}:log-group:{name}");
+                    let mut shown = json!({
+                        "logGroupName": name, "creationTime": group.created_ms, "logGroupClass": group.class,
+                        "arn": format!("{arn}:*"), "logGroupArn": arn, "metricFilterCount": 0, "storedBytes": 0,
+                    });
+                    if let Some(days) = group.retention_days {
+                        shown["retentionInDays"] = json!(days);
+                    }
+                    shown
+                });
+                page("logGroups", shown.collect(), &request)
             }
             "DescribeLogStreams" => {
                 let group = groups.get(&key).ok_or_else(|| missing("group"))?;
+                let by_time = match request.order_by.as_str() {
+                    "" | "LogStreamName" => false,
+                    "LastEventTime" => true,
+                    _ => return Err(invalid("orderBy must be LogStreamName or LastEventTime")),
+                };
+                if by_time && !request.log_stream_name_prefix.is_empty() {
+                    return Err(invalid("Cannot order by LastEventTime with a logStreamNamePrefix."));
+                }
                 let mine = group.streams.iter().filter(|(name, _)| name.starts_with(&request.log_stream_name_prefix));
-                let shown: Vec<Value> = mine
-                    .map(|(name, stream)| {
-                        json!({
-                            "logStreamName": name, "creationTime": stream.created_ms,
-                            "firstEventTimestamp": stream.events.iter().map(|(time, _)| *time).min(),
-                            "lastEventTimestamp": stream.events.iter().map(|(time, _)| *time).max(),
-                        })
+                let mut shown: Vec<(Option<i64>, Value)> = mine
+                    .map(|(stream_name, stream)| {
+                        let last = stream.events.iter().map(|(time, _)| *time).max();
+                        let mut shown = json!({
+                            "logStreamName": stream_name, "creationTime": stream.created_ms, "storedBytes": 0,
+                            "uploadSequenceToken": "0",
+                            "arn": format!("arn:aws:logs:{}:{}:log-group:{name}:log-stream:{stream_name}", key.1, key.0),
+                        });
+                        if let Some(last) = last {
+                            shown["firstEventTimestamp"] = json!(stream.events.iter().map(|(time, _)| *time).min());
+                            shown["lastEventTimestamp"] = json!(last);
+                            shown["lastIngestionTime"] = json!(stream.arrivals.last().map(|(_, ms)| *ms));
+                        }
+                        (last, shown)
                     })
                     .collect();
-                page("logStreams", shown, &request)
+                if by_time {
+                    shown.sort_by_key(|(last, _)| *last);
+                }
+                if request.descending {
+                    shown.reverse();
+                }
+                page("logStreams", shown.into_iter().map(|(_, shown)| shown).collect(), &request)
             }
             "GetLogEvents" => {
                 let group = groups.get(&key).ok_or_else(|| missing("group"))?;
                 let stream = group.streams.get(&request.log_stream_name).ok_or_else(|| missing("stream"))?;
-                Ok(get(stream, &request))
+                get(stream, &request)
             }
             "FilterLogEvents" => {
                 if !request.filter_pattern.is_empty() {
                     return Err(invalid("filter patterns are not served here"));
                 }
                 let group = groups.get(&key).ok_or_else(|| missing("group"))?;
-                let mine = group.streams.iter().filter(|(name, _)| {
-                    (request.log_stream_names.is_empty() || request.log_stream_names.contains(name))
-                        && name.starts_with(&request.log_stream_name_prefix)
-                });
-                let mut shown = Vec::new();
-                for (name, stream) in mine {
-                    let within = stream.events().enumerate().filter(|(_, (time, _))| request.takes(*time));
-                    shown.extend(within.map(|(at, (time, message))| {
-                        json!({
-                            "logStreamName": name, "timestamp": time, "message": message, "ingestionTime": time,
-                            "eventId": format!("{name}-{at}"),
-                        })
-                    }));
-                }
-                shown.sort_by_key(|event| event.get("timestamp").and_then(Value::as_i64));
-                page("events", shown, &request)
+                filter(group, &request)
             }
             other => Err(unknown_operation(other)),
         }
     }
 
-    fn put(&self, call: &Call<'_>, accounts: &Accounts) -> Answer {
+    fn put(&self, call: &Call<'_>) -> Answer {
         let put: Put<'_> = call.input()?;
-        allowed(call, accounts, &put.log_group_name)?;
+        allowed(call, "PutLogEvents", &put.log_group_name, &put.log_stream_name)?;
+        check_group_name(&put.log_group_name)?;
+        check_stream_name(&put.log_stream_name)?;
+        check_members(&put.log_events)?;
         if let Some(text) = &*lock(&self.refused)
             && put.log_events.iter().any(|event| event.message.contains(text.as_str()))
         {
@@ -275,6 +333,7 @@ impl Logs {
         }
         stream.digests.extend_from_slice(digests.get(kept.from..kept.to).unwrap_or_default());
         stream.batches += 1;
+        stream.arrivals.push((stream.events.len(), call.now_ms));
         Ok(kept.answer)
     }
 }
@@ -285,16 +344,26 @@ struct Kept {
     answer: Value,
 }
 
-/// Refuses a call, or says which of its events are kept.
-fn judge(events: &[Event<'_>], retention_days: Option<i64>, now_ms: i64) -> Result<Kept, ApiError> {
+/// What the API's model asks of each member, which is looked at before anything else.
+fn check_members(events: &[Event<'_>]) -> Result<(), ApiError> {
     if events.is_empty() || events.len() > BATCH_EVENTS_MAX {
         return Err(invalid(format!("logEvents must have 1 to {BATCH_EVENTS_MAX} entries")));
     }
-    let mut bytes = 0;
     for event in events {
         if event.message.is_empty() {
             return Err(invalid("Member must have length greater than or equal to 1: message"));
         }
+        if event.timestamp < 0 {
+            return Err(invalid("Member must have value greater than or equal to 0: timestamp"));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a call, or says which of its events are kept.
+fn judge(events: &[Event<'_>], retention_days: Option<i64>, now_ms: i64) -> Result<Kept, ApiError> {
+    let mut bytes = 0;
+    for event in events {
         let size = event.message.len() + EVENT_OVERHEAD_BYTES;
         if size > EVENT_BYTES_MAX {
             return Err(invalid(format!("Log event too large: {size} bytes exceeds limit of {EVENT_BYTES_MAX}")));
@@ -334,14 +403,16 @@ fn judge(events: &[Event<'_>], retention_days: Option<i64>, now_ms: i64) -> Resu
     Ok(Kept { from, to: new.max(from), answer })
 }
 
-fn allowed(call: &Call<'_>, accounts: &Accounts, group: &str) -> Result<(), ApiError> {
-    let arn = format!("arn:aws:logs:{}:{}:log-group:{group}", call.region, call.caller.account);
-    if accounts.allows(call.caller, &format!("logs:{}", call.operation), &arn) {
+fn allowed(call: &Call<'_>, operation: &str, group: &str, stream: &str) -> Result<(), ApiError> {
+    let arn = format!("arn:aws:logs:{}:{}:log-group:{group}:log-stream:{stream}", call.region, call.caller.account);
+    call.allowed(&format!("logs:{operation}"), &arn).map_err(|text| ApiError::new(400, "AccessDeniedException", text))
+}
+
+fn check_stream_name(name: &str) -> Result<(), ApiError> {
+    if (1..=512).contains(&name.chars().count()) && !name.contains([':', '*']) {
         return Ok(());
     }
-    let text =
-        format!("User: {} is not authorized to perform: logs:{} on resource: {arn}", call.caller.arn, call.operation);
-    Err(ApiError::new(400, "AccessDeniedException", text))
+    Err(invalid("logStreamName must have 1 to 512 characters without : and *"))
 }
 
 fn check_group_name(name: &str) -> Result<(), ApiError> {
@@ -353,50 +424,105 @@ fn check_group_name(name: &str) -> Result<(), ApiError> {
 }
 
 impl Request {
-    fn takes(&self, time: i64) -> bool {
-        self.start_time.is_none_or(|start| time >= start) && self.end_time.is_none_or(|end| time < end)
+    /// Where a page begins, by the token of the one before it.
+    fn place(&self, mark: &str) -> Result<Option<usize>, ApiError> {
+        let Some(token) = &self.next_token else { return Ok(None) };
+        let place = token.strip_prefix(mark).and_then(|place| place.parse().ok());
+        place.map(Some).ok_or_else(|| invalid("The specified nextToken is invalid."))
     }
 
-    fn place(&self) -> Option<usize> {
-        self.next_token.as_deref()?.rsplit('/').next()?.parse().ok()
+    fn limit(&self, most: usize) -> Result<usize, ApiError> {
+        let limit = self.limit.unwrap_or(most);
+        if (1..=most).contains(&limit) { Ok(limit) } else { Err(invalid(format!("limit must be 1 to {most}"))) }
     }
 }
 
+/// A page of groups or streams.
 fn page(name: &str, shown: Vec<Value>, request: &Request) -> Answer {
-    let from = request.place().unwrap_or(0).min(shown.len());
-    let to = from.saturating_add(request.limit.unwrap_or(10_000)).min(shown.len());
+    let from = request.place("n/")?.unwrap_or(0);
+    let to = from.saturating_add(request.limit(PAGE_NAMES_MAX)?);
     let more = to < shown.len();
     let mut answer = json!({});
-    answer[name] = Value::Array(shown.into_iter().skip(from).take(to - from).collect());
+    answer[name] = shown.into_iter().skip(from).take(to - from).collect();
     if more {
-        answer["nextToken"] = json!(format!("f/{to}"));
+        answer["nextToken"] = json!(format!("n/{to}"));
     }
     Ok(answer)
 }
 
-/// A page of a stream, from the head or from the tail; the tokens are places in it.
-fn get(stream: &Stream, request: &Request) -> Value {
-    let within: Vec<(i64, &str)> = stream.events().filter(|(time, _)| request.takes(*time)).collect();
-    let limit = request.limit.unwrap_or(10_000).max(1);
-    let (from, to) = match (request.place(), request.next_token.as_deref()) {
-        (Some(place), Some(token)) if token.starts_with("b/") => (place.saturating_sub(limit), place),
-        (Some(place), _) => (place, place.saturating_add(limit)),
-        (None, _) if request.start_from_head => (0, limit),
-        (None, _) => (within.len().saturating_sub(limit), within.len()),
+/// How many messages fit a page; one always does.
+fn fitting<'m>(messages: impl Iterator<Item = &'m str>) -> usize {
+    let mut bytes = 0;
+    let fits = |message: &&str| {
+        bytes += message.len() + EVENT_OVERHEAD_BYTES;
+        bytes <= PAGE_BYTES_MAX
     };
-    let (from, to) = (from.min(within.len()), to.min(within.len()));
-    let events: Vec<Value> = within
-        .get(from..to)
-        .unwrap_or_default()
-        .iter()
-        .map(|(time, message)| json!({ "timestamp": time, "message": message, "ingestionTime": time }))
-        .collect();
-    json!({ "events": events, "nextForwardToken": format!("f/{to}"), "nextBackwardToken": format!("b/{from}") })
+    messages.take_while(fits).count().max(1)
+}
+
+/// A page of a stream, from the head or from the tail; the tokens are places in it. The end of the time is exclusive.
+fn get(stream: &Stream, request: &Request) -> Answer {
+    let takes =
+        |time| request.start_time.is_none_or(|start| time >= start) && request.end_time.is_none_or(|end| time < end);
+    let within = stream.by_time(takes);
+    let limit = request.limit(PAGE_EVENTS_MAX)?;
+    let backward = request.next_token.as_ref().map_or(!request.start_from_head, |token| token.starts_with("b/"));
+    let place = request.place(if backward { "b/" } else { "f/" })?;
+    let (from, to) = if backward {
+        let to = place.unwrap_or(within.len()).min(within.len());
+        let before = within.get(..to).unwrap_or_default();
+        let count = fitting(before.iter().rev().map(|(_, _, message)| *message)).min(limit).min(to);
+        (to - count, to)
+    } else {
+        let from = place.unwrap_or(0).min(within.len());
+        let behind = within.get(from..).unwrap_or_default();
+        let count = fitting(behind.iter().map(|(_, _, message)| *message)).min(limit).min(behind.len());
+        (from, from + count)
+    };
+    let shown = within.get(from..to).unwrap_or_default().iter().map(
+        |(time, at, message)| json!({ "timestamp": time, "message": message, "ingestionTime": stream.arrived_ms(*at) }),
+    );
+    let events: Vec<Value> = shown.collect();
+    Ok(json!({ "events": events, "nextForwardToken": format!("f/{to}"), "nextBackwardToken": format!("b/{from}") }))
+}
+
+/// A page of several streams, in the order of time. The end of the time is inclusive, as the API has it.
+fn filter(group: &Group, request: &Request) -> Answer {
+    if !request.log_stream_names.is_empty() && !request.log_stream_name_prefix.is_empty() {
+        return Err(invalid("logStreamNames and logStreamNamePrefix exclude each other"));
+    }
+    let takes =
+        |time| request.start_time.is_none_or(|start| time >= start) && request.end_time.is_none_or(|end| time <= end);
+    let mine = group.streams.iter().filter(|(name, _)| {
+        (request.log_stream_names.is_empty() || request.log_stream_names.contains(name))
+            && name.starts_with(&request.log_stream_name_prefix)
+    });
+    let mut found = Vec::new();
+    for (name, stream) in mine {
+        found.extend(stream.by_time(takes).into_iter().map(|(time, at, message)| (time, name, stream, at, message)));
+    }
+    found.sort_by_key(|(time, ..)| *time);
+    let limit = request.limit(PAGE_EVENTS_MAX)?;
+    let from = request.place("n/")?.unwrap_or(0).min(found.len());
+    let behind = found.get(from..).unwrap_or_default();
+    let count = fitting(behind.iter().map(|(.., message)| *message)).min(limit).min(behind.len());
+    let shown = behind.iter().take(count).map(|(time, name, stream, at, message)| {
+        json!({
+            "logStreamName": name, "timestamp": time, "message": message, "ingestionTime": stream.arrived_ms(*at),
+            "eventId": format!("{name}-{at}"),
+        })
+    });
+    let mut answer = json!({ "events": shown.collect::<Vec<_>>(), "searchedLogStreams": [] });
+    if count < behind.len() {
+        answer["nextToken"] = json!(format!("n/{}", from + count));
+    }
+    Ok(answer)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::Accounts;
     use crate::api::Caller;
 
     const NOW: i64 = 1_700_000_000_000;
@@ -405,8 +531,8 @@ mod tests {
         let caller =
             Caller { account: "2".into(), arn: "a".into(), role: None, tags: BTreeMap::new(), transitive: vec![] };
         let body = body.to_string();
-        let call = Call { caller: &caller, region: "r", now_ms: NOW, operation, body: body.as_bytes() };
-        logs.call(&call, &Accounts::default())
+        let (body, accounts) = (body.as_bytes(), Accounts::default());
+        logs.call(&Call { caller: &caller, region: "r", now_ms: NOW, operation, body, accounts: &accounts })
     }
 
     fn world() -> Logs {
@@ -482,7 +608,8 @@ mod tests {
             code("PutRetentionPolicy", json!({ "logGroupName": "g", "retentionInDays": 2 })),
             "InvalidParameterException"
         );
-        let body = json!({ "logGroupName": "g", "logStreamName": "t", "logEvents": [] });
+        let events = [json!({ "timestamp": NOW, "message": "e" })];
+        let body = json!({ "logGroupName": "g", "logStreamName": "t", "logEvents": events });
         assert_eq!(run(&logs, "PutLogEvents", &body).unwrap_err().message, "The specified log stream does not exist.");
     }
 

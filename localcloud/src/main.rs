@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use localcloud::{Cloud, ReadError, World};
+use localcloud::{Cloud, ReadError, Storage, World};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// An embedded AWS over loopback HTTP: S3, SNS to SQS, SQS, DynamoDB, STS and CloudWatch Logs, strict, in memory.
+/// An embedded AWS over loopback HTTP: S3, SNS to SQS, SQS, DynamoDB, STS and CloudWatch Logs, strict.
 ///
 /// Prints one line of JSON when it serves: endpoint, users with their keys, queues. SIGINT and SIGTERM end it.
 #[derive(Debug, Parser)]
@@ -26,14 +26,20 @@ struct Args {
     /// What is there at the start, as README.md describes it; without it the cloud is empty.
     #[arg(long, value_name = "FILE")]
     world: Option<PathBuf>,
+
+    /// A directory for the objects, which are else kept in memory.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
     World(#[from] ReadError),
-    #[error("{0} cannot be listened at: {1}")]
-    Listen(SocketAddr, std::io::Error),
+    #[error("{address} cannot be listened at: {cause}")]
+    Listen { address: SocketAddr, cause: std::io::Error },
+    #[error("objects cannot be kept in {}: {cause}", path.display())]
+    Data { path: PathBuf, cause: std::io::Error },
     #[error("{0}")]
     System(#[from] std::io::Error),
 }
@@ -46,7 +52,7 @@ async fn main() -> ExitCode {
             complain(&failure);
             ExitCode::from(match failure {
                 Failure::World(_) => 2,
-                Failure::Listen(..) | Failure::System(_) => 1,
+                Failure::Listen { .. } | Failure::Data { .. } | Failure::System(_) => 1,
             })
         }
     }
@@ -54,9 +60,14 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<(), Failure> {
     let world = args.world.as_deref().map(World::read).transpose()?.unwrap_or_default();
+    let storage = match args.data {
+        None => Storage::default(),
+        Some(path) => Storage::directory(&path).map_err(|cause| Failure::Data { path, cause })?,
+    };
     // Before it says that it serves: who reads that may send a signal at once.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let cloud = Cloud::start(args.listen, &args.region).await.map_err(|cause| Failure::Listen(args.listen, cause))?;
+    let cloud = Cloud::start_with(args.listen, &args.region, storage).await;
+    let cloud = cloud.map_err(|cause| Failure::Listen { address: args.listen, cause })?;
     let started =
         world.make(&cloud).map_err(|cause| ReadError::World { file: args.world.unwrap_or_default(), cause })?;
     let line = serde_json::to_string(&started).map_err(std::io::Error::from)?;

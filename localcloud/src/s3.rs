@@ -6,39 +6,70 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use hyper::HeaderMap;
 use md5::{Digest, Md5};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
+use s3s::checksum::ChecksumHasher;
+use s3s::crypto::{Checksum, Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
     CopyObjectInput, CopyObjectOutput, CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput,
     CreateMultipartUploadOutput, ETag, ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput,
-    HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, Object as Listed, PutObjectInput, PutObjectOutput,
-    StreamingBlob, Timestamp, UploadPartCopyInput, UploadPartCopyOutput,
+    HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, Metadata, Object as Listed, ObjectCannedACL,
+    PutObjectInput, PutObjectOutput, StreamingBlob, Timestamp, UploadPartCopyInput, UploadPartCopyOutput,
 };
-use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
+use s3s::{Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use serde_json::json;
 
 use crate::Inner;
-use crate::accounts::{KeyError, matches};
+use crate::accounts::{KeyError, matches, names};
 use crate::api::{Caller, hex, lock};
 use crate::clock::iso;
+use crate::store::{Piece, Storage, Stored};
 use crate::uploads::Uploads;
 
 /// Objects of one page of a listing. Source: S3 API Reference, "ListObjectsV2".
 const LIST_MAX: usize = 1000;
+/// Bytes of metadata, names and values. Source: S3 User Guide, "Working with object metadata".
+const METADATA_BYTES_MAX: usize = 2048;
 /// What S3 leaves as it is in the keys of its notifications.
 const KEY_SAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b'/');
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Object {
-    pub(crate) bytes: Bytes,
+    pub(crate) body: Stored,
+    pub(crate) size: u64,
     pub(crate) etag: String,
+    pub(crate) version: Option<String>,
     pub(crate) modified_ms: i64,
+    pub(crate) headers: Headers,
+}
+
+/// What a reader is told of an object, as its writer said it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Headers {
     pub(crate) content_type: Option<String>,
     pub(crate) content_encoding: Option<String>,
     pub(crate) metadata: BTreeMap<String, String>,
+}
+
+impl Headers {
+    /// # Errors
+    /// `MetadataTooLarge`.
+    pub(crate) fn new(
+        content_type: Option<String>,
+        content_encoding: Option<String>,
+        metadata: Option<Metadata>,
+    ) -> S3Result<Self> {
+        let metadata: BTreeMap<String, String> = metadata.unwrap_or_default().into_iter().collect();
+        let bytes: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if bytes > METADATA_BYTES_MAX {
+            return Err(s3_error!(MetadataTooLarge, "Your metadata headers exceed the maximum allowed metadata size"));
+        }
+        Ok(Self { content_type, content_encoding, metadata })
+    }
 }
 
 /// Whom a bucket's policy lets in besides the owner's account: all conditions must hold.
@@ -60,17 +91,17 @@ pub struct BucketGrant {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deed<'d> {
     pub(crate) bucket: &'d str,
-    pub(crate) key: &'d str,
+    /// None: it is done to the bucket itself.
+    pub(crate) key: Option<&'d str>,
     pub(crate) action: &'d str,
     pub(crate) acl: Option<&'d str>,
 }
 
 impl BucketGrant {
     fn allows(&self, caller: &Caller, deed: Deed<'_>) -> bool {
-        let known = |it: &String| Some(it) == caller.role.as_ref() || *it == caller.arn || *it == caller.account;
-        self.principals.iter().any(known)
+        self.principals.iter().any(|it| names(it, caller))
             && self.actions.iter().any(|it| matches(it, deed.action))
-            && deed.key.starts_with(&self.prefix)
+            && deed.key.unwrap_or_default().starts_with(&self.prefix)
             && self.principal_tags.iter().all(|(key, value)| caller.tags.get(key) == Some(value))
             && self.acl.as_deref().is_none_or(|acl| deed.acl == Some(acl))
     }
@@ -92,6 +123,8 @@ struct Bucket {
     notify: Vec<Notify>,
     grants: Vec<BucketGrant>,
     objects: BTreeMap<String, Object>,
+    /// In a bucket with versions: every object by key and version.
+    versions: Option<HashMap<(String, String), Object>>,
 }
 
 /// All buckets.
@@ -99,13 +132,31 @@ struct Bucket {
 pub(crate) struct Buckets {
     buckets: Mutex<HashMap<String, Bucket>>,
     sequence: Mutex<u64>,
+    pub(crate) storage: Storage,
     pub(crate) uploads: Uploads,
 }
 
 impl Buckets {
-    pub(crate) fn create(&self, account: &str, region: &str, name: &str) {
-        let bucket = Bucket { account: account.to_owned(), region: region.to_owned(), ..Bucket::default() };
-        lock(&self.buckets).entry(name.to_owned()).or_insert(bucket);
+    pub(crate) fn new(storage: Storage) -> Self {
+        Self { storage, ..Self::default() }
+    }
+
+    /// Makes a bucket; one that exists stays as it is. Gives its owner.
+    pub(crate) fn create(&self, account: &str, region: &str, name: &str) -> String {
+        let mut buckets = lock(&self.buckets);
+        let bucket = buckets.entry(name.to_owned()).or_insert_with(|| Bucket {
+            account: account.to_owned(),
+            region: region.to_owned(),
+            ..Bucket::default()
+        });
+        bucket.account.clone()
+    }
+
+    /// From now on each object of a bucket is a version of its key.
+    pub(crate) fn version(&self, name: &str) {
+        if let Some(bucket) = lock(&self.buckets).get_mut(name) {
+            bucket.versions.get_or_insert_default();
+        }
     }
 
     pub(crate) fn notify(&self, name: &str, to: Notify) {
@@ -122,20 +173,37 @@ impl Buckets {
 
     /// Keeps bytes as an object. Gives the messages that tell of it: queue and body.
     pub(crate) fn put_bytes(&self, name: &str, key: &str, bytes: Bytes, now_ms: i64) -> Vec<(String, String)> {
-        let etag = hex(&Md5::digest(&bytes));
-        let object = Object { bytes, etag, modified_ms: now_ms, ..Object::default() };
-        self.put(name, key, object, now_ms).unwrap_or_default()
+        let object = Object {
+            etag: hex(&Md5::digest(&bytes)),
+            size: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            body: self.storage.keep(name, key, bytes),
+            version: None,
+            modified_ms: now_ms,
+            headers: Headers::default(),
+        };
+        self.put(name, key, object, now_ms).map(|(_, messages)| messages).unwrap_or_default()
     }
 
-    /// Keeps an object. Gives the messages that tell of it: queue and body.
-    pub(crate) fn put(&self, name: &str, key: &str, object: Object, now_ms: i64) -> Option<Vec<(String, String)>> {
+    /// Keeps an object. Gives its version, and the messages that tell of it: queue and body.
+    pub(crate) fn put(&self, name: &str, key: &str, mut object: Object, now_ms: i64) -> Option<Put> {
         let sequencer = {
             let mut sequence = lock(&self.sequence);
             *sequence += 1;
             format!("{:016X}", *sequence)
         };
         let mut buckets = lock(&self.buckets);
-        let bucket = buckets.get_mut(name)?;
+        let Some(bucket) = buckets.get_mut(name) else {
+            object.body.forget();
+            return None;
+        };
+        object.version = bucket.versions.is_some().then(|| format!("v{sequencer}"));
+        let mut told = json!({
+            "key": utf8_percent_encode(key, KEY_SAFE).to_string().replace("%20", "+"),
+            "size": object.size, "eTag": object.etag, "sequencer": sequencer,
+        });
+        if let Some(version) = &object.version {
+            told["versionId"] = json!(version);
+        }
         let event = json!({ "Records": [{
             "eventVersion": "2.5", "eventSource": "aws:s3", "awsRegion": bucket.region, "eventTime": iso(now_ms),
             "eventName": "ObjectCreated:Put", "userIdentity": { "principalId": "AWS:LOCAL" },
@@ -144,13 +212,17 @@ impl Buckets {
             "s3": {
                 "s3SchemaVersion": "1.0", "configurationId": "objects",
                 "bucket": { "name": name, "ownerIdentity": { "principalId": "LOCAL" }, "arn": format!("arn:aws:s3:::{name}") },
-                "object": {
-                    "key": utf8_percent_encode(key, KEY_SAFE).to_string().replace("%20", "+"),
-                    "size": object.bytes.len(), "eTag": object.etag, "sequencer": sequencer,
-                },
+                "object": told,
             },
         }]});
-        bucket.objects.insert(key.to_owned(), object);
+        let version = object.version.clone();
+        if let (Some(versions), Some(version)) = (&mut bucket.versions, &version) {
+            versions.insert((key.to_owned(), version.clone()), object.clone());
+        }
+        let replaced = bucket.objects.insert(key.to_owned(), object);
+        if let Some(replaced) = replaced.filter(|it| it.version.is_none()) {
+            replaced.body.forget();
+        }
         let message = |to: &Notify| match to {
             Notify::Raw(queue) => (queue.clone(), event.to_string()),
             Notify::Wrapped(queue) => {
@@ -164,9 +236,13 @@ impl Buckets {
                 (queue.clone(), wrapped.to_string())
             }
         };
-        Some(bucket.notify.iter().map(message).collect())
+        let messages = bucket.notify.iter().map(message).collect();
+        Some((version, messages))
     }
 }
+
+/// An object's version, and messages: queue and body.
+type Put = (Option<String>, Vec<(String, String)>);
 
 /// The S3 side of the cloud.
 #[derive(Clone, Debug)]
@@ -175,28 +251,50 @@ pub(crate) struct LocalS3 {
 }
 
 impl LocalS3 {
+    /// The caller of a request, whose credentials must be for the cloud's region.
+    fn caller<'r, T>(&self, request: &'r S3Request<T>) -> S3Result<&'r Caller> {
+        let region = request.region.as_ref().map(AsRef::as_ref);
+        if region.is_some_and(|region: &str| region != self.cloud.region) {
+            let text = format!(
+                "The authorization header is malformed; the region is wrong; expecting '{}'",
+                self.cloud.region
+            );
+            return Err(S3Error::with_message(S3ErrorCode::AuthorizationHeaderMalformed, text));
+        }
+        request.extensions.get().ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))
+    }
+
     /// The caller's own policies must allow what it does, and the bucket must be of its account or let it in.
-    fn owner(&self, caller: Option<&Caller>, bucket: &str, action: &str) -> S3Result<()> {
-        self.allowed(caller, Deed { bucket, key: "", action, acl: None })
-    }
-
-    /// As above, for a key.
-    pub(crate) fn allowed(&self, caller: Option<&Caller>, deed: Deed<'_>) -> S3Result<()> {
-        let denied = || s3_error!(AccessDenied, "Access Denied");
-        let caller = caller.ok_or_else(denied)?;
-        let resource = format!("arn:aws:s3:::{}/{}", deed.bucket, deed.key);
+    pub(crate) fn allowed(&self, caller: &Caller, deed: Deed<'_>) -> S3Result<()> {
         let buckets = lock(&self.cloud.buckets.buckets);
-        let bucket =
-            buckets.get(deed.bucket).ok_or_else(|| s3_error!(NoSuchBucket, "The specified bucket does not exist"))?;
-        let own = self.cloud.accounts.allows(caller, deed.action, &resource);
+        let bucket = buckets.get(deed.bucket).ok_or_else(|| s3_error!(NoSuchBucket))?;
+        let resource = deed.key.map_or_else(|| deed.bucket.to_owned(), |key| format!("{}/{key}", deed.bucket));
+        let own = self.cloud.accounts.allows(caller, deed.action, &format!("arn:aws:s3:::{resource}"));
         let let_in = || bucket.grants.iter().any(|grant| grant.allows(caller, deed));
-        if own && (bucket.account == caller.account || let_in()) { Ok(()) } else { Err(denied()) }
+        if own && (bucket.account == caller.account || let_in()) {
+            Ok(())
+        } else {
+            Err(s3_error!(AccessDenied, "Access Denied"))
+        }
     }
 
-    pub(crate) fn object(&self, bucket: &str, key: &str) -> S3Result<Object> {
+    /// As above, for a request that gives no ACL.
+    fn owner<T>(&self, request: &S3Request<T>, bucket: &str, key: Option<&str>, action: &str) -> S3Result<()> {
+        self.allowed(self.caller(request)?, Deed { bucket, key, action, acl: None })
+    }
+
+    pub(crate) fn object(&self, bucket: &str, key: &str, version: Option<&str>) -> S3Result<Object> {
         let buckets = lock(&self.cloud.buckets.buckets);
-        let object = buckets.get(bucket).and_then(|bucket| bucket.objects.get(key)).cloned();
-        object.ok_or_else(|| s3_error!(NoSuchKey, "The specified key does not exist."))
+        let bucket = buckets.get(bucket).ok_or_else(|| s3_error!(NoSuchBucket))?;
+        let missing = || s3_error!(NoSuchKey, "The specified key does not exist.");
+        match (version, &bucket.versions) {
+            (None, _) | (Some("null"), None) => bucket.objects.get(key).cloned().ok_or_else(missing),
+            (Some(_), None) => Err(s3_error!(InvalidArgument, "Invalid version id specified")),
+            (Some(version), Some(versions)) => {
+                let object = versions.get(&(key.to_owned(), version.to_owned())).cloned();
+                object.ok_or_else(|| s3_error!(NoSuchVersion, "The specified version does not exist."))
+            }
+        }
     }
 }
 
@@ -208,6 +306,65 @@ pub(crate) fn check_tag(wanted: Option<&ETagCondition>, object: &Object) -> S3Re
         }
         _ => Ok(()),
     }
+}
+
+/// A condition or choice that is passed over would answer wrongly.
+fn unserved(given: bool) -> S3Result<()> {
+    if given { Err(s3_error!(NotImplemented, "A header you provided is not served here")) } else { Ok(()) }
+}
+
+/// What a body must hash to, by the headers that came before or behind it.
+struct Checks {
+    hasher: ChecksumHasher,
+    md5: Md5,
+}
+
+impl Checks {
+    /// The hashes that the headers ask for; those of a trailer are announced.
+    fn of(headers: &HeaderMap) -> Self {
+        let trailer = headers.get("x-amz-trailer").and_then(|it| it.to_str().ok()).unwrap_or_default();
+        let asked = |name: &str| headers.contains_key(name) || trailer.split(',').any(|it| it.trim() == name);
+        let hasher = ChecksumHasher {
+            crc32: asked("x-amz-checksum-crc32").then(Crc32::new),
+            crc32c: asked("x-amz-checksum-crc32c").then(Crc32c::new),
+            sha1: asked("x-amz-checksum-sha1").then(Sha1::new),
+            sha256: asked("x-amz-checksum-sha256").then(Sha256::new),
+            crc64nvme: asked("x-amz-checksum-crc64nvme").then(Crc64Nvme::new),
+        };
+        Self { hasher, md5: Md5::default() }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.md5.update(bytes);
+    }
+
+    /// The entity tag, if all is as the headers say.
+    fn end(self, headers: &HeaderMap, trailer: Option<&HeaderMap>) -> S3Result<String> {
+        let md5 = self.md5.finalize();
+        let sums = self.hasher.finalize();
+        let found = [
+            ("content-md5", Some(base64_simd::STANDARD.encode_to_string(md5))),
+            ("x-amz-checksum-crc32", sums.checksum_crc32),
+            ("x-amz-checksum-crc32c", sums.checksum_crc32c),
+            ("x-amz-checksum-sha1", sums.checksum_sha1),
+            ("x-amz-checksum-sha256", sums.checksum_sha256),
+            ("x-amz-checksum-crc64nvme", sums.checksum_crc64nvme),
+        ];
+        for (name, sum) in found {
+            let wanted = headers.get(name).or_else(|| trailer.and_then(|trailer| trailer.get(name)));
+            if wanted.is_some_and(|wanted| Some(wanted.as_bytes()) != sum.as_ref().map(String::as_bytes)) {
+                let text = format!("The {name} you specified did not match the calculated checksum.");
+                return Err(S3Error::with_message(S3ErrorCode::BadDigest, text));
+            }
+        }
+        Ok(hex(&md5))
+    }
+}
+
+/// What went wrong on the disk.
+pub(crate) fn unkept(error: std::io::Error) -> S3Error {
+    S3Error::internal_error(error)
 }
 
 pub(crate) fn timestamp(ms: i64) -> Timestamp {
@@ -242,8 +399,9 @@ impl S3Access for LocalS3 {
                 Ok(())
             }
             Err(KeyError::Expired) => Err(s3_error!(ExpiredToken, "The provided token has expired.")),
-            Err(KeyError::Token) => Err(s3_error!(InvalidToken)),
-            Err(KeyError::Unknown) => Err(s3_error!(InvalidAccessKeyId)),
+            Err(KeyError::Token) if token.is_some() => Err(s3_error!(InvalidToken)),
+            // A session's key without its token is nobody's.
+            Err(KeyError::Token | KeyError::Unknown) => Err(s3_error!(InvalidAccessKeyId)),
         }
     }
 }
@@ -251,127 +409,165 @@ impl S3Access for LocalS3 {
 #[async_trait::async_trait]
 impl S3 for LocalS3 {
     async fn create_bucket(&self, request: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
-        let caller = request.extensions.get::<Caller>().ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))?;
-        self.cloud.buckets.create(&caller.account, &self.cloud.region, &request.input.bucket);
+        let caller = self.caller(&request)?;
+        let name = &request.input.bucket;
+        if !self.cloud.accounts.allows(caller, "s3:CreateBucket", &format!("arn:aws:s3:::{name}")) {
+            return Err(s3_error!(AccessDenied, "Access Denied"));
+        }
+        if self.cloud.buckets.create(&caller.account, &self.cloud.region, name) != caller.account {
+            return Err(s3_error!(BucketAlreadyExists, "The requested bucket name is not available."));
+        }
         Ok(S3Response::new(CreateBucketOutput::default()))
     }
 
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-        let input = request.input;
-        let acl = input.acl.as_ref().map(s3s::dto::ObjectCannedACL::as_str);
-        let deed = Deed { bucket: &input.bucket, key: &input.key, action: "s3:PutObject", acl };
-        self.allowed(request.extensions.get(), deed)?;
-        let bytes = match input.body {
-            Some(body) => {
-                let body = Body::from(body).collect().await;
-                body.map_err(|_| s3_error!(IncompleteBody))?.to_bytes()
-            }
-            None => Bytes::new(),
-        };
+        let input = &request.input;
+        let acl = input.acl.as_ref().map(ObjectCannedACL::as_str);
+        let deed = Deed { bucket: &input.bucket, key: Some(&input.key), action: "s3:PutObject", acl };
+        self.allowed(self.caller(&request)?, deed)?;
+        let S3Request { input, headers: sent, trailing_headers, .. } = request;
+        unserved(input.if_match.is_some() || input.if_none_match.is_some())?;
+        let content_type = input.content_type.map(|it| it.to_string());
+        let headers = Headers::new(content_type, input.content_encoding.map(|it| it.to_string()), input.metadata)?;
+        let announced = input.content_length.and_then(|it| usize::try_from(it).ok()).unwrap_or(0);
+        let begun = self.cloud.buckets.storage.begin(&input.bucket, &input.key, announced).await;
+        let (mut incoming, mut size) = (begun.map_err(unkept)?, 0);
+        let mut checks = Checks::of(&sent);
+        let mut body = input.body.map_or_else(Body::empty, Body::from);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| s3_error!(IncompleteBody))?;
+            let Ok(bytes) = frame.into_data() else { continue };
+            checks.update(&bytes);
+            size += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            incoming.write(&bytes).await.map_err(unkept)?;
+        }
+        let trailer = trailing_headers.and_then(|it| it.take());
+        let etag = checks.end(&sent, trailer.as_ref())?;
         let now_ms = self.cloud.clock.now_ms();
-        let etag = hex(&Md5::digest(&bytes));
         let object = Object {
-            bytes,
+            body: incoming.end().await.map_err(unkept)?,
+            size,
             etag: etag.clone(),
+            version: None,
             modified_ms: now_ms,
-            content_type: input.content_type.map(|it| it.to_string()),
-            content_encoding: input.content_encoding.map(|it| it.to_string()),
-            metadata: input.metadata.unwrap_or_default().into_iter().collect(),
+            headers,
         };
-        let messages = self.cloud.buckets.put(&input.bucket, &input.key, object, now_ms);
-        for (queue, body) in messages.unwrap_or_default() {
+        let put = self.cloud.buckets.put(&input.bucket, &input.key, object, now_ms);
+        let (version_id, messages) = put.ok_or_else(|| s3_error!(NoSuchBucket))?;
+        for (queue, body) in messages {
             self.cloud.sqs.deliver(&queue, body, now_ms);
         }
-        Ok(S3Response::new(PutObjectOutput { e_tag: Some(ETag::Strong(etag)), ..PutObjectOutput::default() }))
+        Ok(S3Response::new(PutObjectOutput {
+            e_tag: Some(ETag::Strong(etag)),
+            version_id,
+            ..PutObjectOutput::default()
+        }))
     }
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        let input = &request.input;
+        let action = if input.version_id.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
+        self.owner(&request, &input.bucket, Some(&input.key), action)?;
         let input = request.input;
-        let deed = Deed { bucket: &input.bucket, key: &input.key, action: "s3:GetObject", acl: None };
-        self.allowed(request.extensions.get(), deed)?;
-        let object = self.object(&input.bucket, &input.key)?;
+        unserved(
+            input.part_number.is_some()
+                || input.if_none_match.is_some()
+                || input.if_modified_since.is_some()
+                || input.if_unmodified_since.is_some(),
+        )?;
+        let object = self.object(&input.bucket, &input.key, input.version_id.as_deref())?;
         check_tag(input.if_match.as_ref(), &object)?;
-        let total = u64::try_from(object.bytes.len()).unwrap_or(u64::MAX);
-        let (bytes, content_range) = match &input.range {
-            None => (object.bytes.clone(), None),
+        let total = object.size;
+        let (range, content_range) = match &input.range {
+            None => (0..total, None),
             Some(range) => {
                 let range = range
                     .check(total)
                     .map_err(|_| s3_error!(InvalidRange, "The requested range is not satisfiable"))?;
-                let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
-                let bytes = object.bytes.slice(place(range.start)..place(range.end));
-                (bytes, Some(format!("bytes {}-{}/{total}", range.start, range.end.saturating_sub(1))))
+                let told = format!("bytes {}-{}/{total}", range.start, range.end.saturating_sub(1));
+                (range, Some(told))
             }
         };
+        let piece = Piece { body: object.body, range };
+        let body = piece.read().await.map_err(unkept)?;
         Ok(S3Response::new(GetObjectOutput {
-            content_length: length(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
-            body: Some(StreamingBlob::from(Body::from(bytes))),
+            content_length: length(piece.len()),
+            body: Some(StreamingBlob::from(body)),
             content_range,
             accept_ranges: Some("bytes".to_owned()),
             e_tag: Some(ETag::Strong(object.etag)),
+            version_id: object.version,
             last_modified: Some(timestamp(object.modified_ms)),
-            content_encoding: object.content_encoding,
-            content_type: object.content_type.and_then(|it| it.parse().ok()),
-            metadata: Some(object.metadata.into_iter().collect()),
+            content_encoding: object.headers.content_encoding,
+            content_type: object.headers.content_type.and_then(|it| it.parse().ok()),
+            metadata: Some(object.headers.metadata.into_iter().collect()),
             ..GetObjectOutput::default()
         }))
     }
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
-        let input = request.input;
-        let deed = Deed { bucket: &input.bucket, key: &input.key, action: "s3:GetObject", acl: None };
-        self.allowed(request.extensions.get(), deed)?;
-        let object = self.object(&input.bucket, &input.key)?;
+        let input = &request.input;
+        self.owner(&request, &input.bucket, Some(&input.key), "s3:GetObject")?;
+        unserved(input.range.is_some() || input.if_none_match.is_some())?;
+        let object = self.object(&input.bucket, &input.key, input.version_id.as_deref())?;
         check_tag(input.if_match.as_ref(), &object)?;
         Ok(S3Response::new(HeadObjectOutput {
-            content_length: length(u64::try_from(object.bytes.len()).unwrap_or(u64::MAX)),
+            content_length: length(object.size),
+            accept_ranges: Some("bytes".to_owned()),
             e_tag: Some(ETag::Strong(object.etag)),
+            version_id: object.version,
             last_modified: Some(timestamp(object.modified_ms)),
-            content_encoding: object.content_encoding,
-            content_type: object.content_type.and_then(|it| it.parse().ok()),
-            metadata: Some(object.metadata.into_iter().collect()),
+            content_encoding: object.headers.content_encoding,
+            content_type: object.headers.content_type.and_then(|it| it.parse().ok()),
+            metadata: Some(object.headers.metadata.into_iter().collect()),
             ..HeadObjectOutput::default()
         }))
     }
 
     async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
-        self.copied(request.extensions.get(), request.input).map(S3Response::new)
+        let caller = self.caller(&request)?.clone();
+        self.copied(&caller, request.input).await.map(S3Response::new)
     }
 
     async fn create_multipart_upload(
         &self,
         request: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
-        self.upload_begun(request.extensions.get(), request.input).map(S3Response::new)
+        let caller = self.caller(&request)?.clone();
+        self.upload_begun(&caller, request.input).map(S3Response::new)
     }
 
     async fn upload_part_copy(
         &self,
         request: S3Request<UploadPartCopyInput>,
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
-        self.part_copied(request.extensions.get(), &request.input).map(S3Response::new)
+        let caller = self.caller(&request)?.clone();
+        self.part_copied(&caller, &request.input).await.map(S3Response::new)
     }
 
     async fn complete_multipart_upload(
         &self,
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        self.upload_completed(request.extensions.get(), request.input).map(S3Response::new)
+        let caller = self.caller(&request)?.clone();
+        self.upload_completed(&caller, request.input).await.map(S3Response::new)
     }
 
     async fn abort_multipart_upload(
         &self,
         request: S3Request<AbortMultipartUploadInput>,
     ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
-        self.upload_aborted(request.extensions.get(), &request.input).map(S3Response::new)
+        let caller = self.caller(&request)?.clone();
+        self.upload_aborted(&caller, &request.input).map(S3Response::new)
     }
 
     async fn list_objects_v2(
         &self,
         request: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        self.owner(&request, &request.input.bucket, None, "s3:ListBucket")?;
         let input = request.input;
-        self.owner(request.extensions.get(), &input.bucket, "s3:ListBucket")?;
+        unserved(input.delimiter.is_some())?;
         let prefix = input.prefix.clone().unwrap_or_default();
         let after = input.continuation_token.clone().or_else(|| input.start_after.clone()).unwrap_or_default();
         let most = usize::try_from(input.max_keys.unwrap_or(1000)).unwrap_or(LIST_MAX).min(LIST_MAX);
@@ -383,7 +579,7 @@ impl S3 for LocalS3 {
             .take(most)
             .map(|(key, object)| Listed {
                 key: Some(key.clone()),
-                size: length(u64::try_from(object.bytes.len()).unwrap_or(u64::MAX)),
+                size: length(object.size),
                 e_tag: Some(ETag::Strong(object.etag.clone())),
                 last_modified: Some(timestamp(object.modified_ms)),
                 ..Listed::default()

@@ -1,25 +1,30 @@
 //! The HTTP side: one port for all services, told apart by what the signature was made for.
 
 use std::convert::Infallible;
+use std::io::Read;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use flate2::bufread::GzDecoder;
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
+use hyper::header::{HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::service::S3Service;
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Inner;
 use crate::accounts::KeyError;
-use crate::api::{Answer, ApiError, Call, Caller};
+use crate::api::{Answer, ApiError, Call, Caller, unknown_operation};
 use crate::clock::Clock;
 use crate::sigv4::{self, SignatureError};
+use crate::sqs;
 use crate::sts;
 
 /// Bytes of a request other than S3's: PutLogEvents at its most escaped is the longest.
@@ -64,47 +69,118 @@ async fn connected(cloud: Arc<Inner>, s3: S3Service, connection: TcpStream, stop
 
 async fn answer(cloud: &Arc<Inner>, s3: &S3Service, request: Request<Incoming>) -> Reply {
     let authorization = sigv4::parse(request.headers());
-    // Pre-signed URLs and unsigned calls go to S3, which refuses what it must.
-    let Some(authorization) = authorization.filter(|it| it.service != "s3") else {
-        return match s3.call(request.map(s3s::Body::from)).await {
+    let id = cloud.request_id();
+    let unsigned = if authorization.is_none() { meant_for(request.headers()) } else { None };
+    let (mut reply, header) = if let Some(service) = unsigned {
+        let codes = Codes::of(service);
+        let error = ApiError::new(codes.status, codes.missing, "Missing Authentication Token");
+        (refusal(service, &error, &id), "x-amzn-requestid")
+    } else if let Some(authorization) = authorization.filter(|it| it.service != "s3") {
+        (answer_signed(cloud, request, &authorization, &id).await, "x-amzn-requestid")
+    } else {
+        // Pre-signed URLs and other unsigned calls go to S3, which refuses what it must.
+        let reply = match s3.call(request.map(s3s::Body::from)).await {
             Ok(response) => response.map(Either::Right),
             Err(_) => text(500, "application/xml", String::new()),
         };
+        (reply, "x-amz-request-id")
     };
+    if let Ok(id) = id.parse() {
+        reply.headers_mut().insert(header, id);
+    }
+    reply
+}
+
+/// The service that a call without a signature is meant for, if it is not S3.
+fn meant_for(headers: &HeaderMap) -> Option<&'static str> {
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let target = header("x-amz-target").split('.').next().unwrap_or_default();
+    let form = header("content-type").starts_with("application/x-www-form-urlencoded");
+    SERVICES.into_iter().find(|service| prefix(service) == Some(target)).or_else(|| form.then_some("sts"))
+}
+
+/// The services of awsJson, and how the operations' names begin.
+const SERVICES: [&str; 3] = ["sqs", "dynamodb", "logs"];
+
+fn prefix(service: &str) -> Option<&'static str> {
+    match service {
+        "sqs" => Some("AmazonSQS"),
+        "dynamodb" => Some("DynamoDB_20120810"),
+        "logs" => Some("Logs_20140328"),
+        _ => None,
+    }
+}
+
+async fn answer_signed(
+    cloud: &Arc<Inner>,
+    request: Request<Incoming>,
+    authorization: &sigv4::Authorization,
+    id: &str,
+) -> Reply {
     let (parts, body) = request.into_parts();
-    let service = authorization.service.clone();
+    let service = authorization.service.as_str();
     let Ok(body) = Limited::new(body, BODY_BYTES_MAX).collect().await else {
-        return refusal(&service, &ApiError::new(413, "RequestEntityTooLarge", "the request is too large"));
+        return refusal(service, &ApiError::new(413, "RequestEntityTooLarge", "the request is too large"), id);
     };
     let body = body.to_bytes();
-    let caller = match who(cloud, &parts, &body, &authorization) {
+    let caller = match who(cloud, &parts, &body, authorization) {
         Ok(caller) => caller,
-        Err(error) => return refusal(&service, &error),
+        Err(error) => return refusal(service, &error, id),
     };
     let now_ms = cloud.clock.now_ms();
     if service == "sts" {
-        let (action, answer) = sts::call(&cloud.accounts, &caller, now_ms, &body);
+        let (action, answer) = sts::call(&cloud.accounts, &caller, now_ms, &body, id);
         cloud.count("sts", &action, &caller.account);
         return match answer {
             Ok(xml) => text(200, "text/xml", xml),
-            Err(error) => refusal("sts", &error),
+            Err(error) => refusal("sts", &error, id),
         };
     }
-    let target = parts.headers.get("x-amz-target").and_then(|it| it.to_str().ok()).unwrap_or_default();
-    let operation = target.rsplit('.').next().unwrap_or_default();
-    cloud.count(&service, operation, &caller.account);
+    let header = |name| parts.headers.get(name).and_then(|it: &HeaderValue| it.to_str().ok()).unwrap_or_default();
+    let (target, operation) = header("x-amz-target").split_once('.').unwrap_or_default();
+    if prefix(service) != Some(target) {
+        return refusal(service, &unknown_operation(operation), id);
+    }
+    cloud.count(service, operation, &caller.account);
     cloud.pass(operation, &caller.account).await;
-    let call = Call { caller: &caller, region: &authorization.region, now_ms, operation, body: &body };
-    let host = parts.headers.get("host").and_then(|it| it.to_str().ok()).unwrap_or_default();
-    let answer: Answer = match service.as_str() {
-        "sqs" => cloud.sqs.call(&call, host, || cloud.clock.now_ms()).await,
+    let body = match decoded(service, header("content-encoding"), body) {
+        Ok(body) => body,
+        Err(error) => return refusal(service, &error, id),
+    };
+    let call = Call {
+        caller: &caller,
+        region: &authorization.region,
+        now_ms,
+        operation,
+        body: &body,
+        accounts: &cloud.accounts,
+    };
+    let answer: Answer = match service {
+        "sqs" => cloud.sqs.call(&call, header("host"), || cloud.clock.now_ms()).await,
         "dynamodb" => cloud.dynamodb.call(&call),
-        "logs" => cloud.logs.call(&call, &cloud.accounts),
-        other => Err(ApiError::new(400, "UnknownOperationException", format!("service {other} does not exist here"))),
+        _ => cloud.logs.call(&call),
     };
     match answer {
-        Ok(value) => text(200, content_type(&service), value.to_string()),
-        Err(error) => refusal(&service, &error),
+        Ok(value) => text(200, content_type(service), value.to_string()),
+        Err(error) => refusal(service, &error, id),
+    }
+}
+
+/// The body as it was before it was compressed, which CloudWatch Logs alone takes. The signature is over what came.
+fn decoded(service: &str, encoding: &str, body: Bytes) -> Result<Bytes, ApiError> {
+    let unread = |text: &str| ApiError::new(400, "SerializationException", text);
+    match encoding {
+        "" | "identity" => Ok(body),
+        "gzip" if service == "logs" => {
+            let (mut plain, most) = (Vec::new(), u64::try_from(BODY_BYTES_MAX).unwrap_or(u64::MAX));
+            let read = GzDecoder::new(&*body).take(most + 1).read_to_end(&mut plain);
+            read.map_err(|_| unread("the body is not gzip"))?;
+            if plain.len() > BODY_BYTES_MAX {
+                return Err(ApiError::new(413, "RequestEntityTooLarge", "the request is too large"));
+            }
+            Ok(plain.into())
+        }
+        _ => Err(unread("the content encoding is not known")),
     }
 }
 
@@ -134,6 +210,7 @@ fn who(cloud: &Inner, parts: &Parts, body: &[u8], authorization: &sigv4::Authori
 /// How a service names what is wrong with credentials.
 struct Codes {
     status: u16,
+    missing: &'static str,
     unknown: &'static str,
     mismatch: &'static str,
     expired: &'static str,
@@ -141,13 +218,23 @@ struct Codes {
 
 impl Codes {
     fn of(service: &str) -> Self {
-        if service == "sts" {
-            let (unknown, mismatch, expired) = ("InvalidClientTokenId", "SignatureDoesNotMatch", "ExpiredToken");
-            return Self { status: 403, unknown, mismatch, expired };
+        // SQS keeps the codes of its former protocol, which was STS's.
+        if ["sts", "sqs"].contains(&service) {
+            return Self {
+                status: 403,
+                missing: "MissingAuthenticationToken",
+                unknown: "InvalidClientTokenId",
+                mismatch: "SignatureDoesNotMatch",
+                expired: "ExpiredToken",
+            };
         }
-        let (unknown, mismatch, expired) =
-            ("UnrecognizedClientException", "InvalidSignatureException", "ExpiredTokenException");
-        Self { status: 400, unknown, mismatch, expired }
+        Self {
+            status: 400,
+            missing: "MissingAuthenticationTokenException",
+            unknown: "UnrecognizedClientException",
+            mismatch: "InvalidSignatureException",
+            expired: "ExpiredTokenException",
+        }
     }
 }
 
@@ -155,11 +242,13 @@ fn content_type(service: &str) -> &'static str {
     if service == "logs" { "application/x-amz-json-1.1" } else { "application/x-amz-json-1.0" }
 }
 
-fn refusal(service: &str, error: &ApiError) -> Reply {
+fn refusal(service: &str, error: &ApiError, id: &str) -> Reply {
     if service == "sts" {
-        return text(error.status, "text/xml", sts::error(error));
+        return text(error.status, "text/xml", sts::error(error, id));
     }
-    let mut reply = text(error.status, content_type(service), error.json().to_string());
+    let shape = if service == "sqs" { sqs::shape(error.code) } else { error.code.to_owned() };
+    let body = json!({ "__type": shape, "message": error.message });
+    let mut reply = text(error.status, content_type(service), body.to_string());
     if service == "sqs"
         && let Ok(value) = format!("{};Sender", error.code).parse()
     {
@@ -172,7 +261,6 @@ fn text(status: u16, content_type: &'static str, body: String) -> Reply {
     let mut reply = Response::new(Either::Left(Full::new(Bytes::from(body))));
     *reply.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = reply.headers_mut();
-    headers.insert("content-type", hyper::header::HeaderValue::from_static(content_type));
-    headers.insert("x-amzn-requestid", hyper::header::HeaderValue::from_static("00000000-0000-4000-8000-000000000000"));
+    headers.insert("content-type", HeaderValue::from_static(content_type));
     reply
 }

@@ -60,7 +60,7 @@ pub(crate) fn verify(
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let date = header("x-amz-date").ok_or(SignatureError::Skewed)?;
     let sent = parse_basic(date).ok_or(SignatureError::Skewed)?;
-    if (now_ms - sent).abs() > SKEW_MS_MAX || !date.starts_with(&authorization.date) {
+    if (now_ms - sent).abs() > SKEW_MS_MAX || date.get(..8) != Some(&authorization.date) {
         return Err(SignatureError::Skewed);
     }
     // The host and all x-amz headers must be signed, or they could be changed on the way.
@@ -94,9 +94,10 @@ pub(crate) fn verify(
 }
 
 fn canonical_query(query: Option<&str>) -> String {
-    let mut pairs: Vec<&str> = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()).collect();
+    let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    let mut pairs: Vec<(&str, &str)> = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
     pairs.sort_unstable();
-    pairs.join("&")
+    pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
 
 fn mac(key: &[u8], data: &[u8]) -> Vec<u8> {
@@ -108,6 +109,8 @@ fn mac(key: &[u8], data: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use hyper::Request;
+    use hyper::http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -138,8 +141,57 @@ mod tests {
         assert_eq!(verify(&parts, b"x", &authorization, SECRET, NOW), Err(SignatureError::Mismatch));
         assert_eq!(verify(&parts, b"", &authorization, SECRET, NOW + 301_000), Err(SignatureError::Skewed));
         let mut changed = example();
-        changed.headers.insert("x-amz-security-token", hyper::http::HeaderValue::from_static("stolen"));
+        changed.headers.insert("x-amz-security-token", HeaderValue::from_static("stolen"));
         assert_eq!(verify(&changed, b"", &authorization, SECRET, NOW), Err(SignatureError::Mismatch));
+    }
+
+    /// Bytes that a header may hold, with the parts of a real one among them.
+    fn header() -> impl Strategy<Value = Vec<u8>> {
+        let known = prop::sample::select(vec![
+            "AWS4-HMAC-SHA256",
+            " Credential=",
+            "AKID/20150830/us-east-1/logs/aws4_request",
+            ", SignedHeaders=",
+            "host",
+            ";x-amz-date",
+            ", Signature=",
+            "0a",
+            "/",
+            "=",
+            ",",
+            ";",
+            " ",
+            "aws4_request",
+            "20150830T123600Z",
+        ]);
+        let part = prop_oneof![
+            4 => known.prop_map(|text| text.as_bytes().to_vec()),
+            1 => prop::collection::vec(prop_oneof![32..127_u8, 128..=255_u8], 0..8),
+        ];
+        prop::collection::vec(part, 0..16).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        /// Whatever the headers hold, they are read or refused, and never proved right.
+        #[test]
+        fn no_header_is_a_panic(text in header(), date in header(), path in "(/[a-z%]{0,8}){1,3}", query in "[a-z=&%]{0,16}") {
+            let mut request = Request::post(format!("{path}?{query}")).header("host", "h").body(()).unwrap();
+            request.headers_mut().insert("authorization", HeaderValue::from_bytes(&text).unwrap());
+            request.headers_mut().insert("x-amz-date", HeaderValue::from_bytes(&date).unwrap());
+            let parts = request.into_parts().0;
+            if let Some(authorization) = parse(&parts.headers) {
+                prop_assert!(verify(&parts, b"", &authorization, SECRET, NOW).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn the_scope_has_the_day_of_the_request() {
+        let parts = example();
+        for date in ["", "2015083", "20150831"] {
+            let authorization = Authorization { date: date.to_owned(), ..parse(&parts.headers).unwrap() };
+            assert_eq!(verify(&parts, b"", &authorization, SECRET, NOW), Err(SignatureError::Skewed), "{date}");
+        }
     }
 
     #[test]
@@ -148,7 +200,7 @@ mod tests {
             ["", "AWS4-HMAC-SHA256", "AWS4-HMAC-SHA256 Credential=a/b/c, SignedHeaders=host, Signature=0", "Basic x"]
         {
             let mut headers = HeaderMap::new();
-            headers.insert("authorization", hyper::http::HeaderValue::from_static(text));
+            headers.insert("authorization", HeaderValue::from_static(text));
             assert_eq!(parse(&headers), None, "{text}");
         }
     }

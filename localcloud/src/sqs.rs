@@ -14,26 +14,48 @@ use crate::api::{Answer, ApiError, Call, hex, lock, unknown_operation};
 const BODY_BYTES_MAX: usize = 1_048_576;
 const BATCH_ENTRIES_MAX: usize = 10;
 const VISIBILITY_SECONDS_MAX: i64 = 43_200;
+const DELAY_SECONDS_MAX: i64 = 900;
+const RECEIVES: std::ops::RangeInclusive<u32> = 1..=1000;
+/// Messages of a queue that are received and neither deleted nor visible again.
+const IN_FLIGHT_MAX: usize = 120_000;
+/// System attributes of messages that the API knows.
+const SYSTEM_ATTRIBUTES: [&str; 10] = [
+    "All",
+    "ApproximateFirstReceiveTimestamp",
+    "ApproximateReceiveCount",
+    "AWSTraceHeader",
+    "DeadLetterQueueSourceArn",
+    "MessageDeduplicationId",
+    "MessageGroupId",
+    "SenderId",
+    "SentTimestamp",
+    "SequenceNumber",
+];
 
 #[derive(Debug)]
 struct Message {
     id: String,
     body: String,
-    attributes: Value,
+    attributes: Map<String, Value>,
     sent_ms: i64,
     visible_ms: i64,
     receives: u32,
     /// Of the last receive; an older receipt is no longer good.
     receipt: Option<String>,
     received_ms: i64,
+    first_received_ms: i64,
 }
+
+/// The dead-letter queue's ARN, and receives before it.
+type RedrivePolicy = (String, u32);
 
 #[derive(Debug)]
 struct Queue {
     account: String,
+    arn: String,
     name: String,
     visibility_ms: i64,
-    redrive: Option<(String, u32)>,
+    redrive: Option<RedrivePolicy>,
     messages: VecDeque<Message>,
     arrived: Arc<Notify>,
 }
@@ -64,8 +86,9 @@ struct Entry {
     visibility_timeout: Option<i64>,
 }
 
+/// What is not here is refused.
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Request {
     #[serde(default)]
     queue_url: String,
@@ -83,8 +106,14 @@ struct Request {
     #[serde(default)]
     message_body: String,
     #[serde(default)]
-    message_attributes: Value,
+    message_attributes: Map<String, Value>,
     delay_seconds: Option<i64>,
+    #[serde(default)]
+    attribute_names: Vec<String>,
+    #[serde(default)]
+    message_system_attribute_names: Vec<String>,
+    #[serde(default)]
+    message_attribute_names: Vec<String>,
 }
 
 fn invalid(text: impl Into<String>) -> ApiError {
@@ -93,6 +122,27 @@ fn invalid(text: impl Into<String>) -> ApiError {
 
 fn missing() -> ApiError {
     ApiError::new(400, "AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist.")
+}
+
+/// How the JSON protocol names an error; the code itself is that of the query protocol and goes into a header.
+pub(crate) fn shape(code: &str) -> String {
+    let known = match code {
+        "AWS.SimpleQueueService.NonExistentQueue" => "QueueDoesNotExist",
+        "QueueAlreadyExists" => "QueueNameExists",
+        "OverLimit"
+        | "ReceiptHandleIsInvalid"
+        | "InvalidMessageContents"
+        | "InvalidAttributeName"
+        | "InvalidAttributeValue" => code,
+        "InvalidClientTokenId" => return "UnrecognizedClientException".to_owned(),
+        "SignatureDoesNotMatch" => return "InvalidSignatureException".to_owned(),
+        "UnknownOperationException" | "SerializationException" => return code.to_owned(),
+        _ => match code.strip_prefix("AWS.SimpleQueueService.") {
+            Some(shape) => shape,
+            None => return format!("com.amazon.coral.service#{code}Exception"),
+        },
+    };
+    format!("com.amazonaws.sqs#{known}")
 }
 
 fn md5_of(text: &str) -> String {
@@ -107,12 +157,13 @@ impl Sqs {
         region: &str,
         name: &str,
         visibility: Duration,
-        redrive: Option<(String, u32)>,
+        redrive: Option<RedrivePolicy>,
     ) -> String {
         let arn = format!("arn:aws:sqs:{region}:{account}:{name}");
         let visibility_ms = i64::try_from(visibility.as_millis()).unwrap_or(30_000);
         lock(&self.queues).entry(arn.clone()).or_insert_with(|| Queue {
             account: account.to_owned(),
+            arn: arn.clone(),
             name: name.to_owned(),
             visibility_ms,
             redrive,
@@ -126,7 +177,7 @@ impl Sqs {
     pub(crate) fn deliver(&self, arn: &str, body: String, now_ms: i64) {
         let id = self.id();
         if let Some(queue) = lock(&self.queues).get_mut(arn) {
-            queue.put(id, body, Value::Null, now_ms, now_ms);
+            queue.put(id, body, Map::new(), now_ms, now_ms);
         }
     }
 
@@ -152,18 +203,33 @@ impl Sqs {
 
     pub(crate) async fn call(&self, call: &Call<'_>, host: &str, now: impl Fn() -> i64) -> Answer {
         let request: Request = call.input()?;
+        if ["CreateQueue", "GetQueueUrl"].contains(&call.operation) {
+            let arn = format!("arn:aws:sqs:{}:{}:{}", call.region, call.caller.account, request.queue_name);
+            allowed(call, &arn)?;
+        }
         let url = |queue: &Queue| format!("http://{host}/{}/{}", queue.account, queue.name);
         match call.operation {
             "CreateQueue" => {
-                let seconds = request.attributes.get("VisibilityTimeout").and_then(|it| it.parse().ok()).unwrap_or(30);
-                let redrive = request.attributes.get("RedrivePolicy").and_then(|policy| redrive(policy));
-                let arn = self.create(
-                    &call.caller.account,
-                    call.region,
-                    &request.queue_name,
-                    Duration::from_secs(seconds),
-                    redrive,
-                );
+                let name = &request.queue_name;
+                let allowed = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+                if !(1..=80).contains(&name.len()) || !name.chars().all(allowed) {
+                    let text = "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length";
+                    return Err(invalid(text));
+                }
+                let wanted = self.attributes_of(&request.attributes)?;
+                let arn = format!("arn:aws:sqs:{}:{}:{name}", call.region, call.caller.account);
+                if let Some(queue) = lock(&self.queues).get(&arn) {
+                    let differs = wanted.visibility_ms.is_some_and(|ms| ms != queue.visibility_ms)
+                        || wanted.redrive.is_some_and(|redrive| redrive != queue.redrive);
+                    if differs {
+                        let text = "A queue already exists with the same name and a different value for an attribute";
+                        return Err(ApiError::new(400, "QueueAlreadyExists", text));
+                    }
+                    return Ok(json!({ "QueueUrl": url(queue) }));
+                }
+                let visibility =
+                    Duration::from_millis(u64::try_from(wanted.visibility_ms.unwrap_or(30_000)).unwrap_or(0));
+                self.create(&call.caller.account, call.region, name, visibility, wanted.redrive.flatten());
                 let queues = lock(&self.queues);
                 Ok(json!({ "QueueUrl": queues.get(&arn).map(url) }))
             }
@@ -187,9 +253,10 @@ impl Sqs {
         let mut parts = url.rsplit('/');
         let (name, account) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         if account != call.caller.account {
-            return Err(ApiError::new(403, "AccessDenied", "Access to the resource is denied."));
+            return Err(ApiError::new(403, "AccessDenied", format!("Access to the resource {url} is denied.")));
         }
         let arn = format!("arn:aws:sqs:{}:{account}:{name}", call.region);
+        allowed(call, &arn)?;
         use_it(lock(&self.queues).get_mut(&arn).ok_or_else(missing)?)
     }
 
@@ -199,6 +266,10 @@ impl Sqs {
         if !(1..=10).contains(&count) || wait > 20 {
             return Err(invalid("MaxNumberOfMessages must be 1 to 10 and WaitTimeSeconds 0 to 20"));
         }
+        if request.visibility_timeout.is_some_and(|seconds| !(0..=VISIBILITY_SECONDS_MAX).contains(&seconds)) {
+            return Err(invalid("VisibilityTimeout must be 0 to 43200"));
+        }
+        let shown = Shown::of(request)?;
         let until = now() + i64::try_from(wait * 1000).unwrap_or(0);
         loop {
             let now_ms = now();
@@ -207,7 +278,10 @@ impl Sqs {
             let (taken, dead, next) = self.with(call, &request.queue_url, |queue| {
                 let visibility = request.visibility_timeout.map_or(queue.visibility_ms, |seconds| seconds * 1000);
                 let dead = queue.exhausted(now_ms);
-                Ok((queue.take(count, visibility, now_ms), dead, queue.next_visible_ms()))
+                if queue.in_flight(now_ms) >= IN_FLIGHT_MAX {
+                    return Err(ApiError::new(403, "OverLimit", "The maximum number of in flight messages is reached"));
+                }
+                Ok((queue.take(count, visibility, now_ms, &shown), dead, queue.next_visible_ms()))
             })?;
             for (target, message) in dead {
                 if let Some(queue) = lock(&self.queues).get_mut(&target) {
@@ -231,9 +305,7 @@ impl Sqs {
         let now_ms = call.now_ms;
         match call.operation {
             "SendMessage" => {
-                if request.message_body.is_empty() || request.message_body.len() > BODY_BYTES_MAX {
-                    return Err(invalid("MessageBody must have 1 to 1048576 bytes"));
-                }
+                check_message(request)?;
                 let (id, md5) = (self.id(), md5_of(&request.message_body));
                 let visible_ms = now_ms + request.delay_seconds.unwrap_or(0) * 1000;
                 self.with(call, &request.queue_url, |queue| {
@@ -248,7 +320,7 @@ impl Sqs {
                 })
             }
             "DeleteMessage" => self.with(call, &request.queue_url, |queue| {
-                queue.delete(&request.receipt_handle);
+                queue.delete(&request.receipt_handle)?;
                 Ok(json!({}))
             }),
             "ChangeMessageVisibility" => self.with(call, &request.queue_url, |queue| {
@@ -262,8 +334,7 @@ impl Sqs {
                     let (mut successful, mut failed) = (Vec::new(), Vec::new());
                     for entry in &request.entries {
                         let done = if delete {
-                            queue.delete(&entry.receipt_handle);
-                            Ok(())
+                            queue.delete(&entry.receipt_handle)
                         } else {
                             queue.hide(&entry.receipt_handle, entry.visibility_timeout.unwrap_or(0), now_ms)
                         };
@@ -277,21 +348,153 @@ impl Sqs {
                     Ok(json!({ "Successful": successful, "Failed": failed }))
                 })
             }
-            "GetQueueAttributes" => {
-                self.with(call, &request.queue_url, |queue| Ok(json!({ "Attributes": queue.attributes(call) })))
-            }
-            "SetQueueAttributes" => self.with(call, &request.queue_url, |queue| {
-                if let Some(seconds) = request.attributes.get("VisibilityTimeout").and_then(|it| it.parse::<i64>().ok())
+            "GetQueueAttributes" => self.with(call, &request.queue_url, |queue| {
+                let mut attributes = queue.attributes(call);
+                if let Some(unknown) = request.attribute_names.iter().find(|name| !ATTRIBUTES.contains(&name.as_str()))
                 {
-                    queue.visibility_ms = seconds * 1000;
+                    return Err(unknown_attribute(unknown));
                 }
-                if let Some(policy) = request.attributes.get("RedrivePolicy") {
-                    queue.redrive = redrive(policy);
-                }
-                Ok(json!({}))
+                let asked = |name: &str| request.attribute_names.iter().any(|it| it == "All" || it == name);
+                attributes.retain(|name, _| asked(name));
+                Ok(if attributes.is_empty() { json!({}) } else { json!({ "Attributes": attributes }) })
             }),
+            "SetQueueAttributes" => {
+                let wanted = self.attributes_of(&request.attributes)?;
+                self.with(call, &request.queue_url, |queue| {
+                    queue.visibility_ms = wanted.visibility_ms.unwrap_or(queue.visibility_ms);
+                    if let Some(redrive) = wanted.redrive {
+                        queue.redrive = redrive;
+                    }
+                    Ok(json!({}))
+                })
+            }
             other => Err(unknown_operation(other)),
         }
+    }
+}
+
+/// Attributes of queues that are shown here.
+const ATTRIBUTES: [&str; 8] = [
+    "All",
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesDelayed",
+    "ApproximateNumberOfMessagesNotVisible",
+    "MaximumMessageSize",
+    "QueueArn",
+    "RedrivePolicy",
+    "VisibilityTimeout",
+];
+
+fn unknown_attribute(name: &str) -> ApiError {
+    ApiError::new(400, "InvalidAttributeName", format!("Unknown Attribute {name}, or one that is not served here."))
+}
+
+fn allowed(call: &Call<'_>, arn: &str) -> Result<(), ApiError> {
+    // A batch needs no right of its own.
+    let operation = call.operation.strip_suffix("Batch").unwrap_or(call.operation);
+    call.allowed(&format!("sqs:{operation}"), arn).map_err(|text| ApiError::new(403, "AccessDenied", text))
+}
+
+/// What is to be set.
+#[derive(Default)]
+struct Wanted {
+    visibility_ms: Option<i64>,
+    /// Within: none removes it.
+    redrive: Option<Option<RedrivePolicy>>,
+}
+
+impl Sqs {
+    fn attributes_of(&self, attributes: &HashMap<String, String>) -> Result<Wanted, ApiError> {
+        let mut wanted = Wanted::default();
+        for (name, value) in attributes {
+            match name.as_str() {
+                "VisibilityTimeout" => {
+                    let seconds = value.parse().ok().filter(|it| (0..=VISIBILITY_SECONDS_MAX).contains(it));
+                    let wrong = || {
+                        let text = "Invalid value for the parameter VisibilityTimeout.";
+                        ApiError::new(400, "InvalidAttributeValue", text)
+                    };
+                    wanted.visibility_ms = Some(seconds.ok_or_else(wrong)? * 1000);
+                }
+                "RedrivePolicy" if value.is_empty() => wanted.redrive = Some(None),
+                "RedrivePolicy" => {
+                    let wrong = |reason| {
+                        invalid(format!("Value {value} for parameter RedrivePolicy is invalid. Reason: {reason}"))
+                    };
+                    let policy = redrive(value).ok_or_else(|| wrong("Redrive policy is not a valid JSON map."))?;
+                    if !RECEIVES.contains(&policy.1) {
+                        return Err(wrong("Invalid value for maxReceiveCount: it must be 1 to 1000."));
+                    }
+                    if !lock(&self.queues).contains_key(&policy.0) {
+                        return Err(wrong("Dead letter target does not exist."));
+                    }
+                    wanted.redrive = Some(Some(policy));
+                }
+                other => return Err(unknown_attribute(other)),
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+/// Source: SQS API Reference, "SendMessage".
+fn check_message(request: &Request) -> Result<(), ApiError> {
+    let body = &request.message_body;
+    if body.is_empty() {
+        return Err(ApiError::new(400, "MissingParameter", "The request must contain the parameter MessageBody."));
+    }
+    let xml = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{FFFD}' | '\u{10000}'..);
+    if !body.chars().all(xml) {
+        let text = "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to \
+            #xFFFD | #x10000 to #x10FFFF";
+        return Err(ApiError::new(400, "InvalidMessageContents", text));
+    }
+    let mut bytes = body.len();
+    for (name, attribute) in &request.message_attributes {
+        let field = |field: &str| attribute.get(field).and_then(Value::as_str).unwrap_or_default();
+        let value = field("StringValue").len() + field("BinaryValue").len();
+        if field("DataType").is_empty() || value == 0 {
+            let text = format!("The message attribute '{name}' must contain a type and a non-empty value");
+            return Err(invalid(text));
+        }
+        bytes += name.len() + field("DataType").len() + value;
+    }
+    if bytes > BODY_BYTES_MAX {
+        return Err(invalid(format!(
+            "One or more parameters are invalid. Reason: Message must be shorter than {BODY_BYTES_MAX} bytes."
+        )));
+    }
+    if request.delay_seconds.is_some_and(|seconds| !(0..=DELAY_SECONDS_MAX).contains(&seconds)) {
+        return Err(invalid("DelaySeconds must be 0 to 900"));
+    }
+    Ok(())
+}
+
+/// Which attributes of a message are told: those that were asked for.
+struct Shown<'r> {
+    system: Vec<&'r str>,
+    custom: &'r [String],
+}
+
+impl<'r> Shown<'r> {
+    fn of(request: &'r Request) -> Result<Self, ApiError> {
+        let names = request.attribute_names.iter().chain(&request.message_system_attribute_names);
+        let system: Vec<&str> = names.map(String::as_str).collect();
+        match system.iter().find(|name| !SYSTEM_ATTRIBUTES.contains(name)) {
+            Some(unknown) => Err(unknown_attribute(unknown)),
+            None => Ok(Self { system, custom: &request.message_attribute_names }),
+        }
+    }
+
+    fn system(&self, name: &str) -> bool {
+        self.system.iter().any(|it| *it == "All" || *it == name)
+    }
+
+    fn custom(&self, name: &str) -> bool {
+        self.custom.iter().any(|it| {
+            let start = it.strip_suffix(".*").or_else(|| it.strip_suffix('*'));
+            it == "All" || it == name || start.is_some_and(|start| name.starts_with(start))
+        })
     }
 }
 
@@ -308,6 +511,15 @@ fn check_batch(entries: &[Entry]) -> Result<(), ApiError> {
             400,
             "AWS.SimpleQueueService.TooManyEntriesInBatchRequest",
             "Maximum number of entries per request is 10.",
+        ));
+    }
+    let sound =
+        |id: &str| (1..=80).contains(&id.len()) && id.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    if !entries.iter().all(|entry| sound(&entry.id)) {
+        return Err(ApiError::new(
+            400,
+            "AWS.SimpleQueueService.InvalidBatchEntryId",
+            "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.",
         ));
     }
     let mut ids: Vec<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
@@ -330,8 +542,18 @@ fn redrive(policy: &str) -> Option<(String, u32)> {
 }
 
 impl Queue {
-    fn put(&mut self, id: String, body: String, attributes: Value, sent_ms: i64, visible_ms: i64) {
-        let message = Message { id, body, attributes, sent_ms, visible_ms, receives: 0, receipt: None, received_ms: 0 };
+    fn put(&mut self, id: String, body: String, attributes: Map<String, Value>, sent_ms: i64, visible_ms: i64) {
+        let message = Message {
+            id,
+            body,
+            attributes,
+            sent_ms,
+            visible_ms,
+            receives: 0,
+            receipt: None,
+            received_ms: 0,
+            first_received_ms: 0,
+        };
         self.messages.push_back(message);
         self.arrived.notify_waiters();
     }
@@ -351,7 +573,12 @@ impl Queue {
         dead
     }
 
-    fn take(&mut self, count: usize, visibility_ms: i64, now_ms: i64) -> Vec<Value> {
+    /// Hidden messages that were received.
+    fn in_flight(&self, now_ms: i64) -> usize {
+        self.messages.iter().filter(|message| message.visible_ms > now_ms && message.receives > 0).count()
+    }
+
+    fn take(&mut self, count: usize, visibility_ms: i64, now_ms: i64, show: &Shown<'_>) -> Vec<Value> {
         let name = &self.name;
         let visible = self.messages.iter_mut().filter(|message| message.visible_ms <= now_ms).take(count);
         visible
@@ -359,6 +586,9 @@ impl Queue {
                 message.receives += 1;
                 message.visible_ms = now_ms + visibility_ms;
                 message.received_ms = now_ms;
+                if message.receives == 1 {
+                    message.first_received_ms = now_ms;
+                }
                 let receipt = format!("{name}/{}/{}", message.id, message.receives);
                 message.receipt = Some(receipt.clone());
                 let mut shown = Map::new();
@@ -366,15 +596,20 @@ impl Queue {
                 shown.insert("ReceiptHandle".to_owned(), json!(receipt));
                 shown.insert("MD5OfBody".to_owned(), json!(md5_of(&message.body)));
                 shown.insert("Body".to_owned(), json!(message.body));
-                shown.insert(
-                    "Attributes".to_owned(),
-                    json!({
-                        "ApproximateReceiveCount": message.receives.to_string(),
-                        "SentTimestamp": message.sent_ms.to_string(),
-                    }),
-                );
-                if message.attributes.is_object() {
-                    shown.insert("MessageAttributes".to_owned(), message.attributes.clone());
+                let system = [
+                    ("ApproximateReceiveCount", i64::from(message.receives)),
+                    ("ApproximateFirstReceiveTimestamp", message.first_received_ms),
+                    ("SentTimestamp", message.sent_ms),
+                ];
+                let system = system.iter().filter(|(name, _)| show.system(name));
+                let system: Map<_, _> =
+                    system.map(|(name, value)| ((*name).to_owned(), json!(value.to_string()))).collect();
+                let custom = message.attributes.iter().filter(|(name, _)| show.custom(name));
+                let custom: Map<_, _> = custom.map(|(name, value)| (name.clone(), value.clone())).collect();
+                for (name, attributes) in [("Attributes", system), ("MessageAttributes", custom)] {
+                    if !attributes.is_empty() {
+                        shown.insert(name.to_owned(), Value::Object(attributes));
+                    }
                 }
                 Value::Object(shown)
             })
@@ -386,17 +621,37 @@ impl Queue {
     }
 
     /// Deletes by the last receipt; an older one succeeds without effect.
-    fn delete(&mut self, receipt: &str) {
+    fn delete(&mut self, receipt: &str) -> Result<(), ApiError> {
+        self.check_receipt(receipt)?;
         self.messages.retain(|message| message.receipt.as_deref() != Some(receipt));
+        Ok(())
+    }
+
+    /// Whether this queue ever gave such a receipt: `queue/id/receive`.
+    fn check_receipt(&self, receipt: &str) -> Result<(), ApiError> {
+        let mine = receipt.strip_prefix(self.name.as_str()).and_then(|rest| rest.strip_prefix('/'));
+        let sound = mine
+            .and_then(|rest| rest.split_once('/'))
+            .is_some_and(|(id, receive)| id.starts_with("00000000-0000-4000-8000-") && receive.parse::<u32>().is_ok());
+        if sound {
+            return Ok(());
+        }
+        let text = format!("The input receipt handle \"{receipt}\" is not a valid receipt handle.");
+        Err(ApiError::new(400, "ReceiptHandleIsInvalid", text))
     }
 
     fn hide(&mut self, receipt: &str, seconds: i64, now_ms: i64) -> Result<(), ApiError> {
         if !(0..=VISIBILITY_SECONDS_MAX).contains(&seconds) {
             return Err(invalid("VisibilityTimeout must be 0 to 43200"));
         }
+        self.check_receipt(receipt)?;
         let found = self.messages.iter_mut().find(|message| message.receipt.as_deref() == Some(receipt));
-        let message = found
-            .ok_or_else(|| ApiError::new(400, "ReceiptHandleIsInvalid", "The input receipt handle is invalid."))?;
+        let message = found.ok_or_else(|| {
+            invalid(format!(
+                "Value {receipt} for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not \
+                 available for visibility timeout change."
+            ))
+        })?;
         if message.visible_ms <= now_ms {
             return Err(ApiError::new(
                 400,
@@ -413,28 +668,29 @@ impl Queue {
         Ok(())
     }
 
-    fn attributes(&self, call: &Call<'_>) -> Value {
+    fn attributes(&self, call: &Call<'_>) -> BTreeMap<&'static str, String> {
         let visible = self.messages.iter().filter(|message| message.visible_ms <= call.now_ms).count();
-        let mut shown = Map::new();
-        shown.insert(
-            "QueueArn".to_owned(),
-            json!(format!("arn:aws:sqs:{}:{}:{}", call.region, self.account, self.name)),
-        );
-        shown.insert("VisibilityTimeout".to_owned(), json!((self.visibility_ms / 1000).to_string()));
-        shown.insert("ApproximateNumberOfMessages".to_owned(), json!(visible.to_string()));
-        let hidden = self.messages.len() - visible;
-        shown.insert("ApproximateNumberOfMessagesNotVisible".to_owned(), json!(hidden.to_string()));
+        let hidden = self.in_flight(call.now_ms);
+        let mut shown = BTreeMap::from([
+            ("QueueArn", self.arn.clone()),
+            ("VisibilityTimeout", (self.visibility_ms / 1000).to_string()),
+            ("MaximumMessageSize", BODY_BYTES_MAX.to_string()),
+            ("ApproximateNumberOfMessages", visible.to_string()),
+            ("ApproximateNumberOfMessagesNotVisible", hidden.to_string()),
+            ("ApproximateNumberOfMessagesDelayed", (self.messages.len() - visible - hidden).to_string()),
+        ]);
         if let Some((target, most)) = &self.redrive {
-            let policy = json!({ "deadLetterTargetArn": target, "maxReceiveCount": most }).to_string();
-            shown.insert("RedrivePolicy".to_owned(), json!(policy));
+            shown
+                .insert("RedrivePolicy", json!({ "deadLetterTargetArn": target, "maxReceiveCount": most }).to_string());
         }
-        Value::Object(shown)
+        shown
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::Accounts;
     use crate::api::Caller;
 
     struct World {
@@ -458,13 +714,17 @@ mod tests {
 
     async fn call(world: &World, operation: &str, now_ms: i64, mut body: Value) -> Answer {
         body["QueueUrl"] = json!("http://h/111111111111/q");
-        let body = body.to_string();
-        let call = Call { caller: &world.caller, region: "us-east-1", now_ms, operation, body: body.as_bytes() };
+        let (body, accounts) = (body.to_string(), Accounts::default());
+        let (body, accounts) = (body.as_bytes(), &accounts);
+        let call = Call { caller: &world.caller, region: "us-east-1", now_ms, operation, body, accounts };
         world.sqs.call(&call, "h", || now_ms).await
     }
 
     async fn receive(world: &World, now_ms: i64) -> Vec<Value> {
-        let answer = call(world, "ReceiveMessage", now_ms, json!({ "MaxNumberOfMessages": 10 })).await.unwrap();
+        let answer =
+            call(world, "ReceiveMessage", now_ms, json!({ "MaxNumberOfMessages": 10, "AttributeNames": ["All"] }))
+                .await
+                .unwrap();
         answer["Messages"].as_array().cloned().unwrap_or_default()
     }
 

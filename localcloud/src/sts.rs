@@ -12,6 +12,7 @@ pub(crate) fn call(
     caller: &Caller,
     now_ms: i64,
     form: &[u8],
+    request_id: &str,
 ) -> (String, Result<String, ApiError>) {
     let fields = fields(form);
     let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
@@ -19,26 +20,28 @@ pub(crate) fn call(
     let answer = match action.as_str() {
         "AssumeRole" => assume(accounts, caller, now_ms, &fields),
         "GetCallerIdentity" => Ok(format!(
-            "<GetCallerIdentityResult><Arn>{}</Arn><UserId>LOCALUSER</UserId><Account>{}</Account></GetCallerIdentityResult>",
-            escape(&caller.arn),
-            caller.account
+            "<GetCallerIdentityResult><Arn>{arn}</Arn><UserId>{id}:{name}</UserId><Account>{account}</Account></GetCallerIdentityResult>",
+            arn = escape(&caller.arn),
+            id = if caller.role.is_some() { "AROALOCAL" } else { "AIDALOCAL" },
+            name = escape(caller.arn.rsplit('/').next().unwrap_or_default()),
+            account = caller.account
         )),
         _ => Err(ApiError::new(400, "InvalidAction", format!("operation {action} does not exist here"))),
     };
     let answer = answer.map(|result| {
         format!(
             "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">{result}<ResponseMetadata>\
-             <RequestId>00000000-0000-4000-8000-000000000000</RequestId></ResponseMetadata></{action}Response>"
+             <RequestId>{request_id}</RequestId></ResponseMetadata></{action}Response>"
         )
     });
     (action, answer)
 }
 
 /// The body of an error.
-pub(crate) fn error(error: &ApiError) -> String {
+pub(crate) fn error(error: &ApiError, request_id: &str) -> String {
     format!(
         "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>{}</Code>\
-         <Message>{}</Message></Error><RequestId>00000000-0000-4000-8000-000000000000</RequestId></ErrorResponse>",
+         <Message>{}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>",
         error.code,
         escape(&error.message)
     )
@@ -53,16 +56,25 @@ fn assume(accounts: &Accounts, caller: &Caller, now_ms: i64, fields: &[(String, 
             "RoleArn" => asked.role_arn = value,
             "RoleSessionName" => asked.session_name = value,
             "ExternalId" => asked.external_id = Some(value),
-            "DurationSeconds" => asked.seconds = value.parse().ok(),
+            "DurationSeconds" => {
+                let seconds = value.parse().map_err(|_| ApiError::new(400, "MalformedInput", "Invalid Argument"))?;
+                asked.seconds = Some(seconds);
+            }
             key if key.starts_with("TransitiveTagKeys.member.") => asked.transitive.push(value),
             key if key.starts_with("Tags.member.") && key.ends_with(".Key") => keys.push((member(key), value)),
             key if key.starts_with("Tags.member.") && key.ends_with(".Value") => values.push((member(key), value)),
-            _ => {}
+            "Action" | "Version" => {}
+            // Empty lists.
+            "Tags" | "TransitiveTagKeys" if value.is_empty() => {}
+            // A policy that is passed over would give more than was asked for.
+            _ => return Err(ApiError::new(400, "ValidationError", format!("{key} is not served here"))),
         }
     }
     for (number, key) in keys {
         let value = values.iter().find(|(of, _)| *of == number).map(|(_, value)| value.clone()).unwrap_or_default();
-        asked.tags.insert(key, value);
+        if asked.tags.insert(key, value).is_some() {
+            return Err(ApiError::new(400, "InvalidParameterValue", "Duplicate tag keys found."));
+        }
     }
     let new = accounts.assume(caller, &asked, now_ms)?;
     Ok(format!(

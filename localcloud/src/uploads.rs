@@ -3,35 +3,41 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
-use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use md5::{Digest, Md5};
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
     CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopyPartResult, CopySource, CreateMultipartUploadInput,
-    CreateMultipartUploadOutput, ETag, ETagCondition, MetadataDirective, UploadPartCopyInput, UploadPartCopyOutput,
+    CreateMultipartUploadOutput, ETag, ETagCondition, MetadataDirective, ObjectCannedACL, UploadPartCopyInput,
+    UploadPartCopyOutput,
 };
 use s3s::{S3Result, s3_error};
 
 use crate::api::{Caller, hex, lock};
-use crate::s3::{Deed, LocalS3, Object, check_tag, timestamp};
+use crate::s3::{Deed, Headers, LocalS3, Object, check_tag, timestamp, unkept};
+use crate::store::Piece;
 
 /// Bytes of the longest object that one CopyObject copies. Source: S3 API Reference, "CopyObject".
-const SINGLE_BYTES_MAX: usize = 5 << 30;
+const SINGLE_BYTES_MAX: u64 = 5 << 30;
 /// Bytes of every part but the last. Source: S3 User Guide, "Amazon S3 multipart upload limits".
-const PART_BYTES_MIN: usize = 5 << 20;
+const PART_BYTES_MIN: u64 = 5 << 20;
 /// The last part's number. Source: as above.
 const PARTS_MAX: i32 = 10_000;
-/// Bytes of metadata, names and values. Source: S3 User Guide, "Working with object metadata".
-const METADATA_BYTES_MAX: usize = 2048;
 
 #[derive(Debug)]
 struct Upload {
     bucket: String,
     key: String,
     acl: Option<String>,
-    /// What the object will be, but for its bytes.
-    object: Object,
-    parts: BTreeMap<i32, (Bytes, String)>,
+    headers: Headers,
+    parts: BTreeMap<i32, Part>,
+}
+
+/// A part, which stays where it was copied from until the upload is complete.
+#[derive(Clone, Debug)]
+struct Part {
+    piece: Piece,
+    md5: [u8; 16],
 }
 
 /// Multipart uploads that are open.
@@ -47,75 +53,83 @@ impl Uploads {
     }
 }
 
-fn metadata(given: Option<s3s::dto::Metadata>) -> S3Result<BTreeMap<String, String>> {
-    let metadata: BTreeMap<String, String> = given.unwrap_or_default().into_iter().collect();
-    let bytes: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if bytes > METADATA_BYTES_MAX {
-        return Err(s3_error!(MetadataTooLarge, "Your metadata headers exceed the maximum allowed metadata size"));
-    }
-    Ok(metadata)
-}
-
 impl LocalS3 {
     /// The source of a copy, which the caller must be allowed to read.
-    fn source(&self, caller: Option<&Caller>, source: &CopySource, tag: Option<&ETagCondition>) -> S3Result<Object> {
+    fn source(&self, caller: &Caller, source: &CopySource, tag: Option<&ETagCondition>) -> S3Result<Object> {
         let CopySource::Bucket { bucket, key, version_id } = source else {
             return Err(s3_error!(NotImplemented, "access points do not exist here"));
         };
-        self.allowed(caller, Deed { bucket, key, action: "s3:GetObject", acl: None })?;
-        if version_id.as_deref().is_some_and(|version| version != "null") {
-            return Err(s3_error!(NoSuchVersion, "The specified version does not exist."));
-        }
-        let object = self.object(bucket, key)?;
+        let action = if version_id.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
+        self.allowed(caller, Deed { bucket, key: Some(key), action, acl: None })?;
+        let object = self.object(bucket, key, version_id.as_deref())?;
         check_tag(tag, &object)?;
         Ok(object)
     }
 
-    fn keep(&self, bucket: &str, key: &str, object: Object) {
-        let now_ms = object.modified_ms;
-        for (queue, body) in self.cloud.buckets.put(bucket, key, object, now_ms).unwrap_or_default() {
+    /// Makes an object of the pieces, and tells of it. Gives when it was made, and its version.
+    async fn keep(
+        &self,
+        (bucket, key): (&str, &str),
+        pieces: &[Piece],
+        etag: String,
+        headers: Headers,
+    ) -> S3Result<(i64, Option<String>)> {
+        let buckets = &self.cloud.buckets;
+        let body = buckets.storage.join(bucket, key, pieces).await.map_err(unkept)?;
+        let size = pieces.iter().map(Piece::len).sum();
+        let now_ms = self.cloud.clock.now_ms();
+        let object = Object { body, size, etag, version: None, modified_ms: now_ms, headers };
+        let put = buckets.put(bucket, key, object, now_ms);
+        let (version, messages) = put.ok_or_else(|| s3_error!(NoSuchBucket))?;
+        for (queue, body) in messages {
             self.cloud.sqs.deliver(&queue, body, now_ms);
         }
+        Ok((now_ms, version))
     }
 
-    pub(crate) fn copied(&self, caller: Option<&Caller>, input: CopyObjectInput) -> S3Result<CopyObjectOutput> {
-        let acl = input.acl.as_ref().map(s3s::dto::ObjectCannedACL::as_str);
-        let to = Deed { bucket: &input.bucket, key: &input.key, action: "s3:PutObject", acl };
+    pub(crate) async fn copied(&self, caller: &Caller, input: CopyObjectInput) -> S3Result<CopyObjectOutput> {
+        let acl = input.acl.as_ref().map(ObjectCannedACL::as_str);
+        let to = Deed { bucket: &input.bucket, key: Some(&input.key), action: "s3:PutObject", acl };
         self.allowed(caller, to)?;
-        let mut object = self.source(caller, &input.copy_source, input.copy_source_if_match.as_ref())?;
-        if object.bytes.len() > SINGLE_BYTES_MAX {
+        let source = self.source(caller, &input.copy_source, input.copy_source_if_match.as_ref())?;
+        if source.size > SINGLE_BYTES_MAX {
             let text =
                 "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120";
             return Err(s3_error!(InvalidRequest, "{}", text));
         }
-        if input.metadata_directive.as_ref().is_some_and(|it| it.as_str() == MetadataDirective::REPLACE) {
-            object.content_type = input.content_type.map(|it| it.to_string());
-            object.content_encoding = input.content_encoding.map(|it| it.to_string());
-            object.metadata = metadata(input.metadata)?;
-        }
-        object.modified_ms = self.cloud.clock.now_ms();
+        let replaced = input.metadata_directive.as_ref().is_some_and(|it| it.as_str() == MetadataDirective::REPLACE);
+        let headers = if replaced {
+            let content_type = input.content_type.map(|it| it.to_string());
+            Headers::new(content_type, input.content_encoding.map(|it| it.to_string()), input.metadata)?
+        } else {
+            source.headers
+        };
+        let piece = Piece { body: source.body, range: 0..source.size };
+        let (made_ms, version_id) =
+            self.keep((&input.bucket, &input.key), &[piece], source.etag.clone(), headers).await?;
         let result = CopyObjectResult {
-            e_tag: Some(ETag::Strong(object.etag.clone())),
-            last_modified: Some(timestamp(object.modified_ms)),
+            e_tag: Some(ETag::Strong(source.etag)),
+            last_modified: Some(timestamp(made_ms)),
             ..CopyObjectResult::default()
         };
-        self.keep(&input.bucket, &input.key, object);
-        Ok(CopyObjectOutput { copy_object_result: Some(result), ..CopyObjectOutput::default() })
+        Ok(CopyObjectOutput {
+            copy_object_result: Some(result),
+            copy_source_version_id: source.version,
+            version_id,
+            ..CopyObjectOutput::default()
+        })
     }
 
     pub(crate) fn upload_begun(
         &self,
-        caller: Option<&Caller>,
+        caller: &Caller,
         input: CreateMultipartUploadInput,
     ) -> S3Result<CreateMultipartUploadOutput> {
-        let acl = input.acl.as_ref().map(s3s::dto::ObjectCannedACL::as_str);
-        self.allowed(caller, Deed { bucket: &input.bucket, key: &input.key, action: "s3:PutObject", acl })?;
-        let object = Object {
-            content_type: input.content_type.map(|it| it.to_string()),
-            content_encoding: input.content_encoding.map(|it| it.to_string()),
-            metadata: metadata(input.metadata)?,
-            ..Object::default()
-        };
+        let acl = input.acl.as_ref().map(ObjectCannedACL::as_str);
+        let deed = Deed { bucket: &input.bucket, key: Some(&input.key), action: "s3:PutObject", acl };
+        self.allowed(caller, deed)?;
+        let content_type = input.content_type.map(|it| it.to_string());
+        let headers = Headers::new(content_type, input.content_encoding.map(|it| it.to_string()), input.metadata)?;
         let uploads = &self.cloud.buckets.uploads;
         let id = {
             let mut made = lock(&uploads.made);
@@ -126,7 +140,7 @@ impl LocalS3 {
             bucket: input.bucket.clone(),
             key: input.key.clone(),
             acl: acl.map(str::to_owned),
-            object,
+            headers,
             parts: BTreeMap::new(),
         };
         lock(&uploads.open).insert(id.clone(), upload);
@@ -138,116 +152,115 @@ impl LocalS3 {
         })
     }
 
-    /// An open upload's ACL, which its parts are judged by: they name none.
-    fn upload_acl(&self, id: &str, bucket: &str, key: &str) -> S3Result<Option<String>> {
-        let open = lock(&self.cloud.buckets.uploads.open);
-        let upload = open.get(id).filter(|upload| upload.bucket == bucket && upload.key == key);
-        upload.map(|upload| upload.acl.clone()).ok_or_else(|| s3_error!(NoSuchUpload))
+    /// The caller must be allowed the action on an open upload. Its calls are judged by the ACL that it was begun with:
+    /// they name none.
+    fn upload_allowed(&self, caller: &Caller, id: &str, (bucket, key): (&str, &str), action: &str) -> S3Result<()> {
+        let acl = {
+            let open = lock(&self.cloud.buckets.uploads.open);
+            let upload = open.get(id).filter(|upload| upload.bucket == bucket && upload.key == key);
+            upload.map(|upload| upload.acl.clone()).ok_or_else(|| s3_error!(NoSuchUpload))?
+        };
+        self.allowed(caller, Deed { bucket, key: Some(key), action, acl: acl.as_deref() })
     }
 
-    pub(crate) fn part_copied(
+    pub(crate) async fn part_copied(
         &self,
-        caller: Option<&Caller>,
+        caller: &Caller,
         input: &UploadPartCopyInput,
     ) -> S3Result<UploadPartCopyOutput> {
-        let acl = self.upload_acl(&input.upload_id, &input.bucket, &input.key)?;
-        let (bucket, key) = (input.bucket.as_str(), input.key.as_str());
-        self.allowed(caller, Deed { bucket, key, action: "s3:PutObject", acl: acl.as_deref() })?;
+        self.upload_allowed(caller, &input.upload_id, (&input.bucket, &input.key), "s3:PutObject")?;
         if !(1..=PARTS_MAX).contains(&input.part_number) {
             return Err(s3_error!(InvalidArgument, "Part number must be an integer between 1 and 10000, inclusive"));
         }
         let source = self.source(caller, &input.copy_source, input.copy_source_if_match.as_ref())?;
-        let bytes = match &input.copy_source_range {
-            None => source.bytes,
-            Some(_) if source.bytes.len() <= PART_BYTES_MIN => {
+        let range = match &input.copy_source_range {
+            None => 0..source.size,
+            Some(_) if source.size <= PART_BYTES_MIN => {
                 return Err(s3_error!(InvalidRequest, "a range needs a source of more than 5 MiB"));
             }
             Some(range) => {
                 let ends = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
-                let ends = ends.and_then(|(first, last)| {
-                    Some((first.parse::<usize>().ok()?, last.parse::<usize>().ok()?.checked_add(1)?))
+                let range = ends.and_then(|(first, last)| {
+                    Some(first.parse::<u64>().ok()?..last.parse::<u64>().ok()?.checked_add(1)?)
                 });
-                let Some((first, end)) = ends.filter(|(first, end)| first < end && *end <= source.bytes.len()) else {
-                    return Err(s3_error!(InvalidArgument, "The range specified is not valid for the source"));
-                };
-                source.bytes.slice(first..end)
+                range
+                    .filter(|range| !range.is_empty() && range.end <= source.size)
+                    .ok_or_else(|| s3_error!(InvalidArgument, "The range specified is not valid for the source"))?
             }
         };
-        if bytes.len() > SINGLE_BYTES_MAX {
+        let piece = Piece { body: source.body, range };
+        if piece.len() > SINGLE_BYTES_MAX {
             return Err(s3_error!(EntityTooLarge));
         }
-        let etag = hex(&Md5::digest(&bytes));
+        let mut body = piece.read().await.map_err(unkept)?;
+        let mut md5 = Md5::new();
+        while let Some(frame) = body.frame().await {
+            if let Ok(bytes) = frame.map_err(|_| s3_error!(InternalError))?.into_data() {
+                md5.update(&bytes);
+            }
+        }
+        let md5: [u8; 16] = md5.finalize().into();
         let mut open = lock(&self.cloud.buckets.uploads.open);
         let upload = open.get_mut(&input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
-        upload.parts.insert(input.part_number, (bytes, etag.clone()));
+        upload.parts.insert(input.part_number, Part { piece, md5 });
         let result = CopyPartResult {
-            e_tag: Some(ETag::Strong(etag)),
+            e_tag: Some(ETag::Strong(hex(&md5))),
             last_modified: Some(timestamp(self.cloud.clock.now_ms())),
             ..CopyPartResult::default()
         };
         Ok(UploadPartCopyOutput { copy_part_result: Some(result), ..UploadPartCopyOutput::default() })
     }
 
-    pub(crate) fn upload_completed(
+    pub(crate) async fn upload_completed(
         &self,
-        caller: Option<&Caller>,
+        caller: &Caller,
         input: CompleteMultipartUploadInput,
     ) -> S3Result<CompleteMultipartUploadOutput> {
-        let acl = self.upload_acl(&input.upload_id, &input.bucket, &input.key)?;
-        let (bucket, key) = (input.bucket.as_str(), input.key.as_str());
-        self.allowed(caller, Deed { bucket, key, action: "s3:PutObject", acl: acl.as_deref() })?;
+        self.upload_allowed(caller, &input.upload_id, (&input.bucket, &input.key), "s3:PutObject")?;
         let named = input.multipart_upload.and_then(|it| it.parts).unwrap_or_default();
         if named.is_empty() {
             return Err(s3_error!(MalformedXML));
         }
-        let mut open = lock(&self.cloud.buckets.uploads.open);
-        let upload = open.get(&input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
-        let (mut bytes, mut tags, mut before) = (BytesMut::new(), Vec::new(), 0);
-        for (at, part) in named.iter().enumerate() {
-            let number = part.part_number.unwrap_or_default();
-            if number <= before {
-                return Err(s3_error!(InvalidPartOrder));
+        let (mut pieces, mut tags, mut before) = (Vec::new(), Vec::new(), 0);
+        let headers = {
+            let mut open = lock(&self.cloud.buckets.uploads.open);
+            let upload = open.get(&input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
+            for (at, asked) in named.iter().enumerate() {
+                let number = asked.part_number.unwrap_or_default();
+                if number <= before {
+                    return Err(s3_error!(InvalidPartOrder));
+                }
+                before = number;
+                let tag = asked.e_tag.as_ref().map(ETag::value);
+                let part = upload.parts.get(&number).filter(|part| tag == Some(hex(&part.md5).as_str()));
+                let part = part.ok_or_else(|| s3_error!(InvalidPart))?;
+                if part.piece.len() < PART_BYTES_MIN && at + 1 < named.len() {
+                    return Err(s3_error!(EntityTooSmall));
+                }
+                pieces.push(part.piece.clone());
+                tags.extend_from_slice(&part.md5);
             }
-            before = number;
-            let found = upload.parts.get(&number);
-            let tag = part.e_tag.as_ref().map(ETag::value);
-            let Some((part, own)) = found.filter(|(_, own)| tag == Some(own.as_str())) else {
-                return Err(s3_error!(InvalidPart));
-            };
-            if part.len() < PART_BYTES_MIN && at + 1 < named.len() {
-                return Err(s3_error!(EntityTooSmall));
-            }
-            bytes.extend_from_slice(part);
-            tags.extend_from_slice(&Md5::digest(part));
-            debug_assert_eq!(hex(&Md5::digest(part)), *own);
-        }
-        let Some(upload) = open.remove(&input.upload_id) else { return Err(s3_error!(NoSuchUpload)) };
-        drop(open);
-        let etag = format!("{}-{}", hex(&Md5::digest(&tags)), named.len());
-        let object = Object {
-            bytes: bytes.freeze(),
-            etag: etag.clone(),
-            modified_ms: self.cloud.clock.now_ms(),
-            ..upload.object
+            open.remove(&input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?.headers
         };
-        self.keep(&input.bucket, &input.key, object);
+        let etag = format!("{}-{}", hex(&Md5::digest(&tags)), named.len());
+        let (_, version_id) = self.keep((&input.bucket, &input.key), &pieces, etag.clone(), headers).await?;
         Ok(CompleteMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
             e_tag: Some(ETag::Strong(etag)),
+            version_id,
             ..CompleteMultipartUploadOutput::default()
         })
     }
 
     pub(crate) fn upload_aborted(
         &self,
-        caller: Option<&Caller>,
+        caller: &Caller,
         input: &AbortMultipartUploadInput,
     ) -> S3Result<AbortMultipartUploadOutput> {
-        let acl = self.upload_acl(&input.upload_id, &input.bucket, &input.key)?;
-        let (bucket, key) = (input.bucket.as_str(), input.key.as_str());
-        self.allowed(caller, Deed { bucket, key, action: "s3:AbortMultipartUpload", acl: acl.as_deref() })?;
-        lock(&self.cloud.buckets.uploads.open).remove(&input.upload_id);
+        let (id, to) = (&input.upload_id, (input.bucket.as_str(), input.key.as_str()));
+        self.upload_allowed(caller, id, to, "s3:AbortMultipartUpload")?;
+        lock(&self.cloud.buckets.uploads.open).remove(id);
         Ok(AbortMultipartUploadOutput::default())
     }
 }
@@ -263,7 +276,7 @@ mod tests {
     const TENANT: &str = "222222222222";
     const ACL: &str = "bucket-owner-full-control";
     /// Two parts and a bit.
-    const LONG: usize = 2 * PART_BYTES_MIN + 7;
+    const LONG: u64 = 2 * PART_BYTES_MIN + 7;
 
     struct World {
         _cloud: Cloud,
@@ -279,7 +292,7 @@ mod tests {
         for (account, bucket) in [(CENTRAL, "source"), (TENANT, "target")] {
             cloud.create_bucket(account, bucket);
         }
-        cloud.put_object("source", "long", vec![b'x'; LONG]);
+        cloud.put_object("source", "long", "x".repeat(usize::try_from(LONG).unwrap()));
         cloud.put_object("source", "short", "x");
         cloud.grant(
             "target",
@@ -306,7 +319,7 @@ mod tests {
     }
 
     /// The code that a copy is refused with; empty: it is made.
-    fn copy(world: &World, caller: &Caller, key: &str, change: impl FnOnce(&mut CopyObjectInput)) -> String {
+    async fn copy(world: &World, caller: &Caller, key: &str, change: impl FnOnce(&mut CopyObjectInput)) -> String {
         let mut builder = CopyObjectInput::builder();
         builder.set_bucket("target".to_owned());
         builder.set_key(key.to_owned());
@@ -314,7 +327,7 @@ mod tests {
         builder.set_acl(Some(ObjectCannedACL::from_static(ACL)));
         let mut input = builder.build().unwrap();
         change(&mut input);
-        code(world.s3.copied(Some(caller), input))
+        code(world.s3.copied(caller, input).await)
     }
 
     fn code<T>(result: S3Result<T>) -> String {
@@ -326,10 +339,10 @@ mod tests {
         builder.set_bucket("target".to_owned());
         builder.set_key("logs/f".to_owned());
         builder.set_acl(Some(ObjectCannedACL::from_static(ACL)));
-        world.s3.upload_begun(Some(&world.writer), builder.build().unwrap()).unwrap().upload_id.unwrap()
+        world.s3.upload_begun(&world.writer, builder.build().unwrap()).unwrap().upload_id.unwrap()
     }
 
-    fn part(world: &World, id: &str, key: &str, number: i32, range: &str) -> S3Result<ETag> {
+    async fn part(world: &World, id: &str, key: &str, number: i32, range: &str) -> S3Result<ETag> {
         let mut builder = UploadPartCopyInput::builder();
         builder.set_bucket("target".to_owned());
         builder.set_key("logs/f".to_owned());
@@ -337,11 +350,11 @@ mod tests {
         builder.set_part_number(number);
         builder.set_copy_source(source(key));
         builder.set_copy_source_range(Some(range.to_owned()));
-        let output = world.s3.part_copied(Some(&world.writer), &builder.build().unwrap())?;
+        let output = world.s3.part_copied(&world.writer, &builder.build().unwrap()).await?;
         Ok(output.copy_part_result.unwrap().e_tag.unwrap())
     }
 
-    fn complete(world: &World, id: &str, parts: &[(i32, &ETag)]) -> String {
+    async fn complete(world: &World, id: &str, parts: &[(i32, &ETag)]) -> String {
         let named = parts.iter().map(|(number, tag)| CompletedPart {
             part_number: Some(*number),
             e_tag: Some((*tag).clone()),
@@ -352,37 +365,38 @@ mod tests {
         builder.set_key("logs/f".to_owned());
         builder.set_upload_id(id.to_owned());
         builder.set_multipart_upload(Some(CompletedMultipartUpload { parts: Some(named.collect()) }));
-        code(world.s3.upload_completed(Some(&world.writer), builder.build().unwrap()))
+        code(world.s3.upload_completed(&world.writer, builder.build().unwrap()).await)
     }
 
     #[tokio::test]
     async fn each_condition_of_a_buckets_policy_counts() {
         let world = world().await;
-        assert_eq!(copy(&world, &world.writer, "logs/f", |_| {}), "");
-        assert_eq!(copy(&world, &world.writer, "else/f", |_| {}), "AccessDenied");
-        assert_eq!(copy(&world, &world.writer, "logs/f", |it| it.acl = None), "AccessDenied");
+        assert_eq!(copy(&world, &world.writer, "logs/f", |_| {}).await, "");
+        assert_eq!(copy(&world, &world.writer, "else/f", |_| {}).await, "AccessDenied");
+        assert_eq!(copy(&world, &world.writer, "logs/f", |it| it.acl = None).await, "AccessDenied");
         let other = Caller { tags: [("tenant_id".to_owned(), "other".to_owned())].into(), ..world.writer.clone() };
-        assert_eq!(copy(&world, &other, "logs/f", |_| {}), "AccessDenied");
+        assert_eq!(copy(&world, &other, "logs/f", |_| {}).await, "AccessDenied");
         let stranger = Caller { role: None, account: "333333333333".to_owned(), ..world.writer.clone() };
-        assert_eq!(copy(&world, &stranger, "logs/f", |_| {}), "AccessDenied");
+        assert_eq!(copy(&world, &stranger, "logs/f", |_| {}).await, "AccessDenied");
         // The tenant may write into its bucket, and not read the source.
         let tenant = Caller { role: None, account: TENANT.to_owned(), ..world.writer.clone() };
-        assert_eq!(copy(&world, &tenant, "logs/f", |_| {}), "AccessDenied");
+        assert_eq!(copy(&world, &tenant, "logs/f", |_| {}).await, "AccessDenied");
     }
 
     #[tokio::test]
     async fn a_copys_source_must_be_there_and_be_the_one() {
         let world = world().await;
         let tag = |tag: &str| Some(ETagCondition::ETag(ETag::Strong(tag.to_owned())));
-        assert_eq!(copy(&world, &world.writer, "logs/f", |it| it.copy_source = source("none")), "NoSuchKey");
-        assert_eq!(copy(&world, &world.writer, "logs/f", |it| it.bucket = "none".to_owned()), "NoSuchBucket");
-        let changed = copy(&world, &world.writer, "logs/f", |it| it.copy_source_if_match = tag("0"));
+        assert_eq!(copy(&world, &world.writer, "logs/f", |it| it.copy_source = source("none")).await, "NoSuchKey");
+        assert_eq!(copy(&world, &world.writer, "logs/f", |it| it.bucket = "none".to_owned()).await, "NoSuchBucket");
+        let changed = copy(&world, &world.writer, "logs/f", |it| it.copy_source_if_match = tag("0")).await;
         assert_eq!(changed, "PreconditionFailed");
-        let long = [("name".to_owned(), "x".repeat(METADATA_BYTES_MAX))];
+        let long = [("name".to_owned(), "x".repeat(2048))];
         let refused = copy(&world, &world.writer, "logs/f", |it| {
             it.metadata_directive = Some(MetadataDirective::from_static(MetadataDirective::REPLACE));
             it.metadata = Some(long.into_iter().collect());
-        });
+        })
+        .await;
         assert_eq!(refused, "MetadataTooLarge");
     }
 
@@ -390,23 +404,23 @@ mod tests {
     async fn parts_have_their_order_and_sizes() {
         let world = world().await;
         let id = begin(&world);
-        let refused = |key, number, range| code(part(&world, &id, key, number, range));
-        assert_eq!(refused("short", 1, "bytes=0-0"), "InvalidRequest");
-        assert_eq!(refused("long", 0, "bytes=0-9"), "InvalidArgument");
-        assert_eq!(refused("long", 10_001, "bytes=0-9"), "InvalidArgument");
-        assert_eq!(refused("long", 1, &format!("bytes=0-{LONG}")), "InvalidArgument");
-        let first = part(&world, &id, "long", 1, &format!("bytes=0-{}", PART_BYTES_MIN - 1)).unwrap();
-        let last = part(&world, &id, "long", 7, &format!("bytes={PART_BYTES_MIN}-{}", LONG - 1)).unwrap();
-        let small = part(&world, &id, "long", 3, "bytes=0-9").unwrap();
-        assert_eq!(complete(&world, &id, &[]), "MalformedXML");
-        assert_eq!(complete(&world, &id, &[(7, &last), (1, &first)]), "InvalidPartOrder");
-        assert_eq!(complete(&world, &id, &[(1, &last), (7, &last)]), "InvalidPart");
-        assert_eq!(complete(&world, &id, &[(1, &first), (2, &last)]), "InvalidPart");
-        assert_eq!(complete(&world, &id, &[(1, &first), (3, &small), (7, &last)]), "EntityTooSmall");
-        assert_eq!(complete(&world, &id, &[(1, &first), (7, &last)]), "");
-        assert_eq!(complete(&world, &id, &[(1, &first), (7, &last)]), "NoSuchUpload");
-        let object = world.s3.object("target", "logs/f").unwrap();
-        assert_eq!(object.bytes.len(), LONG);
+        let refused = async |key, number, range| code(part(&world, &id, key, number, range).await);
+        assert_eq!(refused("short", 1, "bytes=0-0").await, "InvalidRequest");
+        assert_eq!(refused("long", 0, "bytes=0-9").await, "InvalidArgument");
+        assert_eq!(refused("long", 10_001, "bytes=0-9").await, "InvalidArgument");
+        assert_eq!(refused("long", 1, &format!("bytes=0-{LONG}")).await, "InvalidArgument");
+        let first = part(&world, &id, "long", 1, &format!("bytes=0-{}", PART_BYTES_MIN - 1)).await.unwrap();
+        let last = part(&world, &id, "long", 7, &format!("bytes={PART_BYTES_MIN}-{}", LONG - 1)).await.unwrap();
+        let small = part(&world, &id, "long", 3, "bytes=0-9").await.unwrap();
+        assert_eq!(complete(&world, &id, &[]).await, "MalformedXML");
+        assert_eq!(complete(&world, &id, &[(7, &last), (1, &first)]).await, "InvalidPartOrder");
+        assert_eq!(complete(&world, &id, &[(1, &last), (7, &last)]).await, "InvalidPart");
+        assert_eq!(complete(&world, &id, &[(1, &first), (2, &last)]).await, "InvalidPart");
+        assert_eq!(complete(&world, &id, &[(1, &first), (3, &small), (7, &last)]).await, "EntityTooSmall");
+        assert_eq!(complete(&world, &id, &[(1, &first), (7, &last)]).await, "");
+        assert_eq!(complete(&world, &id, &[(1, &first), (7, &last)]).await, "NoSuchUpload");
+        let object = world.s3.object("target", "logs/f", None).unwrap();
+        assert_eq!(object.size, LONG);
         assert!(object.etag.ends_with("-2"), "{}", object.etag);
     }
 }

@@ -97,6 +97,9 @@ pub struct Bucket {
     pub account: String,
     /// The name, which is the only one in all accounts.
     pub name: String,
+    /// Whether each object is a version of its key.
+    #[serde(default)]
+    pub versioned: bool,
 }
 
 /// A queue.
@@ -367,6 +370,9 @@ impl World {
         }
         for bucket in &self.buckets {
             cloud.create_bucket(&bucket.account, &bucket.name);
+            if bucket.versioned {
+                cloud.version_bucket(&bucket.name);
+            }
         }
         let arn = |account: &str, name: &str| format!("arn:aws:sqs:{}:{account}:{name}", cloud.region());
         let queues = self.queues.iter().map(|queue| StartedQueue {

@@ -54,9 +54,11 @@ pub(super) struct World {
 impl World {
     /// The central role may do what it needs.
     pub(super) async fn start() -> Self {
-        Self::with_central_actions(&["sts:AssumeRole", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"]).await
+        let actions = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"];
+        Self::with_central_actions(&actions).await
     }
 
+    /// The central role may do `actions` and assume others, with tags.
     pub(super) async fn with_central_actions(actions: &[&str]) -> Self {
         let cloud = Cloud::start("127.0.0.1:0".parse().unwrap(), "us-east-1").await.unwrap();
         let user = cloud.add_user(CENTRAL, "millrace");
@@ -70,7 +72,11 @@ impl World {
             tag_session: true,
             ..TrustPolicy::default()
         };
-        let permissions = actions.iter().map(|action| ((*action).to_owned(), "*".to_owned())).collect();
+        let permissions = ["sts:AssumeRole", "sts:TagSession"]
+            .iter()
+            .chain(actions)
+            .map(|action| ((*action).to_owned(), "*".to_owned()))
+            .collect();
         let central_role = cloud.add_role(CENTRAL, "millrace-central", trust, permissions);
         let owners = [(ACME, "acme"), (OTHER, "other"), (CENTRAL, "operator")]
             .map(|(account, name)| (account, cloud.add_user(account, name)));

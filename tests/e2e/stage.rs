@@ -64,8 +64,8 @@ impl Stage {
             tag_session: true,
             ..TrustPolicy::default()
         };
-        let may = vec![("sts:AssumeRole".to_owned(), "*".to_owned())];
-        let central_role = cloud.add_role(CENTRAL, "central", trust, may);
+        let may = ["sts:AssumeRole", "sts:TagSession"].map(|action| (action.to_owned(), "*".to_owned()));
+        let central_role = cloud.add_role(CENTRAL, "central", trust, may.to_vec());
         Self { cloud, key, queue, dead, central_role, tenants: 0 }
     }
 

@@ -95,7 +95,7 @@ impl Tenancy {
                 tag_session: true,
                 ..TrustPolicy::default()
             },
-            vec![("sts:AssumeRole".to_owned(), "*".to_owned())],
+            ["sts:AssumeRole", "sts:TagSession"].map(|action| (action.to_owned(), "*".to_owned())).to_vec(),
         );
         let tenants: Vec<Tenant> = names
             .iter()
