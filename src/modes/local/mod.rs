@@ -9,13 +9,14 @@ mod tenancy;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use loadgen::{Compression, Fleet, Framing, KeyLayout, MessageSpec, ObjectSize, ObjectSource, ObjectSpec, RealLines};
-use localcloud::Cloud;
+use localcloud::{Cloud, Storage};
 use tokio_util::sync::CancellationToken;
 
 use self::feed::Sent;
@@ -51,6 +52,8 @@ const ROUND_MS_MAX: u64 = 60_000;
 pub enum LocalError {
     #[error(transparent)]
     Objects(#[from] loadgen::SpecError),
+    #[error("objects cannot be kept in {}: {cause}", path.display())]
+    Data { path: PathBuf, cause: std::io::Error },
     #[error("the embedded cloud could not be started: {0}")]
     Cloud(std::io::Error),
     #[error("an object could not be written: {0}")]
@@ -68,7 +71,7 @@ impl LocalError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Objects(_) => 2,
+            Self::Objects(_) | Self::Data { .. } => 2,
             Self::Cloud(_) | Self::Upload(_) | Self::Stalled(_) | Self::Stopped | Self::Verdict => 1,
         }
     }
@@ -81,7 +84,9 @@ impl LocalError {
 pub async fn run(settings: LocalSettings) -> Result<(), ModeError> {
     let world = World::new();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let cloud = Cloud::start(address, &settings.shared.aws_region).await.map_err(LocalError::Cloud)?;
+    let storage = storage(settings.data.as_deref())?;
+    let started = Cloud::start_with(address, &settings.shared.aws_region, storage).await;
+    let cloud = started.map_err(LocalError::Cloud)?;
     if !settings.keep {
         cloud.keep_digests_only();
     }
@@ -147,6 +152,12 @@ async fn watch(
         let _told = told.await;
     }
     if summary.ok { Ok(()) } else { Err(LocalError::Verdict) }
+}
+
+/// Where objects are kept.
+fn storage(data: Option<&Path>) -> Result<Storage, LocalError> {
+    let Some(path) = data else { return Ok(Storage::default()) };
+    Storage::directory(path).map_err(|cause| LocalError::Data { path: path.to_owned(), cause })
 }
 
 /// What objects are made.
@@ -390,4 +401,41 @@ fn say_how(cloud: &Cloud, tenancy: &Tenancy) {
         "{central} python3 -c 'import boto3; boto3.client(\"s3\").put_object(Bucket=\"{BUCKET}\", Key=\"{key}\", Body=b\"{{\\\"message\\\":\\\"hello\\\"}}\")'"
     );
     eprintln!("{reader} aws logs get-log-events --log-group-name {GROUP} --log-stream-name by-hand");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::config::{Cli, Mode};
+
+    fn settings(data: &Path) -> LocalSettings {
+        let arguments = ["millrace", "local", "--objects", "6", "--size", "64KiB", "--tenants", "2", "--data"];
+        let arguments = arguments.iter().map(Into::into).chain([data.as_os_str().to_owned()]);
+        match Cli::try_parse_from(arguments).unwrap().mode {
+            Some(Mode::Local(settings)) => *settings,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The verdict holds with the objects in files, and there they are.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn objects_go_through_the_directory() {
+        let data = tempfile::tempdir().unwrap();
+        Box::pin(run(settings(data.path()))).await.unwrap();
+        let files = fs::read_dir(data.path().join(BUCKET)).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap());
+        let files: Vec<_> = files.collect();
+        assert_eq!(files.len(), 6);
+        assert!(files.iter().all(|file| file.starts_with(&[0x1f, 0x8b])));
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_cannot_be_had_is_named() {
+        let error = Box::pin(run(settings(Path::new("/dev/null/x")))).await.unwrap_err();
+        assert!(error.to_string().starts_with("objects cannot be kept in /dev/null/x: "), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
 }
