@@ -109,6 +109,10 @@ pub struct LocalSettings {
     #[arg(long, env = "LOCAL_SEED", value_name = "NUMBER", default_value_t = 0)]
     pub seed: u64,
 
+    /// A directory for the objects, which are else kept in memory.
+    #[arg(long, env = "LOCAL_DATA", value_name = "DIR")]
+    pub data: Option<std::path::PathBuf>,
+
     /// The summary as JSON.
     #[arg(long, env = "LOCAL_JSON", value_name = "true|false", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_parser = flag)]
     pub json: bool,

@@ -159,7 +159,11 @@ impl Failure {
             | "InvalidClientTokenId"
             | "UnrecognizedClientException"
             | "InvalidSignatureException"
+            | "SignatureDoesNotMatch"
             | "InvalidAccessKeyId"
+            | "InvalidToken"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
             | "TokenRefreshRequired" => Verdict::RefreshCredentials,
             "AccessDenied"
             | "AccessDeniedException"
@@ -168,6 +172,8 @@ impl Failure {
             | "OptInRequired"
             | "InvalidObjectState"
             | "KMS.AccessDeniedException" => Verdict::Denied,
+            // This machine's clock is wrong: no tenant's fault, though S3 says 403.
+            "RequestTimeTooSkewed" | "RequestExpired" => Verdict::GiveUp,
             "ResourceAlreadyExistsException" | "DataAlreadyAcceptedException" => Verdict::Exists,
             "ResourceNotFoundException" if self.service == Service::Logs => Verdict::Create,
             "InvalidParameterException" | "RequestEntityTooLarge" if self.takes_events() => Verdict::Bisect,
@@ -291,6 +297,10 @@ mod tests {
             (S3, "NoSuchKey", 404, Verdict::Missing),
             (S3, "NoSuchVersion", 404, Verdict::Missing),
             (S3, "AccessDenied", 403, Verdict::Denied),
+            (S3, "SignatureDoesNotMatch", 403, Verdict::RefreshCredentials),
+            (S3, "InvalidToken", 400, Verdict::RefreshCredentials),
+            (S3, "RequestTimeTooSkewed", 403, Verdict::GiveUp),
+            (Sts, "SignatureDoesNotMatch", 403, Verdict::RefreshCredentials),
             (S3, "NoSuchBucket", 404, Verdict::NoBucket),
             (S3, "PermanentRedirect", 301, Verdict::NoBucket),
             (S3, "AuthorizationHeaderMalformed", 400, Verdict::NoBucket),
