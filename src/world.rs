@@ -24,6 +24,12 @@ impl World {
         Tick(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
+    /// Whole milliseconds since an earlier time.
+    #[must_use]
+    pub fn millis_since(&self, earlier: Tick) -> u64 {
+        u64::try_from(self.now().since(earlier).as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// The wall-clock time.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the place that asks")]

@@ -30,6 +30,20 @@ pub enum Finish {
 }
 
 impl Finish {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Delivered,
+        Self::Skipped,
+        Self::Unknown,
+        Self::Invalid,
+        Self::Superseded,
+        Self::Missing,
+        Self::Corrupt,
+        Self::Retryable,
+        Self::TenantDenied,
+        Self::GlobalFault,
+    ];
+
     /// The name in metrics, receipts and dead-letter attributes.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -123,18 +137,6 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Finish; 10] = [
-        Finish::Delivered,
-        Finish::Skipped,
-        Finish::Unknown,
-        Finish::Invalid,
-        Finish::Superseded,
-        Finish::Missing,
-        Finish::Corrupt,
-        Finish::Retryable,
-        Finish::TenantDenied,
-        Finish::GlobalFault,
-    ];
     const POLICY: SettlePolicy = SettlePolicy { attempts_max: 5, keep_unknown: false, dead_letters: true };
 
     #[test]
@@ -166,8 +168,9 @@ mod tests {
     /// design §7 one after the other.
     #[test]
     fn every_set_of_outcomes_is_settled_by_the_laws() {
-        for set in 0_u32..1 << ALL.len() {
-            let finishes: Vec<Finish> = (0..ALL.len()).filter(|at| set >> at & 1 == 1).map(|at| ALL[at]).collect();
+        for set in 0_u32..1 << Finish::ALL.len() {
+            let finishes: Vec<Finish> =
+                (0..Finish::ALL.len()).filter(|at| set >> at & 1 == 1).map(|at| Finish::ALL[at]).collect();
             let has = |wanted| finishes.contains(&wanted);
             for (receives, dead_letters, keep_unknown) in
                 [1, 4, 5, 90].into_iter().flat_map(|it| [(it, true, true), (it, true, false), (it, false, true)])
@@ -211,9 +214,9 @@ mod tests {
         /// A message is deleted only when every delivery is finished for good.
         #[test]
         fn nothing_unfinished_is_acknowledged(
-            picks in prop::collection::vec(0..ALL.len(), 0..6), receives in 1_u32..20, dead_letters: bool, keep_unknown: bool, entropy: u64,
+            picks in prop::collection::vec(0..Finish::ALL.len(), 0..6), receives in 1_u32..20, dead_letters: bool, keep_unknown: bool, entropy: u64,
         ) {
-            let finishes: Vec<Finish> = picks.into_iter().map(|at| ALL[at]).collect();
+            let finishes: Vec<Finish> = picks.into_iter().map(|at| Finish::ALL[at]).collect();
             let policy = SettlePolicy { attempts_max: 5, keep_unknown, dead_letters };
             if settle(&finishes, receives, &policy, entropy) == Settlement::Acknowledge {
                 let done = |it: &Finish| it.is_success() || matches!(it, Finish::Unknown | Finish::Invalid);

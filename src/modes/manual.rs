@@ -5,6 +5,8 @@ use tokio::io::AsyncReadExt;
 use super::{Daemon, ModeError, aws_settings};
 use crate::config::Settings;
 use crate::core::envelope::BODY_BYTES_MAX;
+use crate::core::settlement::Finish;
+use crate::pipeline::ObjectReport;
 
 /// Delivers it.
 ///
@@ -28,24 +30,27 @@ pub async fn run(mut settings: Settings) -> Result<(), ModeError> {
     daemon.pipeline.close();
     daemon.tracker.close();
     daemon.tracker.wait().await;
-    let mut failures = Vec::new();
-    let mut delivered = 0;
-    for report in &reports {
-        delivered += report.delivered;
-        if !report.finish.is_success() {
-            let object = report.object.as_ref().map(ToString::to_string).unwrap_or_default();
-            let cause = report.cause.as_deref().unwrap_or_default();
-            failures.push(format!("{} {object}: {cause}", report.finish.name()));
-        }
-    }
+    let failures: Vec<String> = reports.iter().filter(|report| !report.finish.is_success()).map(line).collect();
     if !failures.is_empty() {
         return Err(ModeError::NotDelivered(failures.join("; ")));
     }
-    say(reports.len(), delivered);
+    say(&reports);
     Ok(())
 }
 
+/// What became of a delivery.
+fn line(report: &ObjectReport) -> String {
+    let object = report.object.as_ref().map(|object| format!(" {object}")).unwrap_or_default();
+    let cause = report.cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{}{object}{cause}", report.finish.name())
+}
+
 #[expect(clippy::print_stdout, reason = "the result of the command")]
-fn say(objects: usize, events: u64) {
-    println!("delivered {events} events of {objects} object deliveries");
+fn say(reports: &[ObjectReport]) {
+    let (done, others): (Vec<_>, Vec<_>) = reports.iter().partition(|report| report.finish == Finish::Delivered);
+    for report in others {
+        println!("{}", line(report));
+    }
+    let events: u64 = reports.iter().map(|report| report.delivered).sum();
+    println!("delivered {events} events of {} object deliveries", done.len());
 }

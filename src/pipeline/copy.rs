@@ -166,7 +166,7 @@ impl Copies {
         };
         info!(
             tenant = %delivery.tenant(), %object, bucket = %target.bucket, key = key.ok(), finish = done.finish.name(),
-            bytes = done.bytes, ms = self.world.now().since(begun).as_millis(), cause = done.cause.as_deref(),
+            bytes = done.bytes, ms = self.world.millis_since(begun), cause = done.cause.as_deref(),
             "object settled"
         );
         if done.finish == Finish::Delivered {

@@ -194,7 +194,7 @@ impl OpenObjects {
         info!(
             tenant = %delivery.tenant(), object = %open.object, stream = %self.to.stream, finish = finish.name(),
             tally = %count.tally, bytes = count.bytes, first = count.first.map(|time| time.0),
-            last = count.last.map(|time| time.0), ms = self.world.now().since(open.begun).as_millis(),
+            last = count.last.map(|time| time.0), ms = self.world.millis_since(open.begun),
             cause = cause.as_deref(), "object settled"
         );
         for fault in &count.faults {

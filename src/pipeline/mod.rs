@@ -193,7 +193,14 @@ impl Pipeline {
             Ok(Some(config)) => config,
             Ok(None) => {
                 warn!(message_id, %tenant, %object, reason = Skip::Unknown.name(), "object skipped");
-                return none(self.unknown(object), format!("tenant {tenant} is unknown"));
+                let finish = self.unknown(object);
+                let known_were_some = finish == Finish::Unknown;
+                let hint = if known_were_some {
+                    ""
+                } else {
+                    ", as all were so far: are KEY_LAYOUT and TENANT_CONFIG_TABLE right?"
+                };
+                return none(finish, format!("tenant {tenant} is unknown{hint}"));
             }
             Err(failure) => {
                 warn!(message_id, %tenant, %object, cause = %failure, "tenant not resolved");
@@ -207,7 +214,7 @@ impl Pipeline {
             none(Finish::TenantDenied, error.to_string());
         }
         if config.deliveries.is_empty() && config.invalid.is_empty() {
-            info!(message_id, %tenant, %object, "tenant is disabled");
+            info!(message_id, %tenant, %object, reason = Skip::Disabled.name(), "object skipped");
             return none(Finish::Skipped, format!("tenant {tenant} is disabled"));
         }
         // A copy is begun without a wait; a lane may be full, and must not hold back its tenant's copies.

@@ -17,7 +17,12 @@ async fn exit_codes_and_texts() {
     let notice = |key: &str| Stage::notification(&[key]);
     let cases: [(&str, String, i32, &str); 9] = [
         ("delivered", notice("acme/c1/api/pod-0/1.json.gz"), 0, "delivered 2 events of 1 object deliveries"),
-        ("disabled", notice("off/c1/api/pod-0/1.json.gz"), 0, "tenant is disabled"),
+        (
+            "disabled",
+            notice("off/c1/api/pod-0/1.json.gz"),
+            0,
+            "skipped s3://central-logs/off/c1/api/pod-0/1.json.gz: tenant off is disabled\ndelivered 0 events of 0",
+        ),
         (
             "unknown tenant",
             notice("nobody/c1/api/p/1.json.gz"),
@@ -37,7 +42,7 @@ async fn exit_codes_and_texts() {
             "not delivered: object_missing s3://central-logs/acme/c1/api/pod-0/9.json.gz: the object is not there",
         ),
         ("key off the layout", notice("acme/1.json.gz"), 1, "not delivered: invalid_notification"),
-        ("no JSON", "hello".to_owned(), 1, "not delivered: invalid_notification : the body is no JSON"),
+        ("no JSON", "hello".to_owned(), 1, "not delivered: invalid_notification: the body is no JSON"),
         ("nothing", String::new(), 1, "standard input is empty; one notification is wanted"),
         (
             "a test message",

@@ -2,7 +2,7 @@
 
 use loadgen::{Compression, Fleet, MessageSpec, ObjectSize, ObjectSource, ObjectSpec};
 
-use crate::stage::Stage;
+use crate::stage::{CENTRAL, Stage, until};
 
 const MIB: u64 = 1024 * 1024;
 /// MEMORY_BUDGET's default, and what the process may take besides.
@@ -29,6 +29,17 @@ fn arrived(stage: &Stage) -> u64 {
     let mut events = 0;
     stage.cloud.each_stream(|_, _, _, _, content| events += content.digests().len() as u64);
     events
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_daemon() {
+    let stage = Stage::new().await;
+    let daemon = stage.sqs(&[]);
+    until("the queue is polled", || stage.calls("ReceiveMessage", CENTRAL) >= 2).await;
+    let peak = daemon.peak_rss();
+    daemon.stop().await;
+    println!("idle, with an empty queue: peak RSS {} KiB", peak / 1024);
+    assert!(peak <= ALLOWED_BYTES, "{} KiB", peak / 1024);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -183,7 +183,7 @@ def main():
     check("the copy has its own metadata", set(copy["Metadata"]) == names, str(copy["Metadata"]))
     put("off/c1/api/p/1.json.gz", [{"message": "x"}])
     code, out, err = manual(notification("off/c1/api/p/1.json.gz"))
-    check("a disabled tenant is no failure", code == 0 and "tenant is disabled" in err, f"{code} {err}")
+    check("a disabled tenant is no failure", code == 0 and "tenant off is disabled" in out, f"{code} {out} {err}")
     code, out, err = manual(notification("nobody/c1/api/p/1.json.gz"))
     check("an unknown tenant fails", code == 1 and "tenant nobody is unknown" in err, f"{code} {err}")
     code, out, err = manual("not json")

@@ -5,6 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use millrace::core::settlement::Finish;
+use millrace::core::tally::{Dropped, Rejected};
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -74,6 +77,25 @@ fn the_configuration_page_is_the_settings_own() {
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
     assert!(written == page, "docs/configuration.md is old: run `UPDATE_DOCS=1 cargo test --test tidy`");
+}
+
+#[test]
+fn every_outcome_is_documented() {
+    let page = fs::read_to_string(root().join("docs/outcomes.md")).unwrap();
+    let (objects, events) = page.split_once("## Events").unwrap();
+    for finish in Finish::ALL {
+        assert!(objects.contains(&format!("\n| `{}` | ", finish.name())), "{} is missing", finish.name());
+        // Exit code 0 for what is a success, and for nothing else.
+        let line = objects.lines().find(|line| line.starts_with(&format!("| `{}` |", finish.name()))).unwrap();
+        assert_eq!(line.ends_with("0 |"), finish.is_success(), "{line}");
+    }
+    let (dropped, rejected) = events.split_once("| rejected by").unwrap();
+    for rule in Dropped::ALL {
+        assert!(dropped.contains(&format!("`{}`", rule.name())), "{} is missing", rule.name());
+    }
+    for reason in Rejected::ALL {
+        assert!(rejected.contains(&format!("`{}`", reason.name())), "{} is missing", reason.name());
+    }
 }
 
 #[test]
