@@ -163,7 +163,7 @@ fn path(set: &Set, worker: &mut Worker, machine: &mut Machine, budget: &LaneBudg
     let chunk_bytes = usize::try_from(CHUNK_BYTES).unwrap();
     let mut good = 0;
     for (number, object) in set.stored.iter().enumerate() {
-        machine.begin(SegmentId(number as u64), UnixMillis(0), Position::default());
+        machine.begin(SegmentId(number as u64), object.len() as u64, UnixMillis(0), Position::default());
         let mut rest = object.clone();
         loop {
             match worker.turn(machine, budget, SendWindow::ALL) {

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::budget::{GROWTH_STEP_BYTES, LaneBudget, Permit};
 use crate::core::batch::{Batcher, Event, Fed, Sealed, SegmentId, SendWindow};
-use crate::core::decode::{DecodeFault, Decoder};
+use crate::core::decode::{DecodeFault, Decoder, SmallDecoder};
 use crate::core::event::Timeline;
 use crate::core::object::{ObjectFault, Ordinal, Position};
 use crate::core::scan::{Record, ScanLimits, Scanner, Step};
@@ -78,6 +78,8 @@ struct Run {
     timeline: Timeline,
     modified: UnixMillis,
     resume: Position,
+    /// Stored bytes of the whole object.
+    stored_bytes: u64,
     /// The first record that is not counted yet: those before it are read again after a pause.
     next: Ordinal,
     count: ObjectCount,
@@ -132,8 +134,9 @@ impl Machine {
         }
     }
 
-    /// Begins an object at `resume`; events without a time of their own before the first that has one get `modified`.
-    pub fn begin(&mut self, segment: SegmentId, modified: UnixMillis, resume: Position) {
+    /// Begins an object of so many stored bytes at `resume`; events without a time of their own before the first that has
+    /// one get `modified`.
+    pub fn begin(&mut self, segment: SegmentId, stored_bytes: u64, modified: UnixMillis, resume: Position) {
         debug_assert!(self.run.is_none() && self.carry.is_empty());
         self.batcher.begin_segment(segment);
         self.input_ended = false;
@@ -143,6 +146,7 @@ impl Machine {
             timeline: Timeline::new(modified),
             modified,
             resume,
+            stored_bytes,
             next: Ordinal(0),
             count: ObjectCount::default(),
             decoded: 0,
@@ -245,9 +249,10 @@ impl Machine {
         self.sealed = Some(Group { sealed, growth: std::mem::take(&mut self.growth) });
     }
 
-    /// Works until something is missing. `window` is the thread's own buffer and is empty between turns.
-    fn work(&mut self, window: &mut Vec<u8>, budget: &LaneBudget, send_window: SendWindow) -> Rest {
+    /// Works until something is missing. The thread's window is empty between turns.
+    fn work(&mut self, worker: &mut Worker, budget: &LaneBudget, send_window: SendWindow) -> Rest {
         let Some(mut run) = self.run.take() else { return Rest::Input };
+        let Worker { window, small } = worker;
         window.clear();
         if self.carry.len() > WINDOW_BYTES {
             *window = std::mem::take(&mut self.carry);
@@ -256,7 +261,7 @@ impl Machine {
             self.carry = Vec::new();
         }
         let mut at = 0;
-        let rest = self.fill_and_scan(&mut run, window, &mut at, budget, send_window);
+        let rest = self.fill_and_scan(&mut run, (window, small), &mut at, budget, send_window);
         let kept = window.len() - at;
         if kept > WINDOW_BYTES {
             window.drain(..at);
@@ -276,7 +281,7 @@ impl Machine {
     fn fill_and_scan(
         &mut self,
         run: &mut Run,
-        window: &mut Vec<u8>,
+        (window, small): (&mut Vec<u8>, &mut SmallDecoder),
         at: &mut usize,
         budget: &LaneBudget,
         send_window: SendWindow,
@@ -294,7 +299,7 @@ impl Machine {
             if window.len() >= self.carry_limit {
                 return if self.carry_limit <= WINDOW_BYTES { Rest::Carry } else { Rest::BigRecord };
             }
-            match self.decode(run, window) {
+            match self.decode(run, window, small) {
                 Ok(Filled::More) => {}
                 Ok(Filled::Starved) => return Rest::Input,
                 Ok(Filled::Ended) => run.scanned = true,
@@ -305,11 +310,16 @@ impl Machine {
     }
 
     /// Decodes behind what the window holds, up to one window more.
-    fn decode(&mut self, run: &mut Run, window: &mut Vec<u8>) -> Result<Filled, DecodeFault> {
+    fn decode(&mut self, run: &mut Run, window: &mut Vec<u8>, small: &mut SmallDecoder) -> Result<Filled, DecodeFault> {
         let start = window.len();
         let target = (start + WINDOW_BYTES).min(self.carry_limit + WINDOW_BYTES);
         window.resize(target, 0);
         let mut filled = start;
+        if let Some(made) = self.whole(run).and_then(|stored| small.decode(stored, window)) {
+            self.input.clear();
+            run.decoded = run.stored_bytes;
+            filled = made;
+        }
         let outcome = loop {
             let out = window.get_mut(filled..).unwrap_or_default();
             if out.is_empty() {
@@ -344,6 +354,12 @@ impl Machine {
         run.count.bytes += more;
         run.counted += more;
         outcome
+    }
+
+    /// All stored bytes of the object that has begun, if they are here and none is decoded yet.
+    fn whole(&self, run: &Run) -> Option<&Bytes> {
+        let [stored, ..] = self.input.as_slices().0 else { return None };
+        (run.decoded == 0 && u64::try_from(stored.len()) == Ok(run.stored_bytes)).then_some(stored)
     }
 
     /// Scans the window from `at`. `None` when it needs more bytes (or, after the last ones, when nothing is left).
@@ -581,6 +597,7 @@ impl Compute {
 #[derive(Debug)]
 pub struct Worker {
     window: Vec<u8>,
+    small: SmallDecoder,
 }
 
 impl Default for Worker {
@@ -593,12 +610,12 @@ impl Worker {
     /// The tools of one thread.
     #[must_use]
     pub fn new() -> Self {
-        Self { window: Vec::with_capacity(2 * WINDOW_BYTES) }
+        Self { window: Vec::with_capacity(2 * WINDOW_BYTES), small: SmallDecoder::new() }
     }
 
     /// Runs a machine until it rests. This is all that a compute thread does, and what benches measure.
     pub fn turn(&mut self, machine: &mut Machine, budget: &LaneBudget, send_window: SendWindow) -> Rest {
-        let rest = machine.work(&mut self.window, budget, send_window);
+        let rest = machine.work(self, budget, send_window);
         // A long record goes on with the window that it grew, or comes back with one that is nobody's to keep.
         if self.window.capacity() != 2 * WINDOW_BYTES {
             self.window = Vec::with_capacity(2 * WINDOW_BYTES);
@@ -622,6 +639,109 @@ fn serve(waiting: &Receiver<Turn>) {
                 let _lane_is_gone = done.send(turned);
             }
             Err(_) => worker = Worker::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::core::batch::BatchLimits;
+    use crate::core::scan::RECORD_BYTES_MAX;
+    use crate::core::tenant::TenantId;
+    use crate::pipeline::budget::Budget;
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// The bodies that an object gives, how it ended, and how many records and bytes were counted.
+    fn run(stored: &[u8], piece: usize) -> (Vec<Vec<u8>>, Result<(), DecodeFault>, u64, u64) {
+        let budget = Budget::new(256 << 20, RECORD_BYTES_MAX as u64).unwrap();
+        let budget = budget.lane(&TenantId::try_from("acme").unwrap(), 0);
+        let mut machine = Machine::new(Batcher::new(BatchLimits::default(), "/acme", "pod"), RECORD_BYTES_MAX);
+        let mut worker = Worker::new();
+        machine.begin(SegmentId(0), stored.len() as u64, UnixMillis(7), Position::default());
+        let mut pieces = stored.chunks(piece);
+        let (mut bodies, mut records, mut bytes) = (Vec::new(), 0, 0);
+        let mut take = |machine: &mut Machine| {
+            let group = machine.take_sealed();
+            bodies.extend(group.into_iter().flat_map(|group| group.sealed.batches).map(|batch| batch.body().to_vec()));
+        };
+        let end = loop {
+            let rest = worker.turn(&mut machine, &budget, SendWindow::ALL);
+            let count = machine.take_count();
+            (records, bytes) = (records + count.good, bytes + count.bytes);
+            match rest {
+                Rest::Turn => {}
+                Rest::Input => match pieces.next() {
+                    Some(piece) => machine.push(Bytes::copy_from_slice(piece)),
+                    None => machine.end_of_input(),
+                },
+                Rest::Sealed => take(&mut machine),
+                Rest::ObjectEnd(end) => break end,
+                Rest::Growth(_) | Rest::Carry | Rest::BigRecord => unreachable!("the budget is ample"),
+            }
+        };
+        machine.finish();
+        machine.seal(SendWindow::ALL);
+        take(&mut machine);
+        (bodies, end, records, bytes)
+    }
+
+    proptest! {
+        /// An object that is there as a whole, which may be decoded in one go, gives what it gives in pieces: of one member or
+        /// of several, with something behind them, cut off or damaged.
+        #[test]
+        fn whole_objects_give_what_they_give_in_pieces(
+            texts in prop::collection::vec(prop::collection::vec("[a-z\"]{0,300}", 0..40), 1..3),
+            long: bool, behind in "\\PC{0,3}", cut in 0..40_usize, damage in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let mut stored = Vec::new();
+            for messages in &texts {
+                let lines = messages.iter().map(|message| format!("{{\"message\":{}}}\n", serde_json::json!(message)));
+                let text: String = lines.collect();
+                // A long one does not fit a window.
+                stored.extend(gzip(text.repeat(if long { 40 } else { 1 }).as_bytes()));
+            }
+            stored.extend(behind.bytes());
+            stored.truncate(stored.len() - cut.saturating_sub(20).min(stored.len()));
+            if let Some(damage) = damage.filter(|_| !stored.is_empty()) {
+                let at = damage.index(stored.len());
+                stored[at] ^= 1;
+            }
+            let (whole, pieces) = (run(&stored, stored.len().max(1)), run(&stored, 7));
+            if let Err(DecodeFault::Damaged { .. }) = whole.1 {
+                // Where it is noticed depends on the pieces, and so does what was decoded before.
+                prop_assert!(matches!(pieces.1, Err(DecodeFault::Damaged { .. })), "{:?}", pieces.1);
+            } else {
+                prop_assert_eq!(whole, pieces);
+            }
+        }
+    }
+
+    #[test]
+    fn a_small_object_is_decoded_in_one_go() {
+        let stored = gzip(&b"{\"message\":\"x\"}\n".repeat(1000));
+        let budget = Budget::new(256 << 20, RECORD_BYTES_MAX as u64).unwrap();
+        let budget = budget.lane(&TenantId::try_from("acme").unwrap(), 0);
+        for (stored_bytes, in_one_go) in [(stored.len(), true), (stored.len() + 1, false)] {
+            let mut machine = Machine::new(Batcher::new(BatchLimits::default(), "/acme", "pod"), RECORD_BYTES_MAX);
+            machine.begin(SegmentId(0), stored_bytes as u64, UnixMillis(7), Position::default());
+            machine.push(stored.clone().into());
+            assert_eq!(Worker::new().turn(&mut machine, &budget, SendWindow::ALL), Rest::Input);
+            let run = machine.run.as_ref().unwrap();
+            // Who decodes in one go leaves the streaming decoder as it was.
+            let untouched = format!("{:?}", run.decoder) == format!("{:?}", Decoder::new());
+            assert_eq!((run.decoded, run.count.good, untouched), (stored.len() as u64, 1000, in_one_go));
         }
     }
 }

@@ -521,9 +521,10 @@ impl Filler {
             return Ok(ReadEnd::Fault(fault));
         }
         self.open.update(segment, |open| open.etag.clone_from(&source.etag));
-        let modified = source.reading.as_ref().map_or(UnixMillis(0), |reading| reading.modified);
+        let (modified, stored_bytes) =
+            source.reading.as_ref().map_or((UnixMillis(0), 0), |reading| (reading.modified, reading.stored_bytes));
         let Some(machine) = &mut self.machine else { return Err(Broken) };
-        machine.begin(segment, modified, Position::default());
+        machine.begin(segment, stored_bytes, modified, Position::default());
         let mut window = self.send_window();
         let outcome = loop {
             // Whatever a pause let go of is taken up again first. No batch is open then.
