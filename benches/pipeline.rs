@@ -158,12 +158,13 @@ fn tapes(records: &[&[u8]], copy: &mut Vec<u8>, buffers: &mut simd_json::Buffers
     }
 }
 
-/// Decode, scan and batch, as a lane has it done for one object after the other.
-fn path(set: &Set, worker: &mut Worker, machine: &mut Machine, budget: &LaneBudget) -> u64 {
+/// Decode, scan and batch, as a lane has it done for one object after the other. Whose size is not `known` is streamed.
+fn path(set: &Set, worker: &mut Worker, machine: &mut Machine, budget: &LaneBudget, known: bool) -> u64 {
     let chunk_bytes = usize::try_from(CHUNK_BYTES).unwrap();
     let mut good = 0;
     for (number, object) in set.stored.iter().enumerate() {
-        machine.begin(SegmentId(number as u64), object.len() as u64, UnixMillis(0), Position::default());
+        let stored_bytes = if known { object.len() as u64 } else { 0 };
+        machine.begin(SegmentId(number as u64), stored_bytes, UnixMillis(0), Position::default());
         let mut rest = object.clone();
         loop {
             match worker.turn(machine, budget, SendWindow::ALL) {
@@ -204,8 +205,10 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, set: &Set) {
     let budget = budget.lane(&TenantId::try_from("acme").unwrap(), 0);
     let mut machine = Machine::new(Batcher::new(BatchLimits::default(), "/acme/logs", "pod-0"), RECORD_BYTES_MAX);
     let mut worker = Worker::new();
-    assert_eq!(path(set, &mut worker, &mut machine, &budget), set.records);
-    group.bench_function("path", |bencher| bencher.iter(|| path(set, &mut worker, &mut machine, &budget)));
+    for (name, known) in [("path", true), ("path-streamed", false)] {
+        assert_eq!(path(set, &mut worker, &mut machine, &budget, known), set.records);
+        group.bench_function(name, |bencher| bencher.iter(|| path(set, &mut worker, &mut machine, &budget, known)));
+    }
 }
 
 fn pipeline(criterion: &mut Criterion) {

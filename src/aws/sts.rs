@@ -14,7 +14,7 @@ use aws_sdk_sts::config::{IdentityCache, SharedCredentialsProvider};
 use aws_sdk_sts::types::Tag;
 
 use super::Aws;
-use crate::core::failure::{Failure, FailureKind, Service};
+use crate::core::failure::{CENTRAL_HOP, Failure, FailureKind, Service};
 use crate::core::tenant::{ClusterId, Delivery, Target};
 use crate::core::time::UnixMillis;
 
@@ -96,7 +96,7 @@ impl Roles {
         match &self.hops {
             Hops::One => self.hop(&self.ambient, &target.role_arn, &name, external_id, &tags).await,
             Hops::Two { central_role_arn } => {
-                let central = self.hop(&self.ambient, central_role_arn, &name, None, &tags).await?;
+                let central = self.central_hop(central_role_arn, &name, &tags).await?;
                 let region = target.region.as_deref().unwrap_or_else(|| self.aws.region());
                 let mut config = aws_sdk_sts::config::Builder::from(&self.aws.base)
                     .region(Region::new(region.to_owned()))
@@ -122,11 +122,16 @@ impl Roles {
             Hops::One => Ok(Writer::Ambient),
             Hops::Two { central_role_arn } => {
                 let name = session_name(delivery.tenant().as_str());
-                let session =
-                    self.hop(&self.ambient, central_role_arn, &name, None, &tags_of(delivery, cluster)).await?;
+                let session = self.central_hop(central_role_arn, &name, &tags_of(delivery, cluster)).await?;
                 Ok(Writer::Central(session))
             }
         }
+    }
+
+    /// The first hop, whose failure is no tenant's.
+    async fn central_hop(&self, role_arn: &str, name: &str, tags: &[(&str, &str)]) -> Result<Session, Failure> {
+        let session = self.hop(&self.ambient, role_arn, name, None, tags).await;
+        session.map_err(|failure| Failure { operation: CENTRAL_HOP, ..failure })
     }
 
     async fn hop(

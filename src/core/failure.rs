@@ -114,6 +114,9 @@ pub enum Verdict {
     GiveUp,
 }
 
+/// The operation's name in a failure of the first hop: to the central role, before any tenant's is on the way.
+pub const CENTRAL_HOP: &str = "AssumeRole of the central role";
+
 impl Failure {
     /// A read whose task ended without a word: a fault of this program.
     #[must_use]

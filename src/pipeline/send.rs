@@ -11,7 +11,7 @@ use super::credentials::Credentials;
 use super::share::Pool;
 use crate::aws::logs::{Accepted, LogGroup};
 use crate::core::batch::{Batch, Origin, SegmentId};
-use crate::core::failure::{Attempts, Failure, FailureKind, RetryPolicy, Service, Verdict};
+use crate::core::failure::{Attempts, CENTRAL_HOP, Failure, FailureKind, RetryPolicy, Service, Verdict};
 use crate::core::settlement::Finish;
 use crate::core::tally::Rejected;
 use crate::core::tenant::{ClusterId, Delivery};
@@ -184,9 +184,10 @@ fn exists(result: Result<(), Failure>) -> Result<(), Failure> {
 }
 
 /// What a failed send means for the message. A refusal on the way to the tenant's group is the tenant's, but for the first
-/// hop, which STS does not tell apart here: the tenant's own trust is by far the likelier to be wrong.
+/// hop.
 fn finish_of(failure: &Failure) -> Finish {
     match failure.verdict() {
+        Verdict::Denied if failure.operation == CENTRAL_HOP => Finish::GlobalFault,
         Verdict::Denied => Finish::TenantDenied,
         // New credentials were refused too: the tenant's, where its region is not enabled; else the daemon's own.
         Verdict::RefreshCredentials if failure.service == Service::Logs => Finish::TenantDenied,

@@ -74,6 +74,17 @@ async fn every_record_of_a_notification_is_tried_whatever_becomes_of_the_others(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_central_role_that_refuses_is_no_tenants_fault() {
+    let mut stage = Stage::new().await;
+    stage.tenant("acme", |_| {});
+    stage.put_messages("acme/c1/api/a/1.json.gz", &["a line"]);
+    let elsewhere = [("CENTRAL_LOG_DISTRIBUTION_ROLE_ARN", "arn:aws:iam::111111111111:role/gone")];
+    let (code, _, err) = stage.manual(&Stage::notification(&["acme/c1/api/a/1.json.gz"]), &elsewhere).await;
+    let text = "not delivered: global_fault s3://central-logs/acme/c1/api/a/1.json.gz: sts AssumeRole of the central role: AccessDenied";
+    assert!(code == 1 && err.contains(text), "{code} {err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn wrong_settings_stop_the_start_with_one_line() {
     let stage = Stage::new().await;
     let cases: [(&[(&str, &str)], &str); 4] = [
