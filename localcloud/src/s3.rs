@@ -1,6 +1,7 @@
 //! S3 by `s3s`, which speaks the protocol and checks the signatures; here are the objects and their notifications.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -107,6 +108,24 @@ impl BucketGrant {
     }
 }
 
+/// How an object came to be. Source: S3 User Guide, "Event notification types".
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event {
+    Put,
+    Copy,
+    CompleteMultipartUpload,
+}
+
+impl Event {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Put => "ObjectCreated:Put",
+            Self::Copy => "ObjectCreated:Copy",
+            Self::CompleteMultipartUpload => "ObjectCreated:CompleteMultipartUpload",
+        }
+    }
+}
+
 /// Where a bucket's notifications go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notify {
@@ -131,7 +150,7 @@ struct Bucket {
 #[derive(Debug, Default)]
 pub(crate) struct Buckets {
     buckets: Mutex<HashMap<String, Bucket>>,
-    sequence: Mutex<u64>,
+    sequence: AtomicU64,
     pub(crate) storage: Storage,
     pub(crate) uploads: Uploads,
 }
@@ -181,17 +200,15 @@ impl Buckets {
             modified_ms: now_ms,
             headers: Headers::default(),
         };
-        self.put(name, key, object, now_ms).map(|(_, messages)| messages).unwrap_or_default()
+        self.put(name, key, Event::Put, object, now_ms).map(|(_, messages)| messages).unwrap_or_default()
     }
 
     /// Keeps an object. Gives its version, and the messages that tell of it: queue and body.
-    pub(crate) fn put(&self, name: &str, key: &str, mut object: Object, now_ms: i64) -> Option<Put> {
-        let sequencer = {
-            let mut sequence = lock(&self.sequence);
-            *sequence += 1;
-            format!("{:016X}", *sequence)
-        };
+    pub(crate) fn put(&self, name: &str, key: &str, by: Event, mut object: Object, now_ms: i64) -> Option<Put> {
         let mut buckets = lock(&self.buckets);
+        // Under the lock: of two objects of one key the later has the higher one.
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        let sequencer = format!("{sequence:016X}");
         let Some(bucket) = buckets.get_mut(name) else {
             object.body.forget();
             return None;
@@ -206,7 +223,7 @@ impl Buckets {
         }
         let event = json!({ "Records": [{
             "eventVersion": "2.5", "eventSource": "aws:s3", "awsRegion": bucket.region, "eventTime": iso(now_ms),
-            "eventName": "ObjectCreated:Put", "userIdentity": { "principalId": "AWS:LOCAL" },
+            "eventName": by.name(), "userIdentity": { "principalId": "AWS:LOCAL" },
             "requestParameters": { "sourceIPAddress": "127.0.0.1" },
             "responseElements": { "x-amz-request-id": "LOCAL", "x-amz-id-2": "LOCAL" },
             "s3": {
@@ -228,7 +245,7 @@ impl Buckets {
             Notify::Wrapped(queue) => {
                 let topic = format!("arn:aws:sns:{}:{}:objects", bucket.region, bucket.account);
                 let wrapped = json!({
-                    "Type": "Notification", "MessageId": format!("00000000-0000-4000-8000-{sequencer:.12}"),
+                    "Type": "Notification", "MessageId": format!("00000000-0000-4000-8000-{sequence:012x}"),
                     "TopicArn": topic, "Subject": "Amazon S3 Notification", "Message": event.to_string(),
                     "Timestamp": iso(now_ms), "SignatureVersion": "1", "Signature": "LOCAL",
                     "SigningCertURL": "http://127.0.0.1/cert.pem", "UnsubscribeURL": "http://127.0.0.1/unsubscribe",
@@ -306,6 +323,11 @@ pub(crate) fn check_tag(wanted: Option<&ETagCondition>, object: &Object) -> S3Re
         }
         _ => Ok(()),
     }
+}
+
+/// The action of reading an object, or a version of it.
+pub(crate) const fn reading(version: Option<&str>) -> &'static str {
+    if version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" }
 }
 
 /// A condition or choice that is passed over would answer wrongly.
@@ -452,7 +474,7 @@ impl S3 for LocalS3 {
             modified_ms: now_ms,
             headers,
         };
-        let put = self.cloud.buckets.put(&input.bucket, &input.key, object, now_ms);
+        let put = self.cloud.buckets.put(&input.bucket, &input.key, Event::Put, object, now_ms);
         let (version_id, messages) = put.ok_or_else(|| s3_error!(NoSuchBucket))?;
         for (queue, body) in messages {
             self.cloud.sqs.deliver(&queue, body, now_ms);
@@ -466,8 +488,7 @@ impl S3 for LocalS3 {
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         let input = &request.input;
-        let action = if input.version_id.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
-        self.owner(&request, &input.bucket, Some(&input.key), action)?;
+        self.owner(&request, &input.bucket, Some(&input.key), reading(input.version_id.as_deref()))?;
         let input = request.input;
         unserved(
             input.part_number.is_some()
@@ -507,7 +528,7 @@ impl S3 for LocalS3 {
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
         let input = &request.input;
-        self.owner(&request, &input.bucket, Some(&input.key), "s3:GetObject")?;
+        self.owner(&request, &input.bucket, Some(&input.key), reading(input.version_id.as_deref()))?;
         unserved(input.range.is_some() || input.if_none_match.is_some())?;
         let object = self.object(&input.bucket, &input.key, input.version_id.as_deref())?;
         check_tag(input.if_match.as_ref(), &object)?;

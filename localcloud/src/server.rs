@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::bufread::GzDecoder;
@@ -32,6 +33,9 @@ const BODY_BYTES_MAX: usize = 16 << 20;
 
 type Reply = Response<Either<Full<Bytes>, s3s::Body>>;
 
+/// How long is waited after a connection that could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
 /// Takes connections until `stop`.
 pub(crate) async fn serve(
     cloud: Arc<Inner>,
@@ -45,7 +49,11 @@ pub(crate) async fn serve(
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let Ok((connection, _)) = accepted else { continue };
+        let Ok((connection, _)) = accepted else {
+            // Too many files are open, as a rule: one of them has to be closed first.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
         // Answers are small and waited for.
         let _without_nodelay = connection.set_nodelay(true);
         tasks.spawn(connected(Arc::clone(&cloud), s3.clone(), connection, stop.clone()));

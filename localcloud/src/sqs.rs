@@ -277,11 +277,14 @@ impl Sqs {
             let notified = arrived.notified();
             let (taken, dead, next) = self.with(call, &request.queue_url, |queue| {
                 let visibility = request.visibility_timeout.map_or(queue.visibility_ms, |seconds| seconds * 1000);
-                let dead = queue.exhausted(now_ms);
-                if queue.in_flight(now_ms) >= IN_FLIGHT_MAX {
+                // Hidden messages are among all: mostly there is nothing to count.
+                if queue.messages.len() >= IN_FLIGHT_MAX && queue.in_flight(now_ms) >= IN_FLIGHT_MAX {
                     return Err(ApiError::new(403, "OverLimit", "The maximum number of in flight messages is reached"));
                 }
-                Ok((queue.take(count, visibility, now_ms, &shown), dead, queue.next_visible_ms()))
+                let dead = queue.exhausted(now_ms);
+                let taken = queue.take(count, visibility, now_ms, &shown);
+                let next = if taken.is_empty() { queue.next_visible_ms() } else { None };
+                Ok((taken, dead, next))
             })?;
             for (target, message) in dead {
                 if let Some(queue) = lock(&self.queues).get_mut(&target) {
@@ -623,7 +626,10 @@ impl Queue {
     /// Deletes by the last receipt; an older one succeeds without effect.
     fn delete(&mut self, receipt: &str) -> Result<(), ApiError> {
         self.check_receipt(receipt)?;
-        self.messages.retain(|message| message.receipt.as_deref() != Some(receipt));
+        // Those that were received are mostly the oldest.
+        if let Some(at) = self.messages.iter().position(|message| message.receipt.as_deref() == Some(receipt)) {
+            self.messages.remove(at);
+        }
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use s3s::dto::{
 use s3s::{S3Result, s3_error};
 
 use crate::api::{Caller, hex, lock};
-use crate::s3::{Deed, Headers, LocalS3, Object, check_tag, timestamp, unkept};
+use crate::s3::{Deed, Event, Headers, LocalS3, Object, check_tag, reading, timestamp, unkept};
 use crate::store::Piece;
 
 /// Bytes of the longest object that one CopyObject copies. Source: S3 API Reference, "CopyObject".
@@ -59,7 +59,7 @@ impl LocalS3 {
         let CopySource::Bucket { bucket, key, version_id } = source else {
             return Err(s3_error!(NotImplemented, "access points do not exist here"));
         };
-        let action = if version_id.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
+        let action = reading(version_id.as_deref());
         self.allowed(caller, Deed { bucket, key: Some(key), action, acl: None })?;
         let object = self.object(bucket, key, version_id.as_deref())?;
         check_tag(tag, &object)?;
@@ -70,6 +70,7 @@ impl LocalS3 {
     async fn keep(
         &self,
         (bucket, key): (&str, &str),
+        by: Event,
         pieces: &[Piece],
         etag: String,
         headers: Headers,
@@ -79,7 +80,7 @@ impl LocalS3 {
         let size = pieces.iter().map(Piece::len).sum();
         let now_ms = self.cloud.clock.now_ms();
         let object = Object { body, size, etag, version: None, modified_ms: now_ms, headers };
-        let put = buckets.put(bucket, key, object, now_ms);
+        let put = buckets.put(bucket, key, by, object, now_ms);
         let (version, messages) = put.ok_or_else(|| s3_error!(NoSuchBucket))?;
         for (queue, body) in messages {
             self.cloud.sqs.deliver(&queue, body, now_ms);
@@ -106,7 +107,7 @@ impl LocalS3 {
         };
         let piece = Piece { body: source.body, range: 0..source.size };
         let (made_ms, version_id) =
-            self.keep((&input.bucket, &input.key), &[piece], source.etag.clone(), headers).await?;
+            self.keep((&input.bucket, &input.key), Event::Copy, &[piece], source.etag.clone(), headers).await?;
         let result = CopyObjectResult {
             e_tag: Some(ETag::Strong(source.etag)),
             last_modified: Some(timestamp(made_ms)),
@@ -223,7 +224,7 @@ impl LocalS3 {
         }
         let (mut pieces, mut tags, mut before) = (Vec::new(), Vec::new(), 0);
         let headers = {
-            let mut open = lock(&self.cloud.buckets.uploads.open);
+            let open = lock(&self.cloud.buckets.uploads.open);
             let upload = open.get(&input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
             for (at, asked) in named.iter().enumerate() {
                 let number = asked.part_number.unwrap_or_default();
@@ -240,10 +241,13 @@ impl LocalS3 {
                 pieces.push(part.piece.clone());
                 tags.extend_from_slice(&part.md5);
             }
-            open.remove(&input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?.headers
+            upload.headers.clone()
         };
         let etag = format!("{}-{}", hex(&Md5::digest(&tags)), named.len());
-        let (_, version_id) = self.keep((&input.bucket, &input.key), &pieces, etag.clone(), headers).await?;
+        let to = (input.bucket.as_str(), input.key.as_str());
+        let (_, version_id) = self.keep(to, Event::CompleteMultipartUpload, &pieces, etag.clone(), headers).await?;
+        // Only now: what fails leaves the upload open, to be completed again.
+        lock(&self.cloud.buckets.uploads.open).remove(&input.upload_id);
         Ok(CompleteMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
@@ -279,7 +283,7 @@ mod tests {
     const LONG: u64 = 2 * PART_BYTES_MIN + 7;
 
     struct World {
-        _cloud: Cloud,
+        cloud: Cloud,
         s3: LocalS3,
         writer: Caller,
     }
@@ -311,7 +315,7 @@ mod tests {
             tags: [("tenant_id".to_owned(), "acme".to_owned())].into(),
             transitive: Vec::new(),
         };
-        World { s3: LocalS3 { cloud: std::sync::Arc::clone(&cloud.inner) }, _cloud: cloud, writer }
+        World { s3: LocalS3 { cloud: std::sync::Arc::clone(&cloud.inner) }, cloud, writer }
     }
 
     fn source(key: &str) -> CopySource {
@@ -422,5 +426,25 @@ mod tests {
         let object = world.s3.object("target", "logs/f", None).unwrap();
         assert_eq!(object.size, LONG);
         assert!(object.etag.ends_with("-2"), "{}", object.etag);
+    }
+
+    #[tokio::test]
+    async fn objects_are_told_as_what_they_came_by() {
+        let world = world().await;
+        let queue = world.cloud.create_queue(TENANT, "told", std::time::Duration::from_secs(30), None);
+        world.cloud.notify("target", crate::Notify::Wrapped(queue.clone()));
+        assert_eq!(copy(&world, &world.writer, "logs/f", |_| {}).await, "");
+        let id = begin(&world);
+        let only = part(&world, &id, "long", 1, "bytes=0-9").await.unwrap();
+        assert_eq!(complete(&world, &id, &[(1, &only)]).await, "");
+        world.cloud.put_object("target", "logs/g", "x");
+        let told: Vec<serde_json::Value> =
+            world.cloud.queue_bodies(&queue).iter().map(|body| serde_json::from_str(body).unwrap()).collect();
+        let names = ["Copy", "CompleteMultipartUpload", "Put"].map(|name| format!("\"ObjectCreated:{name}\""));
+        for (told, name) in told.iter().zip(&names) {
+            assert!(told["Message"].as_str().unwrap().contains(name), "{told}");
+        }
+        let ids: std::collections::BTreeSet<_> = told.iter().map(|told| told["MessageId"].as_str().unwrap()).collect();
+        assert_eq!((told.len(), ids.len()), (3, 3));
     }
 }
