@@ -10,7 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub use self::sources::{UsageError, no_mode, parse};
 
-use self::units::{bytes, duration};
+use self::units::{bytes, count, duration};
 use crate::core::batch::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX, EVENT_BYTES_MIN};
 use crate::core::layout::Layout;
 
@@ -73,11 +73,11 @@ pub struct PollSettings {
     pub sqs_wait: Duration,
 
     /// Messages held at a time; no more are polled while so many are in work.
-    #[arg(long, env = "MESSAGES_MAX", value_name = "COUNT", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, env = "MESSAGES_MAX", value_name = "COUNT", default_value_t = 500, value_parser = count::<u32>(1..=10_000))]
     pub messages_max: u32,
 
     /// Failed attempts after which a message is a lost cause.
-    #[arg(long, env = "POISON_ATTEMPTS", value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, env = "POISON_ATTEMPTS", value_name = "COUNT", default_value_t = 5, value_parser = count::<u32>(1..=1_000))]
     pub poison_attempts: u32,
 
     /// What happens to messages of tenants that the table does not have.
@@ -90,7 +90,7 @@ pub struct PollSettings {
 #[derive(Clone, Debug, Args)]
 pub struct LocalSettings {
     /// Objects to write and deliver.
-    #[arg(long, env = "LOCAL_OBJECTS", value_name = "COUNT", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    #[arg(long, env = "LOCAL_OBJECTS", value_name = "COUNT", default_value_t = 2_000, value_parser = count::<u64>(1..=10_000_000))]
     pub objects: u64,
 
     /// Bytes of an object before it is compressed.
@@ -98,7 +98,7 @@ pub struct LocalSettings {
     pub size: u64,
 
     /// Tenants, each in an account of its own. Of five or more, one is disabled, one filtered, one denied by its role.
-    #[arg(long, env = "LOCAL_TENANTS", value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long, env = "LOCAL_TENANTS", value_name = "COUNT", default_value_t = 5, value_parser = count::<u64>(1..=10_000))]
     pub tenants: u64,
 
     /// Files whose lines are the messages, instead of invented ones.
@@ -106,7 +106,7 @@ pub struct LocalSettings {
     pub from: Vec<std::path::PathBuf>,
 
     /// The same seed gives the same objects.
-    #[arg(long, env = "LOCAL_SEED", value_name = "NUMBER", default_value_t = 0)]
+    #[arg(long, env = "LOCAL_SEED", value_name = "NUMBER", default_value_t = 0, value_parser = count::<u64>(0..=u64::MAX))]
     pub seed: u64,
 
     /// A directory for the objects, which are else kept in memory.
@@ -142,7 +142,7 @@ pub struct Settings {
     pub tenant_cache_ttl: Duration,
 
     /// Tenants whose rows are kept.
-    #[arg(long, env = "TENANT_CACHE_MAX", value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    #[arg(long, env = "TENANT_CACHE_MAX", value_name = "COUNT", default_value_t = 10_000, value_parser = count::<u64>(1..=1_000_000))]
     pub tenant_cache_max: u64,
 
     /// How object keys are laid out; {tenant}, {cluster}, {application} and {pod} once each, in any order, then the file.
@@ -155,7 +155,7 @@ pub struct Settings {
 
     /// Roles assumed on the way to a tenant: the central one and the tenant's, or the tenant's alone. With 1 it is the
     /// ambient identity, without the tenant's tags, that copies into tenants' buckets.
-    #[arg(long, env = "HOPS", value_name = "1|2", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
+    #[arg(long, env = "HOPS", value_name = "1|2", default_value_t = 2, value_parser = count::<u8>(1..=2))]
     pub hops: u8,
 
     /// The ExternalId for tenants whose rows name none; none: the account of the central role.
@@ -203,7 +203,7 @@ pub struct Settings {
     pub memory_budget: u64,
 
     /// Compute threads; 0: one per core.
-    #[arg(long, env = "COMPUTE_THREADS", value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1_024))]
+    #[arg(long, env = "COMPUTE_THREADS", value_name = "COUNT", default_value_t = 0, value_parser = count::<u16>(0..=1_024))]
     pub compute_threads: u16,
 
     /// Bytes of one ranged GET. More: fewer calls. Less: less to fetch again when one fails.
@@ -215,7 +215,7 @@ pub struct Settings {
     pub record_bytes_max: u64,
 
     /// Events per batch. CloudWatch Logs takes 10000; fewer cost more calls.
-    #[arg(long, env = "MAX_BATCH_SIZE", value_name = "COUNT", default_value_t = BATCH_EVENTS, value_parser = clap::value_parser!(u16).range(1..=i64::from(BATCH_EVENTS)))]
+    #[arg(long, env = "MAX_BATCH_SIZE", value_name = "COUNT", default_value_t = BATCH_EVENTS, value_parser = count::<u16>(1..=u64::from(BATCH_EVENTS)))]
     pub max_batch_size: u16,
 
     /// Bytes of a request body at which a batch is sealed; escaped text may be much longer than it counts.
@@ -235,7 +235,7 @@ pub struct Settings {
     pub linger: Duration,
 
     /// Attempts per call; being throttled is not counted among them.
-    #[arg(long, env = "RETRY_ATTEMPTS", value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, env = "RETRY_ATTEMPTS", value_name = "COUNT", default_value_t = 3, value_parser = count::<u32>(1..=100))]
     pub retry_attempts: u32,
 
     /// Time to finish or hand back what is in work when the process is told to stop.

@@ -21,6 +21,10 @@ pub enum UsageError {
     Value { setting: String, given: String, problem: String },
     #[error("{0} is not set; it is needed")]
     Missing(String),
+    #[error("{0} is no flag of this mode; see --help")]
+    Flag(String),
+    #[error("{0} is no mode; allowed are {list}", list = MODES.join(", "))]
+    NoMode(String),
     #[error("{0}")]
     Other(clap::Error),
 }
@@ -36,7 +40,7 @@ impl UsageError {
                 let _unprinted = error.print();
                 ExitCode::from(if error.use_stderr() { USAGE } else { 0 })
             }
-            Self::Mode(_) | Self::Value { .. } | Self::Missing(_) => {
+            Self::Mode(_) | Self::Value { .. } | Self::Missing(_) | Self::Flag(_) | Self::NoMode(_) => {
                 eprintln!("millrace: {self}");
                 ExitCode::from(USAGE)
             }
@@ -97,6 +101,7 @@ fn one_line(error: clap::Error) -> UsageError {
     match (error.kind(), text(ContextKind::InvalidArg)) {
         (ErrorKind::ValueValidation | ErrorKind::InvalidValue, Some(arg)) => {
             let problem = match text(ContextKind::ValidValue) {
+                Some(allowed) if allowed.is_empty() => "a value is wanted".to_owned(),
                 Some(allowed) => format!("allowed are {allowed}"),
                 None => std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default(),
             };
@@ -105,6 +110,10 @@ fn one_line(error: clap::Error) -> UsageError {
         }
         (ErrorKind::MissingRequiredArgument, Some(args)) => {
             UsageError::Missing(args.split(", ").map(setting).collect::<Vec<_>>().join(", "))
+        }
+        (ErrorKind::UnknownArgument, Some(arg)) => UsageError::Flag(arg),
+        (ErrorKind::InvalidSubcommand, _) => {
+            UsageError::NoMode(text(ContextKind::InvalidSubcommand).unwrap_or_default())
         }
         _ => UsageError::Other(error),
     }
@@ -130,7 +139,10 @@ mod tests {
                 &["manual", "--linger", "1"],
                 "LINGER (--linger) is \"1\": a time with its unit is wanted; 0ns to 300s are allowed, such as 500ms, 20s, 5m or 1h",
             ),
-            (&["manual", "--max-batch-size", "0"], "MAX_BATCH_SIZE (--max-batch-size) is \"0\": 0 is not in 1..=10000"),
+            (
+                &["manual", "--max-batch-size", "0"],
+                "MAX_BATCH_SIZE (--max-batch-size) is \"0\": 1 to 10000 are allowed",
+            ),
             (
                 &["manual", "--log-level", "loud"],
                 "LOG_LEVEL (--log-level) is \"loud\": allowed are error, warn, info, debug, trace",
@@ -139,15 +151,19 @@ mod tests {
                 &["manual", "--key-layout", "{tenant}/x"],
                 "KEY_LAYOUT (--key-layout) is \"{tenant}/x\": {cluster} must stand in it exactly once",
             ),
-            (&["manual", "--hops", "3"], "HOPS (--hops) is \"3\": 3 is not in 1..=2"),
+            (&["manual", "--hops", "3"], "HOPS (--hops) is \"3\": 1 to 2 are allowed"),
             (
                 &["manual", "--aws-endpoint-url", "localhost"],
                 "AWS_ENDPOINT_URL (--aws-endpoint-url) is \"localhost\": a URL that begins with http:// or https:// is wanted",
             ),
+            (&["manual", "--hops", "two"], "HOPS (--hops) is \"two\": 1 to 2 are allowed"),
+            (&["manual", "--linger"], "LINGER (--linger) is \"\": a value is wanted"),
+            (&["manual", "--lingre", "1s"], "--lingre is no flag of this mode; see --help"),
+            (&["scan"], "scan is no mode; allowed are MODES"),
             (&["sqs"], "SQS_QUEUE_URL (--sqs-queue-url) is not set; it is needed"),
         ];
         for (args, expected) in cases {
-            assert_eq!(error(args, None), *expected);
+            assert_eq!(error(args, None), expected.replace("MODES", &MODES.join(", ")));
         }
         assert_eq!(error(&[], Some("scan")), format!("EXECUTION_MODE is \"scan\"; allowed are {}", MODES.join(", ")));
     }

@@ -1,5 +1,6 @@
 //! Values with units.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 const BYTE_UNITS: [(&str, u64); 7] = [
@@ -12,6 +13,15 @@ const BYTE_UNITS: [(&str, u64); 7] = [
     ("B", 1),
 ];
 const TIME_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+
+/// Reads a whole number within bounds, which the type must hold.
+pub(super) fn count<T: TryFrom<u64>>(allowed: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| {
+        let value = text.parse().ok().filter(|value| allowed.contains(value));
+        let value = value.and_then(|value| T::try_from(value).ok());
+        value.ok_or_else(|| format!("{} to {} are allowed", allowed.start(), allowed.end()))
+    }
+}
 
 /// Reads a number of bytes such as `8MiB`, within bounds.
 pub(super) fn bytes(least: u64, most: u64) -> impl Fn(&str) -> Result<u64, String> + Clone {
@@ -73,6 +83,15 @@ mod tests {
         assert_eq!(wait("0"), Ok(Duration::ZERO));
         assert!(wait("20").is_err(), "a bare number does not say what it counts");
         assert!(wait("21s").unwrap_err().starts_with("0ns to 20s"));
+    }
+
+    #[test]
+    fn counts_say_what_is_allowed() {
+        let few = count::<u8>(1..=7);
+        assert_eq!((few("1"), few("7")), (Ok(1), Ok(7)));
+        for wrong in ["0", "8", "-1", "256", "many", "", "99999999999999999999"] {
+            assert_eq!(few(wrong), Err("1 to 7 are allowed".to_owned()), "{wrong}");
+        }
     }
 
     proptest! {

@@ -15,6 +15,8 @@ use crate::pipeline::ObjectReport;
 pub async fn run(mut settings: Settings) -> Result<(), ModeError> {
     // Nothing more is to come: a batch has nothing to wait for.
     settings.linger = std::time::Duration::ZERO;
+    // Before the input is waited for: a wrong setting is said at once.
+    let daemon = Daemon::start(&settings, aws_settings(&settings)).await?;
     let mut body = String::new();
     let most = u64::try_from(BODY_BYTES_MAX).unwrap_or(u64::MAX);
     tokio::io::stdin()
@@ -25,7 +27,6 @@ pub async fn run(mut settings: Settings) -> Result<(), ModeError> {
     if body.trim().is_empty() {
         return Err(ModeError::NoInput);
     }
-    let daemon = Daemon::start(&settings, aws_settings(&settings)).await?;
     let reports = daemon.pipeline.process("manual", &body).await;
     daemon.pipeline.close();
     daemon.tracker.close();
