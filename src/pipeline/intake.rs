@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use super::Pipeline;
 use super::settle::{Settle, Settler};
+use super::{ObjectReport, Pipeline};
 use crate::aws::sqs::{BATCH_ENTRIES_MAX, Message, Queue, QueueAttributes};
 use crate::core::failure::{Attempts, Failure, RetryPolicy};
 use crate::core::pacing::backoff::equal_jitter;
@@ -83,8 +83,9 @@ impl Intake {
                 Ok(messages) => {
                     failures = 0;
                     for (message, place) in messages.into_iter().zip(places) {
-                        let work = self.clone().work(pipeline.clone(), message, attributes.visibility, place);
-                        self.tracker.spawn(work);
+                        // Taken here, where the order of arrival is known; worked on beside the others.
+                        let delivery = pipeline.process(&message.id, &message.body);
+                        self.tracker.spawn(self.clone().work(delivery, message, attributes.visibility, place));
                     }
                 }
                 Err(failure) => {
@@ -124,14 +125,19 @@ impl Intake {
     }
 
     /// Works on one message until it is settled, keeping it hidden from others.
-    async fn work(self, pipeline: Pipeline, message: Message, visibility: Duration, _place: OwnedSemaphorePermit) {
-        let work = pipeline.process(&message.id, &message.body);
-        tokio::pin!(work);
+    async fn work(
+        self,
+        delivery: impl Future<Output = Vec<ObjectReport>>,
+        message: Message,
+        visibility: Duration,
+        _place: OwnedSemaphorePermit,
+    ) {
+        tokio::pin!(delivery);
         let beat = (visibility / 3).max(Duration::from_secs(1));
         let reports = loop {
             tokio::select! {
                 biased;
-                reports = &mut work => break Some(reports),
+                reports = &mut delivery => break Some(reports),
                 () = tokio::time::sleep(beat) => self.settler.ask(Settle::Hide(message.receipt.clone(), visibility)).await,
                 () = self.abandon.cancelled() => break None,
             }
@@ -156,7 +162,7 @@ impl Intake {
         self.settler.ask(request).await;
     }
 
-    async fn bury(&self, message: &Message, finish: Finish, reports: &[super::ObjectReport]) -> Result<(), Failure> {
+    async fn bury(&self, message: &Message, finish: Finish, reports: &[ObjectReport]) -> Result<(), Failure> {
         let Some(queue) = &self.dead_letters else { unreachable!("no dead letter without a queue for it") };
         let object = reports.iter().find(|report| report.finish == finish).and_then(|report| report.object.as_ref());
         let attributes = [

@@ -14,28 +14,31 @@ pub mod resolve;
 pub mod send;
 pub mod settle;
 pub mod share;
+mod turns;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
-use self::copy::{Copies, CopyDone, Copying};
+use self::copy::{Copies, CopyDone};
 use self::lane::{Job, JobDone, Lanes};
 use self::resolve::Resolver;
 use self::send::Destination;
+use self::turns::{Turn, Turns};
 use crate::core::copy::SINGLE_BYTES_MAX;
 use crate::core::envelope::{self, Noticed, Notification};
-use crate::core::failure::Verdict;
+use crate::core::failure::{Failure, Verdict};
 use crate::core::layout::{Identity, Layout, stream_name};
 use crate::core::object::{ETag, ObjectRef};
 use crate::core::settlement::Finish;
-use crate::core::tenant::{ClusterId, Delivery, DeliveryKey, Skip, Target};
+use crate::core::tenant::{ClusterId, Delivery, DeliveryKey, Skip, Target, TenantConfig, TenantId};
 
 /// Objects that wait for one lane. More wait with their messages.
 const JOBS_WAITING_MAX: usize = 64;
@@ -59,13 +62,17 @@ pub struct ObjectReport {
     pub delivered: u64,
 }
 
-/// A delivery of an object that is in work.
+/// An object that a message told of, with its place in the order of its stream.
 #[derive(Debug)]
-enum InWork {
-    Lane(oneshot::Receiver<JobDone>),
-    Copy(Copying),
+struct Arrival {
+    object: ObjectRef,
+    identity: Identity,
+    stream: Arc<str>,
+    turn: Turn<StreamKey>,
 }
 
+/// A log stream of a tenant, whatever its deliveries are.
+type StreamKey = (TenantId, ClusterId, Arc<str>);
 /// A digest of a version of an object and of where it is delivered to.
 type FinishedKey = [u8; 32];
 type LaneKey = (DeliveryKey, ClusterId, Arc<str>);
@@ -86,6 +93,7 @@ pub struct Pipeline {
 struct Inner {
     layout: Layout,
     resolver: Resolver,
+    turns: Turns<StreamKey>,
     lanes: Lanes,
     copies: Copies,
     table: Arc<Mutex<LaneTable>>,
@@ -112,6 +120,7 @@ impl Pipeline {
         let inner = Inner {
             layout,
             resolver,
+            turns: Turns::default(),
             lanes,
             copies,
             table: Arc::default(),
@@ -135,22 +144,34 @@ impl Pipeline {
         !self.inner.resolved.load(Ordering::Relaxed) && unknown >= UNKNOWN_MAX
     }
 
-    /// Delivers what a message's body tells of, and says what became of it. Empty: there was nothing to do.
-    pub async fn process(&self, message_id: &str, body: &str) -> Vec<ObjectReport> {
+    /// Takes what a message's body tells of, at once, and gives what delivers it and says what became of it. Empty: there
+    /// was nothing to do. Of one log stream, what was taken first goes first.
+    pub fn process(&self, message_id: &str, body: &str) -> impl Future<Output = Vec<ObjectReport>> + Send + use<> {
+        let (mut reports, arrivals) = self.take(message_id, body);
+        let (pipeline, message_id) = (self.clone(), message_id.to_owned());
+        async move {
+            // All at a time: one that must wait holds back no other.
+            let work = arrivals.into_iter().map(|arrival| pipeline.deliver(&message_id, arrival));
+            reports.extend(join_all(work).await.into_iter().flatten());
+            reports
+        }
+    }
+
+    /// What a body tells of: objects with their turns, and reports of what is none.
+    fn take(&self, message_id: &str, body: &str) -> (Vec<ObjectReport>, Vec<Arrival>) {
         let records = match envelope::parse(body) {
             Ok(Notification::Objects(records)) => records,
             Ok(Notification::Test) => {
                 info!(message_id, "test message of a bucket's notification");
-                return Vec::new();
+                return (Vec::new(), Vec::new());
             }
             Err(error) => {
                 let sha256 = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
                 warn!(message_id, length = body.len(), sha256, cause = %error, "message is no notification");
-                return vec![ObjectReport::none(None, Finish::Invalid, error.to_string())];
+                return (vec![ObjectReport::none(None, Finish::Invalid, error.to_string())], Vec::new());
             }
         };
-        let mut reports = Vec::new();
-        let mut waiting = Vec::new();
+        let (mut reports, mut arrivals) = (Vec::new(), Vec::new());
         for (at, record) in records.iter().enumerate() {
             match record {
                 Noticed::Object(_) if records.iter().take(at).any(|before| before == record) => {}
@@ -159,37 +180,77 @@ impl Pipeline {
                     warn!(message_id, cause = %error, "record of a notification names no object");
                     reports.push(ObjectReport::none(None, Finish::Invalid, error.to_string()));
                 }
-                Noticed::Object(object) => self.begin(message_id, object, &mut reports, &mut waiting).await,
+                Noticed::Object(object) => match self.inner.layout.apply(&object.key) {
+                    Ok(identity) => {
+                        let stream: Arc<str> = stream_name(&identity.pod).into();
+                        let of = (identity.tenant.clone(), identity.cluster.clone(), Arc::clone(&stream));
+                        let turn = self.inner.turns.take(of);
+                        arrivals.push(Arrival { object: object.clone(), identity, stream, turn });
+                    }
+                    Err(error) => {
+                        warn!(message_id, cause = %error, "key is off the layout");
+                        reports.push(ObjectReport::none(Some(object.clone()), Finish::Invalid, error.to_string()));
+                    }
+                },
             }
         }
-        for (object, to, in_work) in waiting {
-            let (report, read) = in_work.end(object).await;
-            if report.finish == Finish::Delivered {
-                self.remember(object, &to, read).await;
-            }
-            reports.push(report);
+        (reports, arrivals)
+    }
+
+    /// Delivers an object, and says what became of each delivery.
+    async fn deliver(&self, message_id: &str, arrival: Arrival) -> Vec<ObjectReport> {
+        let Arrival { object, identity, stream, mut turn } = arrival;
+        let resolved = Box::pin(self.inner.resolver.resolve(&identity.tenant)).await;
+        turn.come().await;
+        let (config, mut reports) = match self.configured(message_id, &object, &identity.tenant, resolved) {
+            Ok(found) => found,
+            Err(report) => return vec![*report],
+        };
+        let mut wanted = Vec::new();
+        for delivery in &config.deliveries {
+            let key = delivery.key();
+            let before = finished_key(&object, &key).is_some_and(|key| self.inner.finished.contains_key(&key));
+            let (finish, cause) = match delivery.admits(&identity.application) {
+                Err(skip) => {
+                    info!(message_id, tenant = %identity.tenant, %object, reason = skip.name(), "object skipped");
+                    (Finish::Skipped, format!("application {} is not wanted", identity.application))
+                }
+                Ok(()) if before => {
+                    info!(message_id, tenant = %identity.tenant, %object, "object was delivered before");
+                    (Finish::Delivered, "it was delivered before".to_owned())
+                }
+                Ok(()) => {
+                    wanted.push(self.deliver_to(delivery, key, &identity, &stream, &object));
+                    continue;
+                }
+            };
+            reports.push(ObjectReport::none(Some(object.clone()), finish, cause));
         }
+        let mut work = std::pin::pin!(join_all(wanted));
+        // At its first step each delivery takes its place in its lane. Then it is another's turn, even if a lane is full.
+        let done = tokio::select! {
+            biased;
+            done = &mut work => Some(done),
+            () = std::future::ready(()) => None,
+        };
+        drop(turn);
+        reports.extend(match done {
+            Some(done) => done,
+            None => work.await,
+        });
         reports
     }
 
-    /// Puts an object into the lanes of its deliveries.
-    async fn begin<'o>(
+    /// A tenant's configuration, with reports of its invalid rows; or the report of why there is none.
+    fn configured(
         &self,
         message_id: &str,
-        object: &'o ObjectRef,
-        reports: &mut Vec<ObjectReport>,
-        waiting: &mut Vec<(&'o ObjectRef, DeliveryKey, InWork)>,
-    ) {
-        let mut none = |finish, cause: String| reports.push(ObjectReport::none(Some(object.clone()), finish, cause));
-        let identity = match self.inner.layout.apply(&object.key) {
-            Ok(identity) => identity,
-            Err(error) => {
-                warn!(message_id, cause = %error, "key is off the layout");
-                return none(Finish::Invalid, error.to_string());
-            }
-        };
-        let tenant = &identity.tenant;
-        let config = match Box::pin(self.inner.resolver.resolve(tenant)).await {
+        object: &ObjectRef,
+        tenant: &TenantId,
+        resolved: Result<Option<Arc<TenantConfig>>, Failure>,
+    ) -> Result<(Arc<TenantConfig>, Vec<ObjectReport>), Box<ObjectReport>> {
+        let report = |finish, cause: String| ObjectReport::none(Some(object.clone()), finish, cause);
+        let config = match resolved {
             Ok(Some(config)) => config,
             Ok(None) => {
                 warn!(message_id, %tenant, %object, reason = Skip::Unknown.name(), "object skipped");
@@ -200,50 +261,59 @@ impl Pipeline {
                 } else {
                     ", as all were so far: are KEY_LAYOUT and TENANT_CONFIG_TABLE right?"
                 };
-                return none(finish, format!("tenant {tenant} is unknown{hint}"));
+                return Err(Box::new(report(finish, format!("tenant {tenant} is unknown{hint}"))));
             }
             Err(failure) => {
                 warn!(message_id, %tenant, %object, cause = %failure, "tenant not resolved");
                 let global =
                     matches!(failure.verdict(), Verdict::Denied | Verdict::GiveUp | Verdict::RefreshCredentials);
-                return none(if global { Finish::GlobalFault } else { Finish::Retryable }, failure.to_string());
+                let finish = if global { Finish::GlobalFault } else { Finish::Retryable };
+                return Err(Box::new(report(finish, failure.to_string())));
             }
         };
         self.inner.resolved.store(true, Ordering::Relaxed);
-        for error in &config.invalid {
-            none(Finish::TenantDenied, error.to_string());
-        }
         if config.deliveries.is_empty() && config.invalid.is_empty() {
             info!(message_id, %tenant, %object, reason = Skip::Disabled.name(), "object skipped");
-            return none(Finish::Skipped, format!("tenant {tenant} is disabled"));
+            return Err(Box::new(report(Finish::Skipped, format!("tenant {tenant} is disabled"))));
         }
-        // A copy is begun without a wait; a lane may be full, and must not hold back its tenant's copies.
-        let mut deliveries: Vec<&Arc<Delivery>> = config.deliveries.iter().collect();
-        deliveries.sort_by_key(|delivery| matches!(delivery.target(), Target::CloudWatch(_)));
-        for delivery in deliveries {
-            if let Err(skip) = delivery.admits(&identity.application) {
-                info!(message_id, %tenant, %object, reason = skip.name(), "object skipped");
-                none(Finish::Skipped, format!("application {} is not wanted", identity.application));
-                continue;
-            }
-            if let Some(key) = finished_key(object, &delivery.key())
-                && self.inner.finished.contains_key(&key)
-            {
-                info!(message_id, %tenant, %object, "object was delivered before");
-                none(Finish::Delivered, "it was delivered before".to_owned());
-                continue;
-            }
-            match delivery.target() {
-                Target::CloudWatch(_) => {
-                    let lane = InWork::Lane(self.submit(delivery, &identity, object).await);
-                    waiting.push((object, delivery.key(), lane));
+        let invalid = config.invalid.iter().map(|error| report(Finish::TenantDenied, error.to_string())).collect();
+        Ok((config, invalid))
+    }
+
+    /// Sees one delivery of an object to its end.
+    async fn deliver_to(
+        &self,
+        delivery: &Arc<Delivery>,
+        key: DeliveryKey,
+        identity: &Identity,
+        stream: &Arc<str>,
+        object: &ObjectRef,
+    ) -> ObjectReport {
+        let (report, read) = match delivery.target() {
+            Target::CloudWatch(_) => {
+                let lane = (key.clone(), identity.cluster.clone(), Arc::clone(stream));
+                match self.submit(lane, delivery, object).await.await {
+                    Ok(JobDone { finish, count, cause, etag }) => {
+                        let (object, delivered) = (Some(object.clone()), count.tally.delivered());
+                        (ObjectReport { object, finish, cause, delivered }, etag)
+                    }
+                    // The lane was cut off: at the end of a drain, or because a compute thread ended.
+                    Err(_) => {
+                        let (finish, cause) = (Finish::Retryable, "the lane was ended".to_owned());
+                        (ObjectReport::none(Some(object.clone()), finish, cause), None)
+                    }
                 }
-                Target::S3(_) => {
-                    let copying = self.inner.copies.start(delivery, &identity, object);
-                    waiting.push((object, delivery.key(), InWork::Copy(copying)));
-                }
             }
+            Target::S3(_) => {
+                let CopyDone { finish, cause, etag, .. } =
+                    self.inner.copies.start(delivery, identity, object).done().await;
+                (ObjectReport { object: Some(object.clone()), finish, cause, delivered: 0 }, etag)
+            }
+        };
+        if report.finish == Finish::Delivered {
+            self.remember(object, &key, read).await;
         }
+        report
     }
 
     /// Remembers that an object is delivered: the version that was told of, and the one that was read in its place.
@@ -266,19 +336,13 @@ impl Pipeline {
         Finish::GlobalFault
     }
 
-    /// Gives an object to its lane, which is started if it is not there. Waits while too many wait there already.
-    async fn submit(
-        &self,
-        delivery: &Arc<Delivery>,
-        identity: &Identity,
-        object: &ObjectRef,
-    ) -> oneshot::Receiver<JobDone> {
-        let stream: Arc<str> = stream_name(&identity.pod).into();
-        let key = (delivery.key(), identity.cluster.clone(), Arc::clone(&stream));
+    /// Gives an object to its lane, which is started if it is not there. Waits while too many wait there already, in the
+    /// order of the first steps.
+    async fn submit(&self, key: LaneKey, delivery: &Arc<Delivery>, object: &ObjectRef) -> oneshot::Receiver<JobDone> {
         let (done, result) = oneshot::channel();
         let mut job = Job { object: object.clone(), done };
         loop {
-            let lane = self.lane(&key, delivery, &stream);
+            let lane = self.lane(&key, delivery);
             match lane.send(job).await {
                 Ok(()) => return result,
                 // The lane ended between the look and the sending: a new one takes its place.
@@ -287,7 +351,7 @@ impl Pipeline {
         }
     }
 
-    fn lane(&self, key: &LaneKey, delivery: &Arc<Delivery>, stream: &Arc<str>) -> mpsc::Sender<Job> {
+    fn lane(&self, key: &LaneKey, delivery: &Arc<Delivery>) -> mpsc::Sender<Job> {
         let mut table = self.inner.table.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, jobs)) = table.lanes.get(key).filter(|(_, jobs)| !jobs.is_closed()) {
             return jobs.clone();
@@ -296,7 +360,7 @@ impl Pipeline {
         let number = table.numbers;
         let (jobs, waiting) = mpsc::channel(JOBS_WAITING_MAX);
         table.lanes.insert(key.clone(), (number, jobs.clone()));
-        let to = Destination { delivery: Arc::clone(delivery), cluster: key.1.clone(), stream: Arc::clone(stream) };
+        let to = Destination { delivery: Arc::clone(delivery), cluster: key.1.clone(), stream: Arc::clone(&key.2) };
         let idle = {
             let (key, table) = (key.clone(), Arc::clone(&self.inner.table));
             move || {
@@ -328,26 +392,6 @@ fn finished_key(object: &ObjectRef, to: &DeliveryKey) -> Option<FinishedKey> {
         digest.update(part);
     }
     Some(digest.finalize().into())
-}
-
-impl InWork {
-    /// Waits for the end. Gives the tag of what was read, too.
-    async fn end(self, object: &ObjectRef) -> (ObjectReport, Option<ETag>) {
-        let object = Some(object.clone());
-        match self {
-            Self::Lane(done) => match done.await {
-                Ok(JobDone { finish, count, cause, etag }) => {
-                    (ObjectReport { object, finish, cause, delivered: count.tally.delivered() }, etag)
-                }
-                // The lane was cut off: at the end of a drain, or because a compute thread ended.
-                Err(_) => (ObjectReport::none(object, Finish::Retryable, "the lane was ended".to_owned()), None),
-            },
-            Self::Copy(copying) => {
-                let CopyDone { finish, cause, etag, .. } = copying.done().await;
-                (ObjectReport { object, finish, cause, delivered: 0 }, etag)
-            }
-        }
-    }
 }
 
 impl ObjectReport {

@@ -63,6 +63,27 @@ async fn each_tenants_objects_arrive_in_its_own_account_in_order() {
     assert!(stage.secrets().iter().all(|secret| !text.contains(secret)), "no credentials in the log");
 }
 
+/// Design §5: across objects by arrival. All events have the same time, so that nothing but their arrival orders them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_streams_objects_keep_the_order_of_their_notifications() {
+    let mut stage = Stage::new().await;
+    let tenants = ["acme", "bolt"].map(|name| stage.tenant(name, |_| {}));
+    let now = stage.cloud.now_ms();
+    for object in 0..150 {
+        let line = json!({ "timestamp": now, "message": format!("object {object}") }).to_string();
+        for tenant in ["acme", "bolt"] {
+            stage.put(&format!("{tenant}/c1/api/pod-0/{object}.json"), line.clone());
+        }
+    }
+    let daemon = stage.sqs(&[]);
+    stage.until_settled(0).await;
+    daemon.stop().await;
+    let wanted: Vec<String> = (0..150).map(|object| format!("object {object}")).collect();
+    for tenant in &tenants {
+        assert_eq!(stage.messages(tenant, "pod-0"), wanted);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn small_objects_cost_few_calls() {
     let mut stage = Stage::new().await;
