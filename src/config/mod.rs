@@ -33,9 +33,10 @@ pub enum Mode {
     /// Polls a queue of notifications until it is told to stop.
     Sqs(Box<SqsSettings>),
     /// Delivers the one notification on standard input; exit code 0 only if all of it was delivered.
-    Manual(Box<Settings>),
+    Manual(Box<ManualSettings>),
     /// Shows all of it at work against an embedded cloud, and checks from the cloud's side that nothing is missing.
     #[cfg(feature = "local")]
+    #[command(mut_arg("log_level", |level| level.default_value("error")))]
     Local(Box<LocalSettings>),
     /// Prints the version.
     Version,
@@ -48,6 +49,38 @@ pub const MODES: &[&str] =
 /// Settings of mode `sqs`.
 #[derive(Clone, Debug, Args)]
 pub struct SqsSettings {
+    /// Where messages come from.
+    #[command(flatten)]
+    pub queues: QueueSettings,
+
+    /// How messages are taken and settled.
+    #[command(flatten)]
+    pub poll: PollSettings,
+
+    /// How AWS and the tenants are reached.
+    #[command(flatten)]
+    pub reach: ReachSettings,
+
+    /// What all modes share.
+    #[command(flatten)]
+    pub shared: Settings,
+}
+
+/// Settings of mode `manual`.
+#[derive(Clone, Debug, Args)]
+pub struct ManualSettings {
+    /// How AWS and the tenants are reached.
+    #[command(flatten)]
+    pub reach: ReachSettings,
+
+    /// What all modes share.
+    #[command(flatten)]
+    pub shared: Settings,
+}
+
+/// Where messages come from, and where they go that are a lost cause.
+#[derive(Clone, Debug, Args)]
+pub struct QueueSettings {
     /// The queue of notifications.
     #[arg(long, env = "SQS_QUEUE_URL", value_name = "URL", value_parser = url)]
     pub sqs_queue_url: String,
@@ -55,14 +88,6 @@ pub struct SqsSettings {
     /// Where messages go that are a lost cause, with the reason; none: the queue's own redrive takes them.
     #[arg(long, env = "DLQ_URL", value_name = "URL", value_parser = url)]
     pub dlq_url: Option<String>,
-
-    /// How messages are taken and settled.
-    #[command(flatten)]
-    pub poll: PollSettings,
-
-    /// What all modes share.
-    #[command(flatten)]
-    pub shared: Settings,
 }
 
 /// How messages are taken from a queue and settled.
@@ -83,6 +108,10 @@ pub struct PollSettings {
     /// What happens to messages of tenants that the table does not have.
     #[arg(long, env = "UNKNOWN_TENANT", value_name = "WHAT", default_value = "delete")]
     pub unknown_tenant: UnknownTenant,
+
+    /// How long a batch waits for more events when nothing is queued for its stream.
+    #[arg(long, env = "LINGER", value_name = "TIME", default_value = "1s", value_parser = duration(Duration::ZERO, Duration::from_secs(300)))]
+    pub linger: Duration,
 }
 
 /// Settings of mode `local`.
@@ -105,7 +134,7 @@ pub struct LocalSettings {
     #[arg(long, env = "LOCAL_FROM", value_name = "FILE", num_args = 1.., value_delimiter = ',')]
     pub from: Vec<std::path::PathBuf>,
 
-    /// The same seed gives the same objects.
+    /// The same seed gives the same objects, but for the times in them: those end now.
     #[arg(long, env = "LOCAL_SEED", value_name = "NUMBER", default_value_t = 0, value_parser = count::<u64>(0..=u64::MAX))]
     pub seed: u64,
 
@@ -130,25 +159,9 @@ pub struct LocalSettings {
     pub shared: Settings,
 }
 
-/// Settings that all modes share.
+/// How AWS and the tenants are reached. Mode `local` has an AWS of its own.
 #[derive(Clone, Debug, Args)]
-pub struct Settings {
-    /// The tenant table, keyed by tenant_id alone or with type.
-    #[arg(long, env = "TENANT_CONFIG_TABLE", value_name = "NAME", default_value = "tenant-configurations")]
-    pub tenant_config_table: String,
-
-    /// How long a tenant's rows are used before they are read again.
-    #[arg(long, env = "TENANT_CACHE_TTL", value_name = "TIME", default_value = "5m", value_parser = duration(Duration::from_secs(1), Duration::from_secs(86_400)))]
-    pub tenant_cache_ttl: Duration,
-
-    /// Tenants whose rows are kept.
-    #[arg(long, env = "TENANT_CACHE_MAX", value_name = "COUNT", default_value_t = 10_000, value_parser = count::<u64>(1..=1_000_000))]
-    pub tenant_cache_max: u64,
-
-    /// How object keys are laid out; {tenant}, {cluster}, {application} and {pod} once each, in any order, then the file.
-    #[arg(long, env = "KEY_LAYOUT", value_name = "TEMPLATE", default_value = crate::core::layout::LAYOUT_DEFAULT, value_parser = layout)]
-    pub key_layout: Layout,
-
+pub struct ReachSettings {
     /// The role that is assumed on the way to every tenant's role. Needed unless HOPS is 1.
     #[arg(long, env = "CENTRAL_LOG_DISTRIBUTION_ROLE_ARN", value_name = "ARN", value_parser = role_arn)]
     pub central_log_distribution_role_arn: Option<String>,
@@ -159,12 +172,8 @@ pub struct Settings {
     pub hops: u8,
 
     /// The ExternalId for tenants whose rows name none; none: the account of the central role.
-    #[arg(long, env = "EXTERNAL_ID", value_name = "ID")]
+    #[arg(long, env = "EXTERNAL_ID", value_name = "ID", value_parser = external_id)]
     pub external_id: Option<String>,
-
-    /// The daemon's region: queue, table, bucket, and tenants whose rows name none.
-    #[arg(long, env = "AWS_REGION", value_name = "REGION", default_value = "us-east-1")]
-    pub aws_region: String,
 
     /// The profile of the shared AWS configuration files.
     #[arg(long, env = "AWS_PROFILE", value_name = "NAME")]
@@ -197,6 +206,30 @@ pub struct Settings {
     /// Bucket names in the path instead of the host name, for stores that are not AWS's.
     #[arg(long, env = "AWS_S3_USE_PATH_STYLE", value_name = "true|false", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_parser = flag)]
     pub aws_s3_use_path_style: bool,
+}
+
+/// Settings that all modes share.
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    /// The tenant table, keyed by tenant_id alone or with type.
+    #[arg(long, env = "TENANT_CONFIG_TABLE", value_name = "NAME", default_value = "tenant-configurations", value_parser = table)]
+    pub tenant_config_table: String,
+
+    /// How long a tenant's rows are used before they are read again.
+    #[arg(long, env = "TENANT_CACHE_TTL", value_name = "TIME", default_value = "5m", value_parser = duration(Duration::from_secs(1), Duration::from_secs(86_400)))]
+    pub tenant_cache_ttl: Duration,
+
+    /// Tenants whose rows are kept.
+    #[arg(long, env = "TENANT_CACHE_MAX", value_name = "COUNT", default_value_t = 10_000, value_parser = count::<u64>(1..=1_000_000))]
+    pub tenant_cache_max: u64,
+
+    /// How object keys are laid out; {tenant}, {cluster}, {application} and {pod} once each, in any order, then the file.
+    #[arg(long, env = "KEY_LAYOUT", value_name = "TEMPLATE", default_value = crate::core::layout::LAYOUT_DEFAULT, value_parser = layout)]
+    pub key_layout: Layout,
+
+    /// The daemon's region: queue, table, bucket, and tenants whose rows name none.
+    #[arg(long, env = "AWS_REGION", value_name = "REGION", default_value = "us-east-1", value_parser = region)]
+    pub aws_region: String,
 
     /// Memory for objects, records and batches. The process takes at most 24 MiB more.
     #[arg(long, env = "MEMORY_BUDGET", value_name = "BYTES", default_value = "40MiB", value_parser = bytes(16 * MIB, 64 * GIB))]
@@ -230,10 +263,6 @@ pub struct Settings {
     #[arg(long, env = "OVERSIZE_EVENTS", value_name = "WHAT", default_value = "split")]
     pub oversize_events: OversizeEvents,
 
-    /// How long a batch waits for more events when nothing is queued for its stream.
-    #[arg(long, env = "LINGER", value_name = "TIME", default_value = "1s", value_parser = duration(Duration::ZERO, Duration::from_secs(300)))]
-    pub linger: Duration,
-
     /// Attempts per call; being throttled is not counted among them.
     #[arg(long, env = "RETRY_ATTEMPTS", value_name = "COUNT", default_value_t = 3, value_parser = count::<u32>(1..=100))]
     pub retry_attempts: u32,
@@ -242,9 +271,9 @@ pub struct Settings {
     #[arg(long, env = "DRAIN_TIMEOUT", value_name = "TIME", default_value = "25s", value_parser = duration(Duration::ZERO, Duration::from_secs(3_600)))]
     pub drain_timeout: Duration,
 
-    /// What is logged: error, warn, info, debug or trace. Without it: info, in mode local error.
-    #[arg(long, env = "LOG_LEVEL", value_name = "LEVEL", ignore_case = true)]
-    pub log_level: Option<LogLevel>,
+    /// What is logged.
+    #[arg(long, env = "LOG_LEVEL", value_name = "LEVEL", default_value = "info", ignore_case = true)]
+    pub log_level: LogLevel,
 
     /// How it is logged.
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT", default_value = "auto")]
@@ -311,6 +340,33 @@ fn role_arn(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("a role such as arn:aws:iam::123456789012:role/NAME is wanted".to_owned())
+    }
+}
+
+fn external_id(text: &str) -> Result<String, String> {
+    if crate::core::tenant::is_external_id(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("2 to 1224 characters of a-z A-Z 0-9 _ + = , . @ : / - are wanted".to_owned())
+    }
+}
+
+fn region(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=32).contains(&text.len()) && text.bytes().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err("a region such as eu-west-1 is wanted".to_owned())
+    }
+}
+
+/// DynamoDB API Reference, "Query": a table's name has 3 to 255 characters; its ARN may stand for it.
+fn table(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let name = if text.starts_with("arn:") { text.rsplit_once(":table/").map(|(_, name)| name) } else { Some(text) };
+    match name {
+        Some(name) if (3..=255).contains(&name.len()) && name.bytes().all(allowed) => Ok(text.to_owned()),
+        _ => Err("3 to 255 characters of a-z A-Z 0-9 _ - . are wanted, or a table's ARN".to_owned()),
     }
 }
 

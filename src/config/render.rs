@@ -12,7 +12,7 @@ const INTRODUCTION: &str = "\
 
 Made from the settings' definitions in `src/config`; a test keeps it so. Every setting is a flag and an environment
 variable; the flag wins. A wrong value stops the start with one line that names it. Sizes take `KiB`, `MiB`, `GiB` (and
-`KB`, `MB`, `GB`), times `ms`, `s`, `m`, `h`. The mode is a subcommand, or named by `EXECUTION_MODE`.
+`KB`, `MB`, `GB`), times `ms`, `s`, `m`, `h`.
 
 Credentials come by the SDK's usual chain: environment, profile (SSO too), web identity, container, instance.
 ";
@@ -24,10 +24,10 @@ pub fn page() -> String {
     let command = Cli::command();
     let modes: Vec<&Command> = command.get_subcommands().collect();
     // A setting that several modes have is described once.
-    let mut uses: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let mut uses: BTreeMap<String, Vec<(&str, &Arg)>> = BTreeMap::new();
     for mode in &modes {
         for arg in settings(mode) {
-            uses.entry(arg.get_id().to_string()).or_default().push(mode.get_name());
+            uses.entry(arg.get_id().to_string()).or_default().push((mode.get_name(), arg));
         }
     }
     page.push_str("\n| mode | what it does |\n|---|---|\n");
@@ -36,6 +36,7 @@ pub fn page() -> String {
         row(&mut page, &[&format!("`{}`", mode.get_name()), &about]);
     }
     page.push_str("\n| variable | flag | default | modes | what it is |\n|---|---|---|---|---|\n");
+    row(&mut page, &["`EXECUTION_MODE`", "the subcommand", "none", "all", "The mode, when no subcommand names one."]);
     let mut shown = Vec::new();
     for arg in modes.iter().flat_map(|mode| settings(mode)) {
         let id = arg.get_id().to_string();
@@ -44,8 +45,14 @@ pub fn page() -> String {
         }
         let variable = arg.get_env().map(|name| format!("`{}`", name.to_string_lossy())).unwrap_or_default();
         let flag = arg.get_long().map(|name| format!("`--{name}`")).unwrap_or_default();
-        let modes = uses.get(&id).map(|modes| modes.join(", ")).unwrap_or_default();
-        row(&mut page, &[&variable, &flag, &default(arg), &modes, &help(arg)]);
+        let uses = uses.get(&id).map(Vec::as_slice).unwrap_or_default();
+        let modes: Vec<&str> = uses.iter().map(|(mode, _)| *mode).collect();
+        let mut defaults = default(arg);
+        for (mode, own) in uses.iter().map(|(mode, arg)| (mode, default(arg))).filter(|(_, own)| *own != default(arg)) {
+            // Writing to a String cannot fail.
+            let _written = write!(defaults, ", {mode}: {own}");
+        }
+        row(&mut page, &[&variable, &flag, &defaults, &modes.join(", "), &help(arg)]);
         shown.push(id);
     }
     page

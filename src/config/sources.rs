@@ -136,7 +136,7 @@ mod tests {
                 "PART_BYTES (--part-bytes) is \"1KiB\": 256KiB to 64MiB are allowed, such as 64MiB",
             ),
             (
-                &["manual", "--linger", "1"],
+                &["sqs", "--linger", "1"],
                 "LINGER (--linger) is \"1\": a time with its unit is wanted; 0ns to 300s are allowed, such as 500ms, 20s, 5m or 1h",
             ),
             (
@@ -157,7 +157,20 @@ mod tests {
                 "AWS_ENDPOINT_URL (--aws-endpoint-url) is \"localhost\": a URL that begins with http:// or https:// is wanted",
             ),
             (&["manual", "--hops", "two"], "HOPS (--hops) is \"two\": 1 to 2 are allowed"),
-            (&["manual", "--linger"], "LINGER (--linger) is \"\": a value is wanted"),
+            (
+                &["manual", "--aws-region", ""],
+                "AWS_REGION (--aws-region) is \"\": a region such as eu-west-1 is wanted",
+            ),
+            (
+                &["manual", "--external-id", "#"],
+                "EXTERNAL_ID (--external-id) is \"#\": 2 to 1224 characters of a-z A-Z 0-9 _ + = , . @ : / - are wanted",
+            ),
+            (
+                &["manual", "--tenant-config-table", "my table"],
+                "TENANT_CONFIG_TABLE (--tenant-config-table) is \"my table\": 3 to 255 characters of a-z A-Z 0-9 _ - . are wanted, or a table's ARN",
+            ),
+            (&["manual", "--linger", "1s"], "--linger is no flag of this mode; see --help"),
+            (&["sqs", "--linger"], "LINGER (--linger) is \"\": a value is wanted"),
             (&["manual", "--lingre", "1s"], "--lingre is no flag of this mode; see --help"),
             (&["scan"], "scan is no mode; allowed are MODES"),
             (&["sqs"], "SQS_QUEUE_URL (--sqs-queue-url) is not set; it is needed"),
@@ -177,6 +190,13 @@ mod tests {
         assert!(matches!(parse(&["--hops", "1"], Some("manual")), Some(super::super::Mode::Manual(_))));
         assert!(matches!(parse(&["version"], Some("manual")), Some(super::super::Mode::Version)));
         assert!(parse(&[], None).is_none());
+    }
+
+    #[test]
+    fn a_table_may_be_named_by_its_arn() {
+        let arn = "arn:aws:dynamodb:eu-west-1:111111111111:table/tenants";
+        let args = ["millrace", "manual", "--tenant-config-table", arn].map(OsString::from).to_vec();
+        assert!(from(args, None).is_ok());
     }
 
     #[test]

@@ -209,22 +209,25 @@ impl Tally {
         self.dropped[rule as usize]
     }
 
-    /// The reasons and rules that took events, by name, with their counts.
-    pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let rejected = Rejected::ALL.map(|reason| (reason.name(), self.rejected(reason)));
-        let dropped = Dropped::ALL.map(|rule| (rule.name(), self.dropped(rule)));
-        rejected.into_iter().chain(dropped).filter(|(_, events)| *events > 0)
+    /// The reasons for which the API rejected events, by name, with their counts.
+    pub fn rejections(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Rejected::ALL.map(|reason| (reason.name(), self.rejected(reason))).into_iter().filter(|(_, events)| *events > 0)
+    }
+
+    /// The rules that dropped events, by name, with their counts.
+    pub fn drops(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Dropped::ALL.map(|rule| (rule.name(), self.dropped(rule))).into_iter().filter(|(_, events)| *events > 0)
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "read {} = delivered {}", self.read, self.delivered)?;
-        for reason in Rejected::ALL.into_iter().filter(|reason| self.rejected(*reason) > 0) {
-            write!(f, " + rejected {} {}", reason.name(), self.rejected(reason))?;
+        for (reason, events) in self.rejections() {
+            write!(f, " + rejected {reason} {events}")?;
         }
-        for rule in Dropped::ALL.into_iter().filter(|rule| self.dropped(*rule) > 0) {
-            write!(f, " + dropped {} {}", rule.name(), self.dropped(rule))?;
+        for (rule, events) in self.drops() {
+            write!(f, " + dropped {rule} {events}")?;
         }
         for (name, events) in
             [("resumed_skipped", self.resumed_skipped), ("superseded", self.superseded), ("pending", self.pending)]
@@ -251,7 +254,8 @@ mod tests {
         tally.reject(Rejected::TooOld, 1);
         tally.drop_by(Dropped::BadRecord, 4);
         assert_eq!(tally.to_string(), "read 9 = delivered 2 + rejected too_old 1 + dropped bad_record 4 + pending 2");
-        assert_eq!(tally.losses().collect::<Vec<_>>(), [("too_old", 1), ("bad_record", 4)]);
+        assert_eq!(tally.rejections().collect::<Vec<_>>(), [("too_old", 1)]);
+        assert_eq!(tally.drops().collect::<Vec<_>>(), [("bad_record", 4)]);
     }
 
     proptest! {

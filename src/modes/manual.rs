@@ -1,33 +1,42 @@
 //! Mode `manual`: the one notification on standard input.
 
-use tokio::io::AsyncReadExt;
+use std::time::Duration;
 
-use super::{Daemon, ModeError, aws_settings};
-use crate::config::Settings;
+use tokio::io::AsyncReadExt;
+use tracing::warn;
+
+use super::{Daemon, ModeError, Reach, told_to_stop};
+use crate::config::ManualSettings;
 use crate::core::envelope::BODY_BYTES_MAX;
 use crate::core::settlement::Finish;
 use crate::pipeline::ObjectReport;
 
-/// Delivers it.
+/// Delivers it. SIGTERM and SIGINT end it when what is in work is delivered, or the time to drain is up.
 ///
 /// # Errors
 /// [`ModeError::NotDelivered`] says what was not delivered and why; nothing is delivered in part and called done.
-pub async fn run(mut settings: Settings) -> Result<(), ModeError> {
-    // Nothing more is to come: a batch has nothing to wait for.
-    settings.linger = std::time::Duration::ZERO;
-    // Before the input is waited for: a wrong setting is said at once.
-    let daemon = Daemon::start(&settings, aws_settings(&settings)).await?;
-    let mut body = String::new();
-    let most = u64::try_from(BODY_BYTES_MAX).unwrap_or(u64::MAX);
-    tokio::io::stdin()
-        .take(most + 1)
-        .read_to_string(&mut body)
-        .await
-        .map_err(|cause| ModeError::System { what: "standard input cannot be read", cause })?;
-    if body.trim().is_empty() {
-        return Err(ModeError::NoInput);
-    }
-    let reports = daemon.pipeline.process("manual", &body).await;
+pub async fn run(settings: ManualSettings) -> Result<(), ModeError> {
+    let ManualSettings { reach, shared } = settings;
+    // Before the input is waited for: a wrong setting is said at once. Nothing more is to come, so no batch lingers.
+    let daemon = Daemon::start(&shared, Reach::new(&reach, &shared.aws_region)?, Duration::ZERO).await?;
+    let told = told_to_stop();
+    tokio::pin!(told);
+    let body = tokio::select! {
+        body = input() => body?,
+        told = &mut told => return Err(stopped(told)),
+    };
+    let work = daemon.pipeline.process("manual", &body);
+    tokio::pin!(work);
+    let reports = tokio::select! {
+        reports = &mut work => reports,
+        told = &mut told => {
+            warn!(drain_timeout = ?shared.drain_timeout, "told to stop; what is in work is finished");
+            match tokio::time::timeout(shared.drain_timeout, &mut work).await {
+                Ok(reports) => reports,
+                Err(_) => return Err(stopped(told)),
+            }
+        }
+    };
     daemon.pipeline.close();
     daemon.tracker.close();
     daemon.tracker.wait().await;
@@ -37,6 +46,25 @@ pub async fn run(mut settings: Settings) -> Result<(), ModeError> {
     }
     say(&reports);
     Ok(())
+}
+
+/// The notification.
+async fn input() -> Result<String, ModeError> {
+    let mut body = String::new();
+    let most = u64::try_from(BODY_BYTES_MAX).unwrap_or(u64::MAX);
+    tokio::io::stdin()
+        .take(most + 1)
+        .read_to_string(&mut body)
+        .await
+        .map_err(|cause| ModeError::System { what: "standard input cannot be read", cause })?;
+    if body.trim().is_empty() { Err(ModeError::NoInput) } else { Ok(body) }
+}
+
+fn stopped(told: std::io::Result<()>) -> ModeError {
+    match told {
+        Ok(()) => ModeError::Stopped,
+        Err(cause) => ModeError::System { what: "signals cannot be received", cause },
+    }
 }
 
 /// What became of a delivery.

@@ -17,7 +17,7 @@ use crate::aws::dynamodb::TenantTable;
 use crate::aws::s3::Source;
 use crate::aws::sts::{Hops, Roles};
 use crate::aws::{Aws, AwsSettings};
-use crate::config::{LogLevel, Mode, OversizeEvents, Settings};
+use crate::config::{Mode, OversizeEvents, ReachSettings, Settings};
 use crate::core::batch::{BatchLimits, Oversize};
 use crate::core::failure::{RetryPolicy, Service};
 use crate::core::tenant::account_of;
@@ -57,6 +57,8 @@ pub enum ModeError {
     NoInput,
     #[error("not delivered: {0}")]
     NotDelivered(String),
+    #[error("told to stop before all was delivered")]
+    Stopped,
     #[cfg(feature = "local")]
     #[error(transparent)]
     Local(#[from] local::LocalError),
@@ -70,7 +72,7 @@ impl ModeError {
             Self::NoCentralRole | Self::NoDeadLetters | Self::Budget(_) => 2,
             #[cfg(feature = "local")]
             Self::Local(error) => error.exit_code(),
-            Self::Intake(_) | Self::System { .. } | Self::NoInput | Self::NotDelivered(_) => 1,
+            Self::Intake(_) | Self::System { .. } | Self::NoInput | Self::NotDelivered(_) | Self::Stopped => 1,
         }
     }
 }
@@ -82,7 +84,7 @@ impl ModeError {
 pub fn run(mode: Mode) -> Result<(), ModeError> {
     let (settings, stream) = match &mode {
         Mode::Sqs(settings) => (&settings.shared, Stream::Output),
-        Mode::Manual(settings) => (&**settings, Stream::Error),
+        Mode::Manual(settings) => (&settings.shared, Stream::Error),
         #[cfg(feature = "local")]
         Mode::Local(settings) => (&settings.shared, Stream::Error),
         Mode::Version => {
@@ -90,17 +92,12 @@ pub fn run(mode: Mode) -> Result<(), ModeError> {
             return Ok(());
         }
     };
-    #[cfg(feature = "local")]
-    let quiet = matches!(mode, Mode::Local(_));
-    #[cfg(not(feature = "local"))]
-    let quiet = false;
-    let level = settings.log_level.unwrap_or(if quiet { LogLevel::Error } else { LogLevel::Info });
-    logging::start(level, settings.log_format, stream);
+    logging::start(settings.log_level, settings.log_format, stream);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|cause| ModeError::System { what: "the runtime could not be started", cause })?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         match mode {
             Mode::Sqs(settings) => Box::pin(sqs::run(*settings)).await,
             Mode::Manual(settings) => Box::pin(manual::run(*settings)).await,
@@ -108,7 +105,10 @@ pub fn run(mode: Mode) -> Result<(), ModeError> {
             Mode::Local(settings) => Box::pin(local::run(*settings)).await,
             Mode::Version => Ok(()),
         }
-    })
+    });
+    // A read of standard input that nobody waits for any more would hold a proper shutdown for ever.
+    runtime.shutdown_background();
+    outcome
 }
 
 #[expect(clippy::print_stdout, reason = "it is what was asked for")]
@@ -127,8 +127,17 @@ struct Daemon {
     world: World,
 }
 
-impl Daemon {
-    async fn start(settings: &Settings, aws: AwsSettings) -> Result<Self, ModeError> {
+/// How AWS and the tenants are reached.
+#[derive(Debug)]
+struct Reach {
+    aws: AwsSettings,
+    hops: Hops,
+    /// For tenants whose rows name none.
+    external_id: Option<Arc<str>>,
+}
+
+impl Reach {
+    fn new(settings: &ReachSettings, region: &str) -> Result<Self, ModeError> {
         let hops = match (settings.hops, &settings.central_log_distribution_role_arn) {
             (1, _) => Hops::One,
             (_, Some(arn)) => Hops::Two { central_role_arn: arn.as_str().into() },
@@ -136,6 +145,13 @@ impl Daemon {
         };
         let central_account = settings.central_log_distribution_role_arn.as_deref().and_then(account_of);
         let external_id = settings.external_id.as_deref().or(central_account).map(Arc::from);
+        Ok(Self { aws: aws_settings(settings, region), hops, external_id })
+    }
+}
+
+impl Daemon {
+    async fn start(settings: &Settings, reach: Reach, linger: Duration) -> Result<Self, ModeError> {
+        let Reach { aws, hops, external_id } = reach;
         let budget = Budget::new(settings.memory_budget, settings.record_bytes_max)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if settings.compute_threads == 0 { cores } else { usize::from(settings.compute_threads) };
@@ -165,7 +181,7 @@ impl Daemon {
             budget,
             limits: limits(settings),
             record_bytes_max: usize::try_from(settings.record_bytes_max).unwrap_or(usize::MAX),
-            linger: settings.linger,
+            linger,
             drain: drain.clone(),
             totals: Arc::new(Totals::default()),
         };
@@ -187,7 +203,7 @@ fn limits(settings: &Settings) -> BatchLimits {
     }
 }
 
-fn aws_settings(settings: &Settings) -> AwsSettings {
+fn aws_settings(settings: &ReachSettings, region: &str) -> AwsSettings {
     let own = [
         (Service::S3, &settings.aws_endpoint_url_s3),
         (Service::Sqs, &settings.aws_endpoint_url_sqs),
@@ -200,7 +216,7 @@ fn aws_settings(settings: &Settings) -> AwsSettings {
         .filter_map(|(service, own)| Some((service, own.as_ref().or(settings.aws_endpoint_url.as_ref())?.clone())))
         .collect();
     AwsSettings {
-        region: settings.aws_region.clone(),
+        region: region.to_owned(),
         profile: settings.aws_profile.clone().filter(|name| !name.is_empty()),
         endpoints,
         s3_path_style: settings.aws_s3_use_path_style,

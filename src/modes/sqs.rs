@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use super::{Daemon, ModeError, aws_settings, told_to_stop};
+use super::{Daemon, ModeError, Reach, told_to_stop};
 use crate::aws::sqs::Queue;
-use crate::config::{SqsSettings, UnknownTenant};
+use crate::config::{PollSettings, QueueSettings, SqsSettings, UnknownTenant};
 use crate::core::settlement::SettlePolicy;
 use crate::pipeline::intake::Intake;
 use crate::pipeline::settle::Settler;
@@ -32,8 +32,9 @@ pub async fn run(settings: SqsSettings) -> Result<(), ModeError> {
             "small batches: up to ten times the calls to CloudWatch Logs for the same events; 10000 is the API's limit"
         );
     }
-    let daemon = Daemon::start(&settings.shared, aws_settings(&settings.shared)).await?;
-    serve(&settings, daemon, told_to_stop()).await
+    let SqsSettings { queues, poll, reach, shared } = settings;
+    let daemon = Daemon::start(&shared, Reach::new(&reach, &shared.aws_region)?, poll.linger).await?;
+    serve(&queues, &poll, shared.drain_timeout, daemon, told_to_stop()).await
 }
 
 /// Polls the queue until `told`, then drains.
@@ -41,27 +42,28 @@ pub async fn run(settings: SqsSettings) -> Result<(), ModeError> {
 /// # Errors
 /// [`ModeError`].
 pub(super) async fn serve(
-    settings: &SqsSettings,
+    queues: &QueueSettings,
+    poll: &PollSettings,
+    drain_timeout: Duration,
     daemon: Daemon,
     told: impl Future<Output = std::io::Result<()>>,
 ) -> Result<(), ModeError> {
-    let poll = &settings.poll;
     let keep_unknown = poll.unknown_tenant == UnknownTenant::Dlq;
-    if keep_unknown && settings.dlq_url.is_none() {
+    if keep_unknown && queues.dlq_url.is_none() {
         return Err(ModeError::NoDeadLetters);
     }
-    let queue = Queue::new(&daemon.aws, &settings.sqs_queue_url);
+    let queue = Queue::new(&daemon.aws, &queues.sqs_queue_url);
     let messages = TaskTracker::new();
     let settler = Settler::start(&queue, daemon.retries, daemon.world, &daemon.tracker);
     let stop = CancellationToken::new();
     let intake = Intake {
         queue,
-        dead_letters: settings.dlq_url.as_deref().map(|url| Queue::new(&daemon.aws, url)),
+        dead_letters: queues.dlq_url.as_deref().map(|url| Queue::new(&daemon.aws, url)),
         settler,
         policy: SettlePolicy {
             attempts_max: poll.poison_attempts,
             keep_unknown,
-            dead_letters: settings.dlq_url.is_some(),
+            dead_letters: queues.dlq_url.is_some(),
         },
         retries: daemon.retries,
         places: Arc::new(Semaphore::new(usize::try_from(poll.messages_max).unwrap_or(1))),
@@ -71,7 +73,7 @@ pub(super) async fn serve(
         abandon: CancellationToken::new(),
     };
     let abandon = intake.abandon.clone();
-    info!(queue = settings.sqs_queue_url, "polling");
+    info!(queue = queues.sqs_queue_url, "polling");
     let polling = intake.run(&daemon.pipeline, &stop);
     tokio::pin!(polling);
     let outcome = tokio::select! {
@@ -86,7 +88,7 @@ pub(super) async fn serve(
     daemon.drain.cancel();
     messages.close();
     info!(messages = messages.len(), "draining");
-    let deadline = tokio::time::Instant::now() + settings.shared.drain_timeout;
+    let deadline = tokio::time::Instant::now() + drain_timeout;
     if tokio::time::timeout_at(deadline, messages.wait()).await.is_err() {
         warn!(messages = messages.len(), "time to drain is up; what is left is handed back");
         abandon.cancel();

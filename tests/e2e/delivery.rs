@@ -179,7 +179,7 @@ async fn an_open_batch_is_sent_at_the_drain() {
     stage.put_messages("acme/c1/api/pod-0/1.json.gz", &["one"]);
     let daemon = stage.sqs(&[("LINGER", "300s")]);
     until("the object is read", || stage.calls("GetObject", CENTRAL) == 1).await;
-    let (status, _) = daemon.stop().await;
+    let (status, _) = daemon.stop_by("-INT").await;
     assert!(status.success(), "{status}");
     assert_eq!(stage.messages(&acme, "pod-0"), ["one"]);
     assert_eq!(stage.left(), (0, 0));

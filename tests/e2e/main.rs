@@ -5,6 +5,8 @@
 mod bad_input;
 mod delivery;
 mod flow;
+mod local;
 mod manual;
 mod memory;
+mod signals;
 mod stage;

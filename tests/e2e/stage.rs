@@ -245,8 +245,13 @@ impl Daemon {
     }
 
     /// Sends SIGTERM, waits for the end, and gives the exit status and the log, a line each.
-    pub(crate) async fn stop(mut self) -> (ExitStatus, Vec<Value>) {
-        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+    pub(crate) async fn stop(self) -> (ExitStatus, Vec<Value>) {
+        self.stop_by("-TERM").await
+    }
+
+    /// The same with another signal.
+    pub(crate) async fn stop_by(mut self, signal: &str) -> (ExitStatus, Vec<Value>) {
+        let told = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(told.success());
         self.ended().await
     }

@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::filter::{Filter, GROUPS, Skip};
-pub use self::row::{Field, Row, RowError, Warning, deliveries};
+pub use self::row::{Field, Row, RowError, Warning, deliveries, is_external_id};
 
 /// Characters of a tenant or cluster id. Source: STS API Reference, "Tag": a session tag's value.
 pub const ID_CHARS_MAX: usize = 256;

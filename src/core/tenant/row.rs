@@ -297,7 +297,9 @@ fn is_group_name(name: &str) -> bool {
     name.len() <= GROUP_CHARS_MAX && name.bytes().all(allowed) && !name.starts_with("aws/")
 }
 
-fn is_external_id(id: &str) -> bool {
+/// Whether STS takes an ExternalId. Source: STS API Reference, "AssumeRole".
+#[must_use]
+pub fn is_external_id(id: &str) -> bool {
     let allowed = |byte: u8| {
         byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'+' | b'=' | b',' | b'.' | b'@' | b':' | b'/' | b'-')
     };

@@ -1,21 +1,22 @@
-//! The collectors' part: objects are made on a thread and written to the bucket.
+//! The collectors' part: objects are made on a thread and written to the bucket, a pod's one after the other.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use loadgen::{GeneratedObject, ObjectSource, Recipe};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::tenancy::BUCKET;
 use crate::aws::s3::Source;
 use crate::core::failure::Failure;
 
-/// Objects that wait to be written.
-const OBJECTS_WAITING_MAX: usize = 4;
-/// Objects that are written at a time.
+/// Objects that are written at a time, each of another pod.
 const UPLOADS_MAX: usize = 4;
+/// Objects that wait for each of them.
+const OBJECTS_WAITING_MAX: usize = 2;
 
 /// An object that is in the bucket.
 #[derive(Clone, Debug)]
@@ -26,7 +27,8 @@ pub(super) struct Sent {
     pub(super) pod: String,
 }
 
-/// Writes all objects of `objects`, counting them in `uploaded`, and says what was written, in the objects' order.
+/// Writes all objects of `objects`, counting them in `uploaded`, and says what was written, in the objects' order, which is each
+/// pod's order of arrival.
 ///
 /// # Errors
 /// The first failure of a call; nothing more is written then.
@@ -35,16 +37,16 @@ pub(super) async fn upload(
     store: &Source,
     uploaded: &Arc<AtomicU64>,
 ) -> Result<Vec<Sent>, Failure> {
-    let (made, waiting) = mpsc::channel(OBJECTS_WAITING_MAX);
+    let mut uploads = JoinSet::new();
+    let made = std::array::from_fn(|_| {
+        let (made, waiting) = mpsc::channel(OBJECTS_WAITING_MAX);
+        uploads.spawn(put_all(store.clone(), waiting, Arc::clone(uploaded)));
+        made
+    });
     let source = Arc::clone(objects);
     // It ends by itself: when all are made, or when nobody takes them any more.
     let _detached: Option<JoinHandle<()>> =
         std::thread::Builder::new().name("objects".to_owned()).spawn(move || make(&source, &made)).ok();
-    let waiting = Arc::new(Mutex::new(waiting));
-    let mut uploads = JoinSet::new();
-    for _ in 0..UPLOADS_MAX {
-        uploads.spawn(put_all(store.clone(), Arc::clone(&waiting), Arc::clone(uploaded)));
-    }
     let mut sent = Vec::new();
     while let Some(ended) = uploads.join_next().await {
         // A panic of an upload ends it early, and the missing objects are told of by the recount.
@@ -54,9 +56,13 @@ pub(super) async fn upload(
     Ok(sent)
 }
 
-fn make(source: &ObjectSource, made: &mpsc::Sender<GeneratedObject>) {
+fn make(source: &ObjectSource, made: &[mpsc::Sender<GeneratedObject>; UPLOADS_MAX]) {
     for object in source.objects(0..source.count()) {
-        if made.blocking_send(object).is_err() {
+        // All of a pod go the same way, which keeps their order.
+        let mut hasher = DefaultHasher::new();
+        (&object.tenant, &object.pod).hash(&mut hasher);
+        let way = usize::try_from(hasher.finish() % made.len() as u64).unwrap_or(0);
+        if made[way].blocking_send(object).is_err() {
             return;
         }
     }
@@ -64,12 +70,12 @@ fn make(source: &ObjectSource, made: &mpsc::Sender<GeneratedObject>) {
 
 async fn put_all(
     store: Source,
-    waiting: Arc<Mutex<mpsc::Receiver<GeneratedObject>>>,
+    mut waiting: mpsc::Receiver<GeneratedObject>,
     uploaded: Arc<AtomicU64>,
 ) -> Result<Vec<Sent>, Failure> {
     let mut sent = Vec::new();
     loop {
-        let next = waiting.lock().await.recv().await;
+        let next = waiting.recv().await;
         let Some(GeneratedObject { key, body, recipe, tenant, application, pod, .. }) = next else { return Ok(sent) };
         store.put(BUCKET, &key, body).await?;
         uploaded.fetch_add(1, Ordering::Relaxed);

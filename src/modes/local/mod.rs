@@ -23,10 +23,11 @@ use self::feed::Sent;
 use self::recount::{Found, recount};
 use self::summary::{Row, Summary};
 use self::tenancy::{APPLICATIONS, BUCKET, CENTRAL, GROUP, Kind, Tenancy};
-use super::{Daemon, ModeError, sqs, told_to_stop};
+use super::{Daemon, ModeError, Reach, sqs, told_to_stop};
 use crate::aws::s3::Source;
+use crate::aws::sts::Hops;
 use crate::aws::{AwsSettings, Keys};
-use crate::config::{LocalSettings, Settings, SqsSettings};
+use crate::config::{LocalSettings, QueueSettings};
 use crate::core::batch::BATCH_BYTES_MAX;
 use crate::core::failure::{Failure, Service};
 use crate::pipeline::lane::{TenantTotals, Totals};
@@ -92,8 +93,9 @@ pub async fn run(settings: LocalSettings) -> Result<(), ModeError> {
     }
     let objects = Arc::new(objects(&settings, world).map_err(LocalError::Objects)?);
     let tenancy = Tenancy::build(&cloud, &objects.spec().fleet.tenants, &settings.shared.tenant_config_table);
-    let polled = polled(&settings, &tenancy);
-    let daemon = Daemon::start(&polled.shared, at_cloud(&cloud, &tenancy)).await?;
+    let queues = QueueSettings { sqs_queue_url: tenancy.queue_url.clone(), dlq_url: Some(tenancy.dead_url.clone()) };
+    let (shared, poll) = (&settings.shared, &settings.poll);
+    let daemon = Daemon::start(shared, reach(&cloud, &tenancy), poll.linger).await?;
     let store = Source::new(&daemon.aws);
     let totals = Arc::clone(&daemon.pipeline.lanes().totals);
     let outcome = {
@@ -102,7 +104,7 @@ pub async fn run(settings: LocalSettings) -> Result<(), ModeError> {
             stop.cancelled().await;
             Ok(())
         };
-        let serving = sqs::serve(&polled, daemon, stopped);
+        let serving = sqs::serve(&queues, poll, shared.drain_timeout, daemon, stopped);
         let watched = async {
             let outcome = watch(&settings, &cloud, &tenancy, &objects, &store, &totals, world).await;
             stop.cancel();
@@ -143,8 +145,10 @@ async fn watch(
         _ = &mut told => return Err(LocalError::Stopped),
     };
     let elapsed = world.now().since(begun);
-    let counted = tokio::task::block_in_place(|| recount(cloud, tenancy, objects, &sent));
-    let summary = summarize(cloud, tenancy, &totals.snapshot(), &sent, &counted, elapsed);
+    let sums = totals.snapshot();
+    let attempts = |tenant: &str| sums.get(tenant).map_or(0, |sums| sums.objects);
+    let counted = tokio::task::block_in_place(|| recount(cloud, tenancy, objects, &sent, attempts));
+    let summary = summarize(cloud, tenancy, &sums, &sent, &counted, elapsed);
     print(&summary, settings.json);
     if settings.keep {
         say_how(cloud, tenancy);
@@ -191,32 +195,18 @@ fn objects(settings: &LocalSettings, world: World) -> Result<ObjectSource, loadg
     ObjectSource::new(spec)
 }
 
-/// The settings of mode `sqs` for the embedded cloud.
-fn polled(settings: &LocalSettings, tenancy: &Tenancy) -> SqsSettings {
-    let shared = Settings {
-        central_log_distribution_role_arn: Some(tenancy.central_role_arn.clone()),
-        external_id: None,
-        hops: 2,
-        ..settings.shared.clone()
-    };
-    SqsSettings {
-        sqs_queue_url: tenancy.queue_url.clone(),
-        dlq_url: Some(tenancy.dead_url.clone()),
-        poll: settings.poll.clone(),
-        shared,
-    }
-}
-
 /// The embedded cloud instead of AWS.
-fn at_cloud(cloud: &Cloud, tenancy: &Tenancy) -> AwsSettings {
+fn reach(cloud: &Cloud, tenancy: &Tenancy) -> Reach {
     let services = [Service::S3, Service::Sqs, Service::DynamoDb, Service::Sts, Service::Logs];
-    AwsSettings {
+    let aws = AwsSettings {
         region: cloud.region().to_owned(),
         profile: None,
         endpoints: services.into_iter().map(|service| (service, cloud.endpoint())).collect(),
         s3_path_style: true,
         keys: Some(Keys { id: tenancy.key.id.clone(), secret: tenancy.key.secret.clone() }),
-    }
+    };
+    let central_role_arn = tenancy.central_role_arn.as_str().into();
+    Reach { aws, hops: Hops::Two { central_role_arn }, external_id: Some(CENTRAL.into()) }
 }
 
 /// How far it is.
@@ -337,10 +327,6 @@ fn summarize(
         if tally.delivered() != found.arrived || !tally.balances() || tally.pending() > 0 {
             problems.push(format!("{}: {} arrived, but the daemon counts {tally}", tenant.name, found.arrived));
         }
-        let mut lost: BTreeMap<&'static str, u64> = BTreeMap::new();
-        for (name, events) in tally.losses() {
-            *lost.entry(name).or_default() += events;
-        }
         let objects = sent.iter().filter(|object| object.tenant == tenant.name).count();
         tenants.push(Row {
             tenant: tenant.name.clone(),
@@ -349,7 +335,8 @@ fn summarize(
             objects: u64::try_from(objects).unwrap_or(u64::MAX),
             read: tally.read(),
             delivered: tally.delivered(),
-            lost,
+            dropped: tally.drops().collect(),
+            rejected: tally.rejections().collect(),
             arrived: found.arrived,
             batches: own.batches,
             batch_fullness: fullness(&own),

@@ -36,8 +36,10 @@ pub(super) struct Row {
     /// Events, as the daemon counts them.
     pub(super) read: u64,
     pub(super) delivered: u64,
-    /// Dropped and rejected events, by rule or reason.
-    pub(super) lost: BTreeMap<&'static str, u64>,
+    /// Dropped events, by rule.
+    pub(super) dropped: BTreeMap<&'static str, u64>,
+    /// Events that the API rejected, by reason.
+    pub(super) rejected: BTreeMap<&'static str, u64>,
     /// Events found on the cloud's side.
     pub(super) arrived: u64,
     pub(super) batches: u64,
@@ -48,12 +50,27 @@ pub(super) struct Row {
     pub(super) calls: BTreeMap<String, u64>,
 }
 
-const HEAD: [&str; 11] =
-    ["tenant", "", "objects", "read", "delivered", "dropped, rejected", "arrived", "batches", "full", "MB/s", "calls"];
+const HEAD: [&str; 12] = [
+    "tenant",
+    "",
+    "objects",
+    "read",
+    "delivered",
+    "dropped",
+    "rejected",
+    "arrived",
+    "batches",
+    "full",
+    "MB/s",
+    "calls",
+];
 
 impl Row {
     fn cells(&self) -> [String; HEAD.len()] {
-        let lost: Vec<String> = self.lost.iter().map(|(name, events)| format!("{name} {events}")).collect();
+        let by_name = |counts: &BTreeMap<&str, u64>| {
+            let counts: Vec<String> = counts.iter().map(|(name, events)| format!("{name} {events}")).collect();
+            if counts.is_empty() { "0".to_owned() } else { counts.join(", ") }
+        };
         let calls: u64 = self.calls.values().sum();
         [
             self.tenant.clone(),
@@ -61,7 +78,8 @@ impl Row {
             self.objects.to_string(),
             self.read.to_string(),
             self.delivered.to_string(),
-            if lost.is_empty() { "0".to_owned() } else { lost.join(", ") },
+            by_name(&self.dropped),
+            by_name(&self.rejected),
             self.arrived.to_string(),
             self.batches.to_string(),
             self.batch_fullness.map_or_else(String::new, |full| format!("{:.1} %", 100.0 * full)),

@@ -1,0 +1,91 @@
+//! Mode `local`: its verdict, for people and for programs, good and bad.
+
+use std::io::Write as _;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn local(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_millrace")).arg("local").args(arguments).env_clear().output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn each_kind_of_tenant_gets_what_it_wants_and_the_summary_adds_up() {
+    // 36 objects for each tenant: two of each of its pods.
+    let output = local(&["--objects", "180", "--size", "16KiB", "--json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&summary["ok"], &summary["objects"]), (&true.into(), &180.into()), "{summary}");
+    assert_eq!(summary["problems"], serde_json::json!([]));
+    let tenants = summary["tenants"].as_array().unwrap();
+    let kinds: Vec<&str> = tenants.iter().map(|row| row["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["", "", "filtered", "disabled", "denied"]);
+    let number = |row: &Value, name: &str| row[name].as_u64().unwrap();
+    for row in tenants {
+        assert_eq!(number(row, "objects"), 36, "{row}");
+        assert_eq!(number(row, "arrived"), number(row, "delivered"), "{row}");
+        assert_eq!(row["account"].as_str().unwrap().len(), 12, "{row}");
+        let dropped: u64 = row["dropped"].as_object().unwrap().values().map(|events| events.as_u64().unwrap()).sum();
+        assert_eq!(number(row, "read"), number(row, "delivered") + dropped, "{row}");
+        let called = row["calls"].as_object().unwrap().contains_key("logs:PutLogEvents");
+        assert_eq!(called, row["kind"] != "disabled", "a disabled tenant costs no call: {row}");
+    }
+    let [plain, other, filtered, disabled, denied] = &tenants[..] else { panic!("{summary}") };
+    assert!(number(plain, "delivered") > 100 && number(other, "delivered") > 100, "{summary}");
+    // One of three applications.
+    assert!(number(filtered, "delivered") > 0 && number(filtered, "delivered") < number(plain, "delivered") / 2);
+    assert!(number(disabled, "read") == 0 && number(denied, "delivered") == 0, "{summary}");
+    // One look at each tenant's rows; a hop for each tenant and cluster, if it is not disabled.
+    assert_eq!(
+        (number(&summary["central_calls"], "dynamodb:Query"), number(&summary["central_calls"], "s3:PutObject")),
+        (5, 180)
+    );
+}
+
+#[test]
+fn real_lines_are_the_messages_and_the_table_is_for_people() {
+    let mut lines = tempfile::NamedTempFile::new().unwrap();
+    lines.write_all("plain\n{\"a\": \"quote\\\"\"}\n\ttab and \u{1f980}\r\n".as_bytes()).unwrap();
+    let from = lines.path().to_str().unwrap();
+    let output = local(&["--objects", "20", "--size", "4KiB", "--tenants", "2", "--from", from]);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{out}{err}");
+    assert!(out.starts_with("tenant ") && out.contains("\ntenant-0 ") && out.contains("\ntenant-1 "), "{out}");
+    let verdict = "verdict: every event of every enabled tenant arrived once, in order, in its own account";
+    assert_eq!(out.lines().last(), Some(verdict));
+}
+
+/// Messages that are cut are not what went in: the verdict says so, and so does the exit code.
+#[test]
+fn a_verdict_that_does_not_hold_fails_the_command() {
+    let mut lines = tempfile::NamedTempFile::new().unwrap();
+    writeln!(lines, "{}", "long ".repeat(400)).unwrap();
+    let from = lines.path().to_str().unwrap();
+    let cut = ["--oversize-events", "truncate", "--event-bytes-max", "1024"];
+    let output = local(&[&["--objects", "4", "--size", "8KiB", "--tenants", "1", "--from", from], &cut[..]].concat());
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{out}{err}");
+    assert!(out.contains("verdict: NOT as promised: tenant: ") && out.contains(" events missing, "), "{out}");
+    assert!(err.ends_with("millrace: the verdict is not as promised\n"), "{err}");
+}
+
+/// What is set for a real AWS is not for the embedded one.
+#[test]
+fn settings_of_another_cloud_are_left_alone() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+    command.args(["local", "--objects", "1", "--size", "1KiB", "--tenants", "1"]).env_clear();
+    for (name, value) in [
+        ("AWS_ENDPOINT_URL", "localhost"),
+        ("AWS_PROFILE", "nobody"),
+        ("HOPS", "9"),
+        ("CENTRAL_LOG_DISTRIBUTION_ROLE_ARN", "x"),
+    ] {
+        command.env(name, value);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
