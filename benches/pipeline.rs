@@ -19,7 +19,7 @@ use millrace::core::scan::{RECORD_BYTES_MAX, ScanLimits, Scanner, Step};
 use millrace::core::tenant::TenantId;
 use millrace::core::time::UnixMillis;
 use millrace::pipeline::budget::{Budget, CHUNK_BYTES, LaneBudget};
-use millrace::pipeline::compute::{Machine, Rest, WINDOW_BYTES, Worker};
+use millrace::pipeline::machine::{Machine, Rest, WINDOW_BYTES, Worker};
 
 /// Decompressed bytes of a set.
 const SET_BYTES: u64 = 32 << 20;

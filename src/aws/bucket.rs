@@ -6,15 +6,13 @@ use std::time::Duration;
 use aws_config::Region;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::IdentityCache;
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{
     CompletedMultipartUpload, CompletedPart, MetadataDirective, ObjectCannedAcl, TaggingDirective,
 };
-use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::sts::Writer;
-use super::{Aws, CONNECT_TIMEOUT};
+use super::{Aws, CONNECT_TIMEOUT, answer};
 use crate::core::copy::copy_source;
 use crate::core::failure::{Failure, FailureKind, Service, Verdict};
 use crate::core::object::{ETag, ObjectRef};
@@ -104,7 +102,7 @@ impl TargetBucket {
         for (name, value) in &new.metadata {
             call = call.metadata(*name, value);
         }
-        self.done("CopyObject", call.send().await).map(|_| ())
+        answer(Service::S3, "CopyObject", call.send().await).map(|_| ())
     }
 
     /// Begins a copy in parts.
@@ -123,7 +121,7 @@ impl TargetBucket {
         for (name, value) in &new.metadata {
             call = call.metadata(*name, value);
         }
-        let output = self.done("CreateMultipartUpload", call.send().await)?;
+        let output = answer(Service::S3, "CreateMultipartUpload", call.send().await)?;
         let id = output.upload_id.ok_or_else(|| odd("CreateMultipartUpload", "the answer names no upload"))?;
         Ok(Upload { key: new.key.clone(), id })
     }
@@ -152,7 +150,7 @@ impl TargetBucket {
             .copy_source_range(format!("bytes={}-{}", bytes.start, bytes.end.saturating_sub(1)))
             .send()
             .await;
-        let output = self.done("UploadPartCopy", result)?;
+        let output = answer(Service::S3, "UploadPartCopy", result)?;
         let tag = output.copy_part_result.and_then(|result| result.e_tag);
         let tag = tag.ok_or_else(|| odd("UploadPartCopy", "the answer has no tag"))?;
         Ok(CopiedPart(CompletedPart::builder().part_number(number).e_tag(tag).build()))
@@ -173,7 +171,7 @@ impl TargetBucket {
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
             .send()
             .await;
-        self.done("CompleteMultipartUpload", result).map(|_| ())
+        answer(Service::S3, "CompleteMultipartUpload", result).map(|_| ())
     }
 
     /// Gives up a copy in parts, so that its parts cost nobody anything.
@@ -183,7 +181,7 @@ impl TargetBucket {
     pub async fn abort(&self, upload: &Upload) -> Result<(), Failure> {
         let call =
             self.client.abort_multipart_upload().bucket(&*self.target.bucket).key(&upload.key).upload_id(&upload.id);
-        self.done("AbortMultipartUpload", call.send().await).map(|_| ())
+        answer(Service::S3, "AbortMultipartUpload", call.send().await).map(|_| ())
     }
 
     /// Whether the writer may read an object: one byte of it is asked for. A refused copy does not say which side refused.
@@ -203,20 +201,13 @@ impl TargetBucket {
             .config_override(here)
             .send()
             .await;
-        match self.done("GetObject", result) {
+        match answer(Service::S3, "GetObject", result) {
             Ok(_) => Ok(true),
             Err(failure) if failure.verdict() == Verdict::Denied => Ok(false),
             // There is no first byte, which whoever may not read would not be told.
             Err(failure) if failure.verdict() == Verdict::BeyondEnd => Ok(true),
             Err(failure) => Err(failure),
         }
-    }
-
-    fn done<T, E>(&self, operation: &'static str, result: Result<T, SdkError<E, Response>>) -> Result<T, Failure>
-    where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-    {
-        self.aws.done(Service::S3, operation, result)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::Aws;
+use super::{Aws, answer};
 use crate::core::failure::{Failure, Service};
 use crate::core::tenant::{Field, Row, TenantId};
 
@@ -15,7 +15,6 @@ const ROWS_MAX: usize = 100;
 /// The table of tenants, keyed by `tenant_id` alone or with `type`.
 #[derive(Clone, Debug)]
 pub struct TenantTable {
-    aws: Aws,
     client: Client,
     table: String,
 }
@@ -26,7 +25,7 @@ impl TenantTable {
     pub fn new(aws: &Aws, table: &str) -> Self {
         let mut config = aws_sdk_dynamodb::config::Builder::from(&aws.base);
         config.set_endpoint_url(aws.endpoint(Service::DynamoDb));
-        Self { aws: aws.clone(), client: Client::from_conf(config.build()), table: table.to_owned() }
+        Self { client: Client::from_conf(config.build()), table: table.to_owned() }
     }
 
     /// The tenant's rows, at most [`ROWS_MAX`]. A consistent read sees what was written just before.
@@ -48,7 +47,7 @@ impl TenantTable {
                 .set_exclusive_start_key(start)
                 .send()
                 .await;
-            let output = self.aws.done(Service::DynamoDb, "Query", result)?;
+            let output = answer(Service::DynamoDb, "Query", result)?;
             rows.extend(output.items.unwrap_or_default().into_iter().map(row));
             start = output.last_evaluated_key.filter(|key| !key.is_empty());
             if start.is_none() || rows.len() >= ROWS_MAX {

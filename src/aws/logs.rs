@@ -9,8 +9,8 @@ use aws_sdk_cloudwatchlogs::types::LogGroupClass;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 
-use super::Aws;
 use super::sts::Session;
+use super::{Aws, answer};
 use crate::core::batch::RejectRanges;
 use crate::core::failure::{Failure, Service};
 use crate::core::tenant::{CloudWatchTarget, GroupClass};
@@ -18,7 +18,6 @@ use crate::core::tenant::{CloudWatchTarget, GroupClass};
 /// The log group of one delivery, with that delivery's credentials. Made from both together, it takes no tenant later.
 #[derive(Clone, Debug)]
 pub struct LogGroup {
-    aws: Aws,
     client: Client,
     target: CloudWatchTarget,
 }
@@ -40,7 +39,7 @@ impl LogGroup {
             .identity_cache(IdentityCache::no_cache())
             .credentials_provider(session.credentials.clone());
         config.set_endpoint_url(aws.endpoint(Service::Logs));
-        Self { aws: aws.clone(), client: Client::from_conf(config.build()), target: target.clone() }
+        Self { client: Client::from_conf(config.build()), target: target.clone() }
     }
 
     /// Sends a finished request body. The SDK signs it and sends it as it is: its own serialisation of 10,000 events
@@ -62,7 +61,7 @@ impl LogGroup {
             })
             .send()
             .await;
-        let output = self.aws.done(Service::Logs, "PutLogEvents", result)?;
+        let output = answer(Service::Logs, "PutLogEvents", result)?;
         let rejected = output.rejected_log_events_info.map_or_else(RejectRanges::default, |info| RejectRanges {
             too_old_end: info.too_old_log_event_end_index,
             expired_end: info.expired_log_event_end_index,
@@ -77,7 +76,7 @@ impl LogGroup {
     /// The call's failure, also when it exists or its group does not.
     pub async fn create_stream(&self, stream: &str) -> Result<(), Failure> {
         let call = self.client.create_log_stream().log_group_name(&*self.target.log_group).log_stream_name(stream);
-        self.aws.done(Service::Logs, "CreateLogStream", call.send().await).map(|_| ())
+        answer(Service::Logs, "CreateLogStream", call.send().await).map(|_| ())
     }
 
     /// Creates the group with the class, tags and key that the tenant's row asks for.
@@ -95,7 +94,7 @@ impl LogGroup {
         for (key, value) in &wanted.tags {
             call = call.tags(Arc::clone(key).to_string(), Arc::clone(value).to_string());
         }
-        self.aws.done(Service::Logs, "CreateLogGroup", call.send().await).map(|_| ())
+        answer(Service::Logs, "CreateLogGroup", call.send().await).map(|_| ())
     }
 
     /// Sets how long a new group keeps events, if the tenant's row asks for it.
@@ -105,6 +104,6 @@ impl LogGroup {
     pub async fn put_retention(&self) -> Result<(), Failure> {
         let Some(days) = self.target.group.retention_days else { return Ok(()) };
         let call = self.client.put_retention_policy().log_group_name(&*self.target.log_group).retention_in_days(days);
-        self.aws.done(Service::Logs, "PutRetentionPolicy", call.send().await).map(|_| ())
+        answer(Service::Logs, "PutRetentionPolicy", call.send().await).map(|_| ())
     }
 }

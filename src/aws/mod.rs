@@ -15,7 +15,7 @@ pub mod sts;
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -74,7 +74,6 @@ impl std::fmt::Debug for Keys {
 pub struct Aws {
     base: SdkConfig,
     settings: Arc<AwsSettings>,
-    calls: Arc<ApiCalls>,
 }
 
 impl Aws {
@@ -98,13 +97,7 @@ impl Aws {
         if let Some(keys) = &settings.keys {
             loader = loader.credentials_provider(Credentials::new(&keys.id, &keys.secret, None, None, "settings"));
         }
-        Self { base: loader.load().await, settings: Arc::new(settings), calls: Arc::default() }
-    }
-
-    /// The calls made so far.
-    #[must_use]
-    pub fn calls(&self) -> &Arc<ApiCalls> {
-        &self.calls
+        Self { base: loader.load().await, settings: Arc::new(settings) }
     }
 
     /// The daemon's region.
@@ -116,38 +109,18 @@ impl Aws {
     fn endpoint(&self, service: Service) -> Option<String> {
         self.settings.endpoints.get(&service).cloned()
     }
-
-    /// Counts a call and turns its error into a failure.
-    fn done<T, E>(
-        &self,
-        service: Service,
-        operation: &'static str,
-        result: Result<T, SdkError<E, Response>>,
-    ) -> Result<T, Failure>
-    where
-        E: ProvideErrorMetadata + StdError + 'static,
-    {
-        self.calls.count(service, operation);
-        result.map_err(|error| failure(service, operation, &error))
-    }
 }
 
-/// Calls made, by service and operation.
-#[derive(Debug, Default)]
-pub struct ApiCalls {
-    counts: Mutex<BTreeMap<(Service, &'static str), u64>>,
-}
-
-impl ApiCalls {
-    fn count(&self, service: Service, operation: &'static str) {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry((service, operation)).or_default() += 1;
-    }
-
-    /// The counts now.
-    #[must_use]
-    pub fn snapshot(&self) -> BTreeMap<(Service, &'static str), u64> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
+/// The answer to a call, with its error as a failure.
+fn answer<T, E>(
+    service: Service,
+    operation: &'static str,
+    result: Result<T, SdkError<E, Response>>,
+) -> Result<T, Failure>
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    result.map_err(|error| failure(service, operation, &error))
 }
 
 /// What an SDK error comes down to.

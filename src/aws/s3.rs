@@ -7,7 +7,7 @@ use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation,
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
-use super::{Aws, Failure};
+use super::{Aws, Failure, answer};
 use crate::core::failure::{FailureKind, Service};
 use crate::core::object::{ETag, ObjectRef};
 use crate::core::time::UnixMillis;
@@ -18,7 +18,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// Reads objects.
 #[derive(Clone, Debug)]
 pub struct Source {
-    aws: Aws,
     client: Client,
 }
 
@@ -51,7 +50,7 @@ impl Source {
     /// A reader of any bucket that the ambient identity may read.
     #[must_use]
     pub fn new(aws: &Aws) -> Self {
-        Self { aws: aws.clone(), client: Client::from_conf(config(aws).build()) }
+        Self { client: Client::from_conf(config(aws).build()) }
     }
 
     /// Begins to read bytes `from..from + len` of an object, fewer at its end. `pin` makes it fail when the object is no
@@ -71,7 +70,7 @@ impl Source {
             .range(format!("bytes={from}-{last}"))
             .send()
             .await;
-        let output = self.aws.done(Service::S3, "GetObject", result)?;
+        let output = answer(Service::S3, "GetObject", result)?;
         let total = output.content_range().and_then(|range| range.rsplit('/').next()?.parse().ok());
         // Without a range in the answer it is the whole object; a store that ignores ranges must not be read twice.
         let whole = output.content_length().and_then(|length| u64::try_from(length).ok());
@@ -96,7 +95,7 @@ impl Source {
             .set_if_match(pin.map(ETag::quoted))
             .send()
             .await;
-        let output = self.aws.done(Service::S3, "HeadObject", result)?;
+        let output = answer(Service::S3, "HeadObject", result)?;
         let bytes = output.content_length().and_then(|length| u64::try_from(length).ok());
         let (Some(etag), Some(bytes)) = (output.e_tag().map(ETag::new), bytes) else {
             return Err(Failure {
@@ -115,7 +114,7 @@ impl Source {
     pub async fn put(&self, bucket: &str, key: &str, body: Vec<u8>) -> Result<(), Failure> {
         let body = ByteStream::from(body);
         let put = self.client.put_object().bucket(bucket).key(key).content_encoding("gzip").body(body);
-        self.aws.done(Service::S3, "PutObject", put.send().await).map(|_| ())
+        answer(Service::S3, "PutObject", put.send().await).map(|_| ())
     }
 }
 

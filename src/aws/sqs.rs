@@ -9,7 +9,7 @@ use aws_sdk_sqs::types::{
 };
 use aws_smithy_types::timeout::TimeoutConfig;
 
-use super::{Aws, CONNECT_TIMEOUT};
+use super::{Aws, CONNECT_TIMEOUT, answer};
 use crate::core::failure::{Failure, FailureKind, Service};
 
 /// Entries of one batch call, and messages of one receive. Source: SQS API Reference, "DeleteMessageBatch".
@@ -51,7 +51,6 @@ pub struct QueueAttributes {
 /// A queue.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    aws: Aws,
     client: Client,
     url: String,
 }
@@ -62,7 +61,7 @@ impl Queue {
     pub fn new(aws: &Aws, url: &str) -> Self {
         let mut config = aws_sdk_sqs::config::Builder::from(&aws.base).timeout_config(timeouts(CALL_TIMEOUT));
         config.set_endpoint_url(aws.endpoint(Service::Sqs));
-        Self { aws: aws.clone(), client: Client::from_conf(config.build()), url: url.to_owned() }
+        Self { client: Client::from_conf(config.build()), url: url.to_owned() }
     }
 
     /// Waits up to `wait` for messages and takes at most `count` (and [`BATCH_ENTRIES_MAX`]) of them.
@@ -83,7 +82,7 @@ impl Queue {
             .config_override(aws_sdk_sqs::config::Config::builder().timeout_config(timeouts(WAIT_MAX + CALL_TIMEOUT)))
             .send()
             .await;
-        let output = self.aws.done(Service::Sqs, "ReceiveMessage", result)?;
+        let output = answer(Service::Sqs, "ReceiveMessage", result)?;
         Ok(output.messages.unwrap_or_default().into_iter().filter_map(message).collect())
     }
 
@@ -100,7 +99,7 @@ impl Queue {
             .attribute_names(QueueAttributeName::RedrivePolicy)
             .send()
             .await;
-        let attributes = self.aws.done(Service::Sqs, "GetQueueAttributes", result)?.attributes.unwrap_or_default();
+        let attributes = answer(Service::Sqs, "GetQueueAttributes", result)?.attributes.unwrap_or_default();
         let seconds = attributes.get(&QueueAttributeName::VisibilityTimeout).and_then(|text| text.parse().ok());
         let redrive = attributes.get(&QueueAttributeName::RedrivePolicy);
         let receives_max = redrive.and_then(|policy| {
@@ -122,7 +121,7 @@ impl Queue {
             let entry = DeleteMessageBatchRequestEntry::builder().id(at.to_string()).receipt_handle(&receipt.0);
             call = call.entries(entry.build().map_err(|error| unbuilt("DeleteMessageBatch", &error))?);
         }
-        let output = self.aws.done(Service::Sqs, "DeleteMessageBatch", call.send().await)?;
+        let output = answer(Service::Sqs, "DeleteMessageBatch", call.send().await)?;
         Ok(output.failed.iter().filter_map(|entry| entry.id.parse().ok()).collect())
     }
 
@@ -141,7 +140,7 @@ impl Queue {
                 .visibility_timeout(seconds);
             call = call.entries(entry.build().map_err(|error| unbuilt("ChangeMessageVisibilityBatch", &error))?);
         }
-        let output = self.aws.done(Service::Sqs, "ChangeMessageVisibilityBatch", call.send().await)?;
+        let output = answer(Service::Sqs, "ChangeMessageVisibilityBatch", call.send().await)?;
         Ok(output.failed.iter().filter_map(|entry| entry.id.parse().ok()).collect())
     }
 
@@ -155,7 +154,7 @@ impl Queue {
             let value = MessageAttributeValue::builder().data_type("String").string_value(value);
             call = call.message_attributes(*name, value.build().map_err(|error| unbuilt("SendMessage", &error))?);
         }
-        self.aws.done(Service::Sqs, "SendMessage", call.send().await).map(|_| ())
+        answer(Service::Sqs, "SendMessage", call.send().await).map(|_| ())
     }
 }
 

@@ -13,7 +13,7 @@ use aws_sdk_sts::Client;
 use aws_sdk_sts::config::{IdentityCache, SharedCredentialsProvider};
 use aws_sdk_sts::types::Tag;
 
-use super::Aws;
+use super::{Aws, answer};
 use crate::core::failure::{CENTRAL_HOP, Failure, FailureKind, Service};
 use crate::core::tenant::{ClusterId, Delivery, Target};
 use crate::core::time::UnixMillis;
@@ -148,7 +148,7 @@ impl Roles {
             let tag = Tag::builder().key(*key).value(*value).build().map_err(|error| odd(&error.to_string()))?;
             call = call.tags(tag).transitive_tag_keys(*key);
         }
-        let output = self.aws.done(Service::Sts, "AssumeRole", call.send().await)?;
+        let output = answer(Service::Sts, "AssumeRole", call.send().await)?;
         let given = output.credentials.ok_or_else(|| odd("the answer has no credentials"))?;
         let expires = UnixMillis(given.expiration.to_millis().map_err(|error| odd(&error.to_string()))?);
         let until = SystemTime::try_from(given.expiration).ok();

@@ -76,11 +76,6 @@ impl Permit {
             }
         }
     }
-
-    /// Gives back what an object's reserve has for chunks that wait to be decoded.
-    pub fn without_chunks(&mut self) {
-        self.claims.iter_mut().for_each(|claim| claim.keep(OBJECT_BASE_BYTES));
-    }
 }
 
 impl From<Claim> for Permit {

@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::budget::{Budget, CARRY_BYTES_MAX, LaneBudget, Permit};
-use super::compute::{Compute, FAULTS_KEPT_MAX, Group, Machine, ObjectCount, Rest};
+use super::compute::Compute;
+use super::machine::{FAULTS_KEPT_MAX, Group, Machine, ObjectCount, Rest};
 use super::read::{Chunk, ReadFault, Reading, Reads};
 use super::send::{Destination, SendReport, Sends};
 use crate::core::batch::{BatchLimits, Batcher, SegmentId, SendWindow};

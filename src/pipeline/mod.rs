@@ -9,6 +9,7 @@ pub mod copy;
 pub mod credentials;
 pub mod intake;
 pub mod lane;
+pub mod machine;
 pub mod read;
 pub mod resolve;
 pub mod send;

@@ -68,13 +68,6 @@ impl Claim {
         debug_assert!(self.is_like(&other));
         self.units += std::mem::take(&mut other.units);
     }
-
-    /// Gives back what is above `units`.
-    pub fn keep(&mut self, units: u64) {
-        let back = self.units.saturating_sub(units);
-        self.units -= back;
-        self.pool.give_back(&self.tenant, back);
-    }
 }
 
 impl Drop for Claim {
@@ -292,8 +285,7 @@ mod tests {
                 } else if let Some(claim) = pool.try_claim(&tenant(number), units) {
                     held.push(claim);
                 } else if !held.is_empty() {
-                    let mut first = held.remove(0);
-                    first.keep(units / 2);
+                    let first = held.remove(0);
                     match held.iter_mut().find(|it| it.is_like(&first)) {
                         Some(like) => like.merge(first),
                         None => drop(first),

@@ -336,13 +336,6 @@ impl Batcher {
         u64::try_from(gone).unwrap_or(u64::MAX)
     }
 
-    /// Events of `segment` in the open group.
-    #[must_use]
-    pub fn events_of(&self, segment: SegmentId) -> u64 {
-        let events = self.entries.iter().filter(|entry| self.is_of(entry, segment)).count();
-        u64::try_from(events).unwrap_or(u64::MAX)
-    }
-
     fn is_of(&self, entry: &Entry, segment: SegmentId) -> bool {
         usize::try_from(entry.segment).ok().and_then(|at| self.segments.get(at)) == Some(&segment)
     }

@@ -1,0 +1,551 @@
+//! The machine of a lane: chunk → window → record → batch.
+//!
+//! It holds all that lasts between its turns, and waits for nothing: a turn ends when something is missing, and says what
+//! ([`Rest`]). Memory is claimed by `try_` alone; who runs it sees to the waiting.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::budget::{GROWTH_STEP_BYTES, LaneBudget, Permit};
+use crate::core::batch::{Batcher, Event, Fed, Sealed, SegmentId, SendWindow};
+use crate::core::decode::{DecodeFault, Decoder, SmallDecoder};
+use crate::core::event::Timeline;
+use crate::core::object::{ObjectFault, Ordinal, Position};
+use crate::core::scan::{Record, ScanLimits, Scanner, Step};
+use crate::core::tally::{Dropped, Tally};
+use crate::core::time::UnixMillis;
+
+/// Decompressed bytes that are scanned at a time. With its neighbours it stays in a core's L2 cache.
+pub const WINDOW_BYTES: usize = 128 * 1024;
+/// Windows that a machine may fill in one turn before another lane gets the thread.
+const WINDOWS_PER_TURN: usize = 16;
+/// Stored bytes of an object that are read and decoded again after a pause, at most. An object is paused once a second at
+/// most, and decodes to ten times as much in about a tenth of that.
+const READ_AGAIN_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Faults of one object that are described one by one; the rest is only counted.
+pub const FAULTS_KEPT_MAX: usize = 8;
+
+/// Why a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// All input is used: give the next chunk, or say that there is none.
+    Input,
+    /// A batch was sealed: take it, and come again when there is a place for the next.
+    Sealed,
+    /// The next event needs so many bytes of growth, and the open batch is empty.
+    Growth(u64),
+    /// The unfinished record is longer than a window; it needs a carry of its own.
+    Carry,
+    /// The unfinished record is longer than a carry; it needs the permit for big records.
+    BigRecord,
+    /// The turn is over, nothing is missing.
+    Turn,
+    /// The object's bytes are used up and checked, or damaged.
+    ObjectEnd(Result<(), DecodeFault>),
+}
+
+/// What became of an object's records on the way to batches.
+#[derive(Clone, Debug, Default)]
+pub struct ObjectCount {
+    /// The sums so far; events in a batch are pending.
+    pub tally: Tally,
+    /// The first faults.
+    pub faults: Vec<ObjectFault>,
+    /// Good records.
+    pub good: u64,
+    /// Decompressed bytes.
+    pub bytes: u64,
+    /// The earliest and latest event time.
+    pub first: Option<UnixMillis>,
+    /// See `first`.
+    pub last: Option<UnixMillis>,
+}
+
+/// An object on its way through the machine.
+#[derive(Debug)]
+struct Run {
+    decoder: Decoder,
+    scanner: Scanner,
+    timeline: Timeline,
+    modified: UnixMillis,
+    resume: Position,
+    /// Stored bytes of the whole object.
+    stored_bytes: u64,
+    /// The first record that is not counted yet: those before it are read again after a pause.
+    next: Ordinal,
+    count: ObjectCount,
+    /// Stored bytes that were decoded, and what they gave, since the object was last begun.
+    decoded: u64,
+    given: u64,
+    /// Decompressed bytes that were counted.
+    counted: u64,
+    scanned: bool,
+}
+
+/// A sealed group with the memory that its bodies hold.
+#[derive(Debug)]
+pub struct Group {
+    /// The batches, in the order in which they must be sent, and what was dropped at sealing.
+    pub sealed: Sealed,
+    /// The memory of all bodies.
+    pub growth: Permit,
+}
+
+/// All that a lane's work holds between turns.
+#[derive(Debug)]
+pub struct Machine {
+    batcher: Batcher,
+    run: Option<Run>,
+    input: VecDeque<Bytes>,
+    input_ended: bool,
+    /// Decompressed bytes not scanned yet.
+    carry: Vec<u8>,
+    growth: Permit,
+    long_record: Permit,
+    carry_limit: usize,
+    record_bytes_max: usize,
+    sealed: Option<Group>,
+}
+
+impl Machine {
+    /// A machine that fills batches by `batcher`.
+    #[must_use]
+    pub fn new(batcher: Batcher, record_bytes_max: usize) -> Self {
+        Self {
+            batcher,
+            run: None,
+            input: VecDeque::new(),
+            input_ended: false,
+            carry: Vec::new(),
+            growth: Permit::default(),
+            long_record: Permit::default(),
+            carry_limit: WINDOW_BYTES,
+            record_bytes_max,
+            sealed: None,
+        }
+    }
+
+    /// Begins an object of so many stored bytes at `resume`; events without a time of their own before the first that has
+    /// one get `modified`.
+    pub fn begin(&mut self, segment: SegmentId, stored_bytes: u64, modified: UnixMillis, resume: Position) {
+        debug_assert!(self.run.is_none() && self.carry.is_empty());
+        self.batcher.begin_segment(segment);
+        self.input_ended = false;
+        self.run = Some(Run {
+            decoder: Decoder::new(),
+            scanner: self.scanner(),
+            timeline: Timeline::new(modified),
+            modified,
+            resume,
+            stored_bytes,
+            next: Ordinal(0),
+            count: ObjectCount::default(),
+            decoded: 0,
+            given: 0,
+            counted: 0,
+            scanned: false,
+        });
+    }
+
+    /// Lets go of all that the object holds, if little enough of it was decoded to be decoded again: it must then be given
+    /// from its first byte. Nothing of it is lost or counted twice. `false`: too much was decoded; nothing has changed.
+    pub fn pause(&mut self) -> bool {
+        let scanner = self.scanner();
+        let Some(run) = self.run.as_mut().filter(|run| run.decoded <= READ_AGAIN_BYTES_MAX) else { return false };
+        (run.decoder, run.scanner, run.timeline) = (Decoder::new(), scanner, Timeline::new(run.modified));
+        (run.decoded, run.given, run.scanned) = (0, 0, false);
+        self.input_ended = false;
+        self.let_go();
+        true
+    }
+
+    fn scanner(&self) -> Scanner {
+        Scanner::new(ScanLimits { record_bytes_max: self.record_bytes_max })
+    }
+
+    /// Drops the bytes of the object, and what is held for them.
+    fn let_go(&mut self) {
+        self.input.clear();
+        self.carry = Vec::new();
+        self.long_record = Permit::default();
+        self.carry_limit = WINDOW_BYTES;
+    }
+
+    /// Gives stored bytes of the object that has begun.
+    pub fn push(&mut self, chunk: Bytes) {
+        self.input.push_back(chunk);
+    }
+
+    /// Says that the object has no more bytes.
+    pub const fn end_of_input(&mut self) {
+        self.input_ended = true;
+    }
+
+    /// Gives memory that [`Rest::Growth`] asked for.
+    pub fn grow(&mut self, permit: Permit) {
+        self.growth.merge(permit);
+    }
+
+    /// Gives memory that [`Rest::Carry`] or [`Rest::BigRecord`] asked for.
+    pub fn lengthen(&mut self, permit: Permit, carry_limit: usize) {
+        self.long_record.merge(permit);
+        self.carry_limit = self.carry_limit.max(carry_limit);
+    }
+
+    /// The sealed group of the last turn, if there was one.
+    pub const fn take_sealed(&mut self) -> Option<Group> {
+        self.sealed.take()
+    }
+
+    /// What was counted since the last call.
+    pub fn take_count(&mut self) -> ObjectCount {
+        self.run.as_mut().map(|run| std::mem::take(&mut run.count)).unwrap_or_default()
+    }
+
+    /// Ends the object that has begun, whole or not. Its events in the open batch stay.
+    pub fn finish(&mut self) {
+        self.let_go();
+        self.run = None;
+    }
+
+    /// Removes the events of `segment` that are not sealed yet, and says how many they were.
+    pub fn abandon(&mut self, segment: SegmentId) -> u64 {
+        let events = self.batcher.abandon_unsealed(segment);
+        if self.batcher.is_empty() {
+            self.growth = Permit::default();
+        }
+        events
+    }
+
+    /// Bytes of memory that are claimed for the open batch; sealing gives them on, or back when it is empty.
+    #[must_use]
+    pub fn open_bytes(&self) -> u64 {
+        self.growth.bytes()
+    }
+
+    /// Seals the open batch, if there is one. The previous group must have been taken.
+    pub fn seal(&mut self, window: SendWindow) {
+        debug_assert!(self.sealed.is_none());
+        if self.batcher.is_empty() {
+            self.growth = Permit::default();
+            return;
+        }
+        let sealed = self.batcher.seal(window);
+        self.sealed = Some(Group { sealed, growth: std::mem::take(&mut self.growth) });
+    }
+
+    /// Works until something is missing. The thread's window is empty between turns.
+    fn work(&mut self, worker: &mut Worker, budget: &LaneBudget, send_window: SendWindow) -> Rest {
+        let Some(mut run) = self.run.take() else { return Rest::Input };
+        let Worker { window, small } = worker;
+        window.clear();
+        if self.carry.len() > WINDOW_BYTES {
+            *window = std::mem::take(&mut self.carry);
+        } else {
+            window.extend_from_slice(&self.carry);
+            self.carry = Vec::new();
+        }
+        let mut at = 0;
+        let rest = self.fill_and_scan(&mut run, (window, small), &mut at, budget, send_window);
+        let kept = window.len() - at;
+        if kept > WINDOW_BYTES {
+            window.drain(..at);
+            self.carry = std::mem::take(window);
+        } else {
+            self.carry = window.get(at..).unwrap_or_default().to_vec();
+            window.clear();
+        }
+        if kept <= WINDOW_BYTES && self.long_record.bytes() > 0 && rest != Rest::Carry && rest != Rest::BigRecord {
+            self.long_record = Permit::default();
+            self.carry_limit = WINDOW_BYTES;
+        }
+        self.run = Some(run);
+        rest
+    }
+
+    fn fill_and_scan(
+        &mut self,
+        run: &mut Run,
+        (window, small): (&mut Vec<u8>, &mut SmallDecoder),
+        at: &mut usize,
+        budget: &LaneBudget,
+        send_window: SendWindow,
+    ) -> Rest {
+        for _ in 0..WINDOWS_PER_TURN {
+            // What is in the window first: an earlier turn may have stopped before its end.
+            if let Some(rest) = self.scan(run, window, at, run.scanned, budget, send_window) {
+                return rest;
+            }
+            if run.scanned {
+                return Rest::ObjectEnd(Ok(()));
+            }
+            window.drain(..*at);
+            *at = 0;
+            if window.len() >= self.carry_limit {
+                return if self.carry_limit <= WINDOW_BYTES { Rest::Carry } else { Rest::BigRecord };
+            }
+            match self.decode(run, window, small) {
+                Ok(Filled::More) => {}
+                Ok(Filled::Starved) => return Rest::Input,
+                Ok(Filled::Ended) => run.scanned = true,
+                Err(fault) => return Rest::ObjectEnd(Err(fault)),
+            }
+        }
+        Rest::Turn
+    }
+
+    /// Decodes behind what the window holds, up to one window more.
+    fn decode(&mut self, run: &mut Run, window: &mut Vec<u8>, small: &mut SmallDecoder) -> Result<Filled, DecodeFault> {
+        let start = window.len();
+        let target = (start + WINDOW_BYTES).min(self.carry_limit + WINDOW_BYTES);
+        window.resize(target, 0);
+        let mut filled = start;
+        if let Some(made) = self.whole(run).and_then(|stored| small.decode(stored, window)) {
+            self.input.clear();
+            run.decoded = run.stored_bytes;
+            filled = made;
+        }
+        let outcome = loop {
+            let out = window.get_mut(filled..).unwrap_or_default();
+            if out.is_empty() {
+                break Ok(Filled::More);
+            }
+            let input = self.input.front().map_or(&[][..], |bytes| bytes.as_ref());
+            if input.is_empty() && !run.decoder.pending() {
+                self.input.pop_front();
+                if !self.input.is_empty() {
+                    continue;
+                }
+                break match (self.input_ended, filled > start) {
+                    (_, true) => Ok(Filled::More),
+                    (false, false) => Ok(Filled::Starved),
+                    (true, false) => run.decoder.finish().map(|()| Filled::Ended),
+                };
+            }
+            match run.decoder.decode(input, out) {
+                Ok(progress) => {
+                    filled += progress.produced;
+                    run.decoded += u64::try_from(progress.consumed).unwrap_or(u64::MAX);
+                    if let Some(front) = self.input.front_mut() {
+                        bytes::Buf::advance(front, progress.consumed);
+                    }
+                }
+                Err(fault) => break Err(fault),
+            }
+        };
+        window.truncate(filled);
+        run.given += u64::try_from(filled - start).unwrap_or(u64::MAX);
+        let more = run.given.saturating_sub(run.counted);
+        run.count.bytes += more;
+        run.counted += more;
+        outcome
+    }
+
+    /// All stored bytes of the object that has begun, if they are here and none is decoded yet.
+    fn whole(&self, run: &Run) -> Option<&Bytes> {
+        let [stored, ..] = self.input.as_slices().0 else { return None };
+        (run.decoded == 0 && u64::try_from(stored.len()) == Ok(run.stored_bytes)).then_some(stored)
+    }
+
+    /// Scans the window from `at`. `None` when it needs more bytes (or, after the last ones, when nothing is left).
+    fn scan(
+        &mut self,
+        run: &mut Run,
+        window: &[u8],
+        at: &mut usize,
+        last: bool,
+        budget: &LaneBudget,
+        send_window: SendWindow,
+    ) -> Option<Rest> {
+        loop {
+            let before = run.scanner.clone();
+            let (step, next) = run.scanner.next(window, *at, last);
+            match step {
+                Step::NeedMore | Step::End => {
+                    *at = next;
+                    return None;
+                }
+                Step::Bad(fault) => {
+                    *at = next;
+                    let ordinal = fault.ordinal();
+                    run.bad(fault);
+                    run.passed(ordinal);
+                }
+                Step::Record(record) => match self.take(run, &record, budget, send_window) {
+                    Taken::Whole => {
+                        *at = next;
+                        run.passed(record.ordinal);
+                    }
+                    Taken::Stop(rest) => {
+                        run.scanner = before;
+                        return Some(rest);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Puts one record's event into the open batch, sealing what stands in its way.
+    fn take(&mut self, run: &mut Run, record: &Record<'_>, budget: &LaneBudget, send_window: SendWindow) -> Taken {
+        if record.ordinal < run.next {
+            run.timeline.resolve(record.timestamp);
+            return Taken::Whole;
+        }
+        if record.ordinal < run.resume.ordinal {
+            // The time is still learnt, so that a record without one gets the same as at the first attempt.
+            run.timeline.resolve(record.timestamp);
+            run.count.tally.skip_resumed(1);
+            return Taken::Whole;
+        }
+        let part = if record.ordinal == run.resume.ordinal { run.resume.part } else { 0 };
+        let mut event = Event {
+            message: record.message,
+            timestamp: run.timeline.peek(record.timestamp),
+            ordinal: record.ordinal,
+            from_part: part,
+            wide: false,
+        };
+        let fed = loop {
+            if let Some(rest) = self.claim(&event, budget, send_window) {
+                return Taken::Stop(rest);
+            }
+            let fed = self.batcher.feed(&event);
+            if fed != Fed::Wide || event.wide {
+                break fed;
+            }
+            event.wide = true;
+        };
+        match fed {
+            Fed::Taken { parts } => {
+                run.good(record, event.timestamp, u64::from(parts));
+                Taken::Whole
+            }
+            // A wide event is as wide as it gets.
+            Fed::Full | Fed::Wide => {
+                self.seal(send_window);
+                Taken::Stop(Rest::Sealed)
+            }
+            Fed::PartTaken { next, parts } => {
+                run.count.tally.pend(u64::from(parts));
+                run.resume = Position { ordinal: record.ordinal, part: next };
+                self.seal(send_window);
+                Taken::Stop(Rest::Sealed)
+            }
+            Fed::Dropped(rule) => {
+                run.timeline.resolve(record.timestamp);
+                run.count.good += 1;
+                run.count.tally.drop_by(rule, 1);
+                Taken::Whole
+            }
+            Fed::Bad(_) => {
+                // Its time counts, for a record that is only read over is not looked at as closely.
+                run.timeline.resolve(record.timestamp);
+                run.bad(ObjectFault::BadRecord { ordinal: record.ordinal, offset: record.offset });
+                Taken::Whole
+            }
+        }
+    }
+
+    /// Sees to it that the open batch may grow by an event. `Some` when it must stop for that.
+    fn claim(&mut self, event: &Event<'_>, budget: &LaneBudget, send_window: SendWindow) -> Option<Rest> {
+        let need = u64::try_from(self.batcher.memory_with(&event.message, event.wide)).unwrap_or(u64::MAX);
+        let held = self.growth.bytes();
+        if need <= held {
+            return None;
+        }
+        let more = (need - held).next_multiple_of(GROWTH_STEP_BYTES);
+        if let Some(permit) = budget.try_grow(more) {
+            self.growth.merge(permit);
+            return None;
+        }
+        if self.batcher.is_empty() {
+            self.growth = Permit::default();
+            return Some(Rest::Growth(need.next_multiple_of(GROWTH_STEP_BYTES)));
+        }
+        self.seal(send_window);
+        Some(Rest::Sealed)
+    }
+}
+
+enum Filled {
+    More,
+    Starved,
+    Ended,
+}
+
+enum Taken {
+    Whole,
+    Stop(Rest),
+}
+
+impl Run {
+    /// A record is counted, whatever became of it.
+    fn passed(&mut self, ordinal: Ordinal) {
+        self.next = self.next.max(Ordinal(ordinal.0 + 1));
+    }
+
+    fn good(&mut self, record: &Record<'_>, timestamp: UnixMillis, parts: u64) {
+        self.timeline.resolve(record.timestamp);
+        let count = &mut self.count;
+        count.good += 1;
+        count.tally.pend(parts);
+        count.first = Some(count.first.map_or(timestamp, |first| first.min(timestamp)));
+        count.last = Some(count.last.map_or(timestamp, |last| last.max(timestamp)));
+    }
+
+    fn bad(&mut self, fault: ObjectFault) {
+        if fault.ordinal() < self.next {
+            return;
+        }
+        let resumed = fault.ordinal() < self.resume.ordinal;
+        if resumed {
+            self.count.tally.skip_resumed(1);
+            return;
+        }
+        let rule = match fault {
+            ObjectFault::BadRecord { .. } => Dropped::BadRecord,
+            ObjectFault::OversizeRecord { .. } => Dropped::OversizeRecord,
+            ObjectFault::ArrayTail { .. } => Dropped::ArrayTail,
+        };
+        self.count.tally.drop_by(rule, 1);
+        if self.count.faults.len() < FAULTS_KEPT_MAX {
+            self.count.faults.push(fault);
+        }
+    }
+}
+
+/// A compute thread's own tools, which all machines that it runs share.
+#[derive(Debug)]
+pub struct Worker {
+    window: Vec<u8>,
+    small: SmallDecoder,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Worker {
+    /// The tools of one thread.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { window: Vec::with_capacity(2 * WINDOW_BYTES), small: SmallDecoder::new() }
+    }
+
+    /// Runs a machine until it rests. This is all that a compute thread does, and what benches measure.
+    pub fn turn(&mut self, machine: &mut Machine, budget: &LaneBudget, send_window: SendWindow) -> Rest {
+        let rest = machine.work(self, budget, send_window);
+        // A long record goes on with the window that it grew, or comes back with one that is nobody's to keep.
+        if self.window.capacity() != 2 * WINDOW_BYTES {
+            self.window = Vec::with_capacity(2 * WINDOW_BYTES);
+        }
+        rest
+    }
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;
