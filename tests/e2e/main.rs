@@ -8,5 +8,6 @@ mod flow;
 mod local;
 mod manual;
 mod memory;
+mod read;
 mod signals;
 mod stage;
