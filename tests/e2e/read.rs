@@ -1,6 +1,8 @@
 //! Objects whose GETs break off, or that are overwritten while they are read. What does it stands between the daemon and the
 //! store, and sees nothing but bytes.
 
+#![expect(clippy::disallowed_methods, reason = "no drain has to join what stands in between")]
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
