@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws_config::Region;
 use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::config::IdentityCache;
+use aws_sdk_cloudwatchlogs::operation::RequestId as _;
 use aws_sdk_cloudwatchlogs::types::LogGroupClass;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
@@ -23,10 +24,12 @@ pub struct LogGroup {
 }
 
 /// What PutLogEvents answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
     /// The events that were not kept.
     pub rejected: RejectRanges,
+    /// AWS's name for the call.
+    pub request_id: Option<String>,
 }
 
 impl LogGroup {
@@ -62,12 +65,13 @@ impl LogGroup {
             .send()
             .await;
         let output = answer(Service::Logs, "PutLogEvents", result)?;
+        let request_id = output.request_id().map(str::to_owned);
         let rejected = output.rejected_log_events_info.map_or_else(RejectRanges::default, |info| RejectRanges {
             too_old_end: info.too_old_log_event_end_index,
             expired_end: info.expired_log_event_end_index,
             too_new_start: info.too_new_log_event_start_index,
         });
-        Ok(Accepted { rejected })
+        Ok(Accepted { rejected, request_id })
     }
 
     /// Creates a stream.

@@ -27,11 +27,12 @@ use crate::pipeline::budget::{Budget, BudgetTooSmall};
 use crate::pipeline::compute::Compute;
 use crate::pipeline::credentials::Credentials;
 use crate::pipeline::intake::IntakeError;
-use crate::pipeline::lane::{Lanes, Totals};
+use crate::pipeline::lane::Lanes;
 use crate::pipeline::read::Reads;
 use crate::pipeline::resolve::Resolver;
 use crate::pipeline::send::{SENDS_MAX, Sends};
 use crate::pipeline::share::Pool;
+use crate::pipeline::totals::Totals;
 use crate::world::World;
 
 /// First delay and longest delay between attempts at a call.

@@ -17,8 +17,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::credentials::Credentials;
-use super::lane::Totals;
 use super::share::Pool;
+use super::totals::Totals;
 use crate::aws::bucket::{CopySource, NewObject, TargetBucket, Upload};
 use crate::aws::s3::{Head, Source};
 use crate::core::copy::{CopyPlan, PartPlan, destination_key, metadata};

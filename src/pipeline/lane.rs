@@ -9,28 +9,27 @@
 //! place with the sender. The sender waits for calls alone. So a lane whose tenant accepts nothing stops by itself, holding
 //! no more than its share of memory and no thread.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
 use super::budget::{Budget, CARRY_BYTES_MAX, LaneBudget, Permit};
 use super::compute::Compute;
-use super::machine::{FAULTS_KEPT_MAX, Group, Machine, ObjectCount, Rest};
+use super::machine::{Group, Machine, Rest};
+use super::open::{Job, OpenObjects, Stage, Stopwatch};
 use super::read::{Chunk, ReadFault, Reading, Reads};
-use super::send::{Destination, SendReport, Sends};
+use super::send::{Destination, Sends};
+use super::totals::Totals;
 use crate::core::batch::{BatchLimits, Batcher, SegmentId, SendWindow};
 use crate::core::decode::DecodeFault;
 use crate::core::failure::Verdict;
 use crate::core::object::{ETag, ObjectRef, Position};
 use crate::core::settlement::Finish;
-use crate::core::tally::Rejected;
 use crate::core::tenant::Target;
-use crate::core::time::{Tick, UnixMillis};
-use crate::world::World;
+use crate::core::time::UnixMillis;
 
 /// Sealed groups that wait for the sender; one more is being sent, and one is being filled.
 const GROUPS_WAITING_MAX: usize = 1;
@@ -62,191 +61,6 @@ pub struct Lanes {
     pub totals: Arc<Totals>,
 }
 
-/// Sums over all lanes and copies, by tenant.
-#[derive(Debug, Default)]
-pub struct Totals {
-    tenants: Mutex<HashMap<String, TenantTotals>>,
-}
-
-/// One tenant's sums.
-#[derive(Clone, Debug, Default)]
-pub struct TenantTotals {
-    /// Objects finished.
-    pub objects: u64,
-    /// Decompressed bytes read.
-    pub bytes: u64,
-    /// Events.
-    pub tally: crate::core::tally::Tally,
-    /// Accepted calls of PutLogEvents.
-    pub batches: u64,
-    /// Bytes in them as the API counts them.
-    pub billed_bytes: u64,
-    /// Objects copied into the tenant's bucket.
-    pub copies: u64,
-    /// Bytes of them, as stored.
-    pub copied_bytes: u64,
-}
-
-impl Totals {
-    pub(super) fn add(&self, tenant: &str, add: impl FnOnce(&mut TenantTotals)) {
-        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        add(tenants.entry(tenant.to_owned()).or_default());
-    }
-
-    /// The sums now.
-    #[must_use]
-    pub fn snapshot(&self) -> HashMap<String, TenantTotals> {
-        self.tenants.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// An object to be delivered by a lane.
-#[derive(Debug)]
-pub struct Job {
-    /// The object.
-    pub object: ObjectRef,
-    /// Told when it is finished.
-    pub done: oneshot::Sender<JobDone>,
-}
-
-/// What became of an object in a lane.
-#[derive(Clone, Debug)]
-pub struct JobDone {
-    /// What it means for the message.
-    pub finish: Finish,
-    /// Its sums and faults.
-    pub count: ObjectCount,
-    /// Why, when it was not delivered.
-    pub cause: Option<String>,
-    /// The tag of what was read.
-    pub etag: Option<ETag>,
-}
-
-/// An object that is not finished.
-#[derive(Debug)]
-struct Open {
-    object: ObjectRef,
-    begun: Tick,
-    count: ObjectCount,
-    /// How it was read; none while it is being read.
-    read: Option<Finish>,
-    /// Why it cannot be finished.
-    failed: Option<(Finish, String)>,
-    /// What else is to be said of it.
-    cause: Option<String>,
-    /// Whether some of its events have left the open batch.
-    sealed: bool,
-    /// The tag of what is read.
-    etag: Option<ETag>,
-    done: Option<oneshot::Sender<JobDone>>,
-}
-
-impl Open {
-    /// Whether nobody waits for it any more: its message was handed back at the end of a drain.
-    fn is_given_up(&self) -> bool {
-        self.done.as_ref().is_some_and(oneshot::Sender::is_closed)
-    }
-}
-
-/// The objects of a lane that are not finished, shared by its two tasks.
-#[derive(Debug)]
-struct OpenObjects {
-    objects: Mutex<HashMap<SegmentId, Open>>,
-    to: Destination,
-    totals: Arc<Totals>,
-    world: World,
-}
-
-impl OpenObjects {
-    fn with<T>(&self, use_them: impl FnOnce(&mut HashMap<SegmentId, Open>) -> T) -> T {
-        use_them(&mut self.objects.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn update(&self, segment: SegmentId, change: impl FnOnce(&mut Open)) {
-        let finished = self.with(|objects| {
-            let open = objects.get_mut(&segment)?;
-            change(open);
-            (open.read.is_some() && open.count.tally.pending() == 0).then(|| objects.remove(&segment)).flatten()
-        });
-        if let Some(open) = finished {
-            self.finish(open);
-        }
-    }
-
-    /// Whether there is no use in going on with an object: it has failed, or its message was given up.
-    fn has_failed(&self, segment: SegmentId) -> bool {
-        self.with(|objects| objects.get(&segment).is_none_or(|open| open.failed.is_some() || open.is_given_up()))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.with(|objects| objects.is_empty())
-    }
-
-    /// Reports an object, and leaves its receipt: one line.
-    fn finish(&self, mut open: Open) {
-        let read = open.read.unwrap_or(Finish::Retryable);
-        let (finish, cause) = match open.failed.take() {
-            Some((finish, cause)) => (finish, Some(cause)),
-            None => (read, open.cause.take()),
-        };
-        let count = &open.count;
-        debug_assert!(count.tally.balances(), "{}", count.tally);
-        let delivery = &self.to.delivery;
-        info!(
-            tenant = %delivery.tenant(), object = %open.object, stream = %self.to.stream, finish = finish.name(),
-            tally = %count.tally, bytes = count.bytes, first = count.first.map(|time| time.0),
-            last = count.last.map(|time| time.0), ms = self.world.millis_since(open.begun),
-            cause = cause.as_deref(), "object settled"
-        );
-        for fault in &count.faults {
-            warn!(tenant = %delivery.tenant(), object = %open.object, cause = %fault, "bad record skipped");
-        }
-        self.totals.add(delivery.tenant().as_str(), |totals| {
-            totals.objects += 1;
-            totals.bytes += count.bytes;
-            totals.tally.merge(&count.tally);
-        });
-        if let Some(done) = open.done.take() {
-            // Whoever waited may have given up at the end of a drain.
-            let _nobody_waits = done.send(JobDone { finish, count: open.count, cause, etag: open.etag });
-        }
-    }
-
-    /// Books what became of a batch.
-    fn settle(&self, report: &SendReport) {
-        for (events, billed) in &report.accepted {
-            debug_assert!(*events > 0);
-            self.totals.add(self.to.delivery.tenant().as_str(), |totals| {
-                totals.batches += 1;
-                totals.billed_bytes += billed;
-            });
-        }
-        for (segment, outcome) in &report.settled {
-            self.update(*segment, |open| {
-                let tally = &mut open.count.tally;
-                tally.deliver(outcome.delivered);
-                tally.duplicate(outcome.possibly_duplicated);
-                for reason in Rejected::ALL {
-                    tally.reject(reason, outcome.rejected[reason as usize]);
-                }
-            });
-        }
-        if let Some((fault, lost)) = &report.failed {
-            for (segment, events) in lost {
-                self.fail(*segment, fault.finish, &fault.to_string(), *events);
-            }
-        }
-    }
-
-    /// Books events that this attempt does not deliver, and says why.
-    fn fail(&self, segment: SegmentId, finish: Finish, cause: &str, events: u64) {
-        self.update(segment, |open| {
-            open.count.tally.forget(events);
-            open.failed.get_or_insert_with(|| (finish, cause.to_owned()));
-        });
-    }
-}
-
 /// Starts a lane's two tasks. It ends when its `jobs` are closed and done; `idle` is called to close them.
 pub fn start(
     lanes: Lanes,
@@ -263,12 +77,7 @@ pub fn start(
     let batcher = Batcher::new(lanes.limits, &target.log_group, &to.stream);
     let budget = Arc::new(lanes.budget.lane(to.delivery.tenant(), number));
     let (to_sender, groups) = mpsc::channel(GROUPS_WAITING_MAX);
-    let open = Arc::new(OpenObjects {
-        objects: Mutex::default(),
-        to: to.clone(),
-        totals: Arc::clone(&lanes.totals),
-        world: lanes.reads.world,
-    });
+    let open = Arc::new(OpenObjects::new(to.clone(), Arc::clone(&lanes.totals), lanes.reads.world));
     let tracker = lanes.reads.tracker.clone();
     tracker.spawn(send_groups(lanes.sends.clone(), to, groups, Arc::clone(&open)));
     let filler = Filler {
@@ -295,7 +104,9 @@ async fn send_groups(sends: Sends, to: Destination, mut groups: mpsc::Receiver<G
                 open.fail(*segment, Finish::Retryable, "", u64::try_from(events).unwrap_or(u64::MAX));
             }
             let Some(batch) = batch.without(|segment| failed.contains(&segment)) else { continue };
-            open.settle(&Box::pin(sends.send(&to, batch)).await);
+            let begun = sends.world.now();
+            let report = Box::pin(sends.send(&to, batch)).await;
+            open.settle(&report, sends.world.now().since(begun));
         }
         drop(growth);
     }
@@ -379,11 +190,7 @@ impl Filler {
     async fn pass_on(&mut self, source: &mut Source) {
         let Some(group) = self.machine.as_mut().and_then(|machine| machine.take_sealed()) else { return };
         for share in &group.sealed.shares {
-            self.open.update(share.segment, |open| {
-                open.sealed = true;
-                open.count.tally.drop_pending(crate::core::tally::Dropped::TooOld, share.too_old);
-                open.count.tally.drop_pending(crate::core::tally::Dropped::TooNew, share.too_new);
-            });
+            self.open.seal(share);
         }
         if group.sealed.batches.is_empty() {
             return;
@@ -429,38 +236,35 @@ impl Filler {
         }
         self.segments += 1;
         let segment = SegmentId(self.segments);
-        let mut source = Source { size: job.object.size, ..Source::default() };
+        let begun = self.lanes.reads.world.now();
+        let mut source = Source { size: job.object.size, watch: Stopwatch::start(begun), ..Source::default() };
         source.reserve = Some(self.admit(source.size).await);
-        let open = Open {
-            object: job.object.clone(),
-            begun: self.lanes.reads.world.now(),
-            count: ObjectCount::default(),
-            read: None,
-            failed: None,
-            cause: None,
-            sealed: false,
-            etag: None,
-            done: Some(job.done),
-        };
-        self.open.with(|objects| objects.insert(segment, open));
-        let mut end = self.read(segment, &job.object, &mut source).await?;
+        let object = job.object.clone();
+        self.open.begin(segment, job, begun);
+        let mut end = self.read(segment, &object, &mut source).await?;
         if matches!(end, ReadEnd::Damaged(_)) && self.start_again(segment) {
             // It may have been damaged on its way here. Nothing of it was sent, so it is simply read once more.
-            end = self.read(segment, &job.object, &mut source).await?;
+            end = self.read(segment, &object, &mut source).await?;
         }
+        self.enter(&mut source, Stage::Wait);
+        let stages = source.watch;
         drop(source);
         let (finish, cause) = end.finish();
         // What stands before a cut is whole; but nothing is sent any more of bytes that are known to be wrong.
         let keeps = matches!(end, ReadEnd::Whole | ReadEnd::Cut(_)) && !self.open.has_failed(segment);
         let abandoned = if keeps { 0 } else { self.machine.as_mut().map_or(0, |machine| machine.abandon(segment)) };
         match cause {
-            Some(cause) if keeps => self.open.update(segment, |open| open.cause = Some(cause)),
+            Some(cause) if keeps => self.open.remark(segment, cause),
             Some(cause) => self.open.fail(segment, finish, &cause, abandoned),
             None if abandoned > 0 => self.open.fail(segment, finish, "", abandoned),
             None => {}
         }
-        self.open.update(segment, |open| open.read = Some(finish));
+        self.open.read(segment, finish, stages);
         Ok(())
+    }
+
+    fn enter(&self, source: &mut Source, stage: Stage) {
+        source.watch.enter(stage, self.lanes.reads.world.now());
     }
 
     /// Gives the machine memory that it waited for. If the object was let go of meanwhile, its reserve comes first: when
@@ -485,8 +289,10 @@ impl Filler {
     async fn reopen(&mut self, object: &ObjectRef, source: &mut Source) -> Result<(), ReadFault> {
         loop {
             if source.reserve.is_none() {
+                self.enter(source, Stage::Wait);
                 source.reserve = Some(self.admit(source.size).await);
             }
+            self.enter(source, Stage::Read);
             // In a box, as all calls of the SDK are whose callers are many: a lane or a message then costs little while it
             // makes none.
             let reading = Box::pin(self.lanes.reads.open(object, source.etag.as_ref())).await?;
@@ -504,15 +310,11 @@ impl Filler {
 
     /// Takes an object's events back, if all of them are still here. `false`: some are on their way.
     fn start_again(&mut self, segment: SegmentId) -> bool {
-        let untouched = self.open.with(|objects| objects.get(&segment).is_some_and(|open| !open.sealed));
-        let Some(machine) = self.machine.as_mut().filter(|_| untouched) else { return false };
-        machine.abandon(segment);
-        self.open.with(|objects| {
-            if let Some(open) = objects.get_mut(&segment) {
-                open.count = ObjectCount::default();
-            }
-        });
-        true
+        let untouched = self.open.start_again(segment);
+        if let Some(machine) = self.machine.as_mut().filter(|_| untouched) {
+            machine.abandon(segment);
+        }
+        untouched
     }
 
     /// Has an object's bytes turned into groups, from its first byte on.
@@ -521,7 +323,7 @@ impl Filler {
         if let Err(fault) = self.reopen(object, source).await {
             return Ok(ReadEnd::Fault(fault));
         }
-        self.open.update(segment, |open| open.etag.clone_from(&source.etag));
+        self.open.found(segment, source.etag.as_ref());
         let (modified, stored_bytes) =
             source.reading.as_ref().map_or((UnixMillis(0), 0), |reading| (reading.modified, reading.stored_bytes));
         let Some(machine) = &mut self.machine else { return Err(Broken) };
@@ -534,10 +336,11 @@ impl Filler {
             {
                 break ReadEnd::Fault(fault);
             }
+            self.enter(source, Stage::Compute);
             let Some(machine) = self.machine.take() else { return Err(Broken) };
             let turned = self.lanes.compute.run(machine, &self.budget, window).await;
             let Ok((mut machine, rest)) = turned else { return Err(Broken) };
-            self.open.update(segment, |open| book(&mut open.count, machine.take_count()));
+            self.open.book(segment, machine.take_count());
             let empty = machine.open_bytes() == 0;
             if matches!(rest, Rest::Carry | Rest::BigRecord) && !empty {
                 // A wait for a carry may be long: nothing of a later class is held meanwhile.
@@ -545,6 +348,7 @@ impl Filler {
             }
             self.machine = Some(machine);
             let budget = Arc::clone(&self.budget);
+            self.enter(source, if rest == Rest::Input { Stage::Read } else { Stage::Wait });
             match rest {
                 Rest::Turn => {}
                 Rest::Input => match (self.next_chunk(source).await, &mut self.machine) {
@@ -584,9 +388,7 @@ impl Filler {
             machine.finish();
         }
         // A file with no good record, but with bad ones, is an error: most likely it is something else altogether.
-        let hollow = self.open.with(|objects| {
-            objects.get(&segment).is_some_and(|open| open.count.good == 0 && open.count.tally.read() > 0)
-        });
+        let hollow = self.open.is_hollow(segment);
         Ok(if matches!(outcome, ReadEnd::Whole) && hollow { ReadEnd::Hollow } else { outcome })
     }
 }
@@ -600,6 +402,7 @@ struct Source {
     reading: Option<Reading>,
     /// The tag of what was read, once it was begun: nothing else may take its place.
     etag: Option<ETag>,
+    watch: Stopwatch,
 }
 
 /// How far an object was read.
@@ -629,17 +432,6 @@ impl ReadEnd {
             Self::SendFailed => (Finish::Retryable, None),
         }
     }
-}
-
-/// Adds a turn's counts.
-fn book(count: &mut ObjectCount, turn: ObjectCount) {
-    count.tally.merge(&turn.tally);
-    count.good += turn.good;
-    count.bytes += turn.bytes;
-    let room = FAULTS_KEPT_MAX.saturating_sub(count.faults.len());
-    count.faults.extend(turn.faults.into_iter().take(room));
-    count.first = [count.first, turn.first].into_iter().flatten().min();
-    count.last = [count.last, turn.last].into_iter().flatten().max();
 }
 
 fn finish_of(fault: &ReadFault) -> Finish {

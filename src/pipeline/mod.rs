@@ -10,11 +10,13 @@ pub mod credentials;
 pub mod intake;
 pub mod lane;
 pub mod machine;
+pub mod open;
 pub mod read;
 pub mod resolve;
 pub mod send;
 pub mod settle;
 pub mod share;
+pub mod totals;
 mod turns;
 
 use std::collections::{HashMap, HashSet};
@@ -29,7 +31,8 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
 use self::copy::{Copies, CopyDone};
-use self::lane::{Job, JobDone, Lanes};
+use self::lane::Lanes;
+use self::open::{Job, JobDone};
 use self::resolve::Resolver;
 use self::send::Destination;
 use self::turns::{Turn, Turns};

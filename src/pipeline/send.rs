@@ -1,6 +1,6 @@
 //! One batch → accepted, event by event; or a failure that ends its objects' attempt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub struct Destination {
 }
 
 /// What became of a segment's events in a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Accepted.
     pub delivered: u64,
@@ -59,6 +59,9 @@ pub struct Outcome {
     pub rejected: [u64; Rejected::ALL.len()],
     /// Of the accepted, those that may have been accepted before.
     pub possibly_duplicated: u64,
+    /// The accepted calls that they were in: one, or more of a batch that was halved. Each by its request id, if the answer
+    /// had one.
+    pub calls: Vec<Option<Arc<str>>>,
 }
 
 /// What became of a batch.
@@ -235,6 +238,11 @@ impl SendReport {
                     outcome.possibly_duplicated += u64::from(doubtful);
                 }
             }
+        }
+        let request_id = accepted.request_id.map(Arc::<str>::from);
+        let segments: BTreeSet<SegmentId> = batch.origins().map(|origin| origin.segment).collect();
+        for segment in segments {
+            self.settled.entry(segment).or_default().calls.push(request_id.clone());
         }
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         self.accepted.push((count(batch.events()), count(batch.billed_bytes())));

@@ -16,7 +16,7 @@ use millrace::core::tenant::{Delivery, Field, TenantId, deliveries};
 use millrace::core::time::UnixMillis;
 use millrace::pipeline::copy::{Copies, CopyDone, Copying};
 use millrace::pipeline::credentials::Credentials;
-use millrace::pipeline::lane::Totals;
+use millrace::pipeline::totals::Totals;
 use millrace::world::World as Clock;
 use tokio_util::task::TaskTracker;
 

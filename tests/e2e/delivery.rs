@@ -54,6 +54,14 @@ async fn each_tenants_objects_arrive_in_its_own_account_in_order() {
     let receipts = lines(&log, "object settled");
     assert_eq!(receipts.len(), 100);
     assert!(receipts.iter().all(|line| line["finish"] == "delivered"), "{receipts:?}");
+    // What it took: the batches that its events were in, by AWS's names for the first ones, and the time of each stage.
+    for line in &receipts {
+        let number = |name: &str| line[name].as_u64().unwrap();
+        let ids = line["request_ids"].as_str().unwrap().split(' ').filter(|id| !id.is_empty()).count() as u64;
+        assert!(number("batches") >= 1 && ids == number("batches").min(4), "{line}");
+        let lane = number("wait_ms") + number("read_ms") + number("compute_ms");
+        assert!(lane <= number("ms") && number("send_ms") <= number("ms") + 1, "{line}");
+    }
     let skipped = lines(&log, "object skipped");
     let because = |reason: &str| skipped.iter().filter(|line| line["reason"] == reason).count();
     assert_eq!((because("disabled"), because("not_wanted"), skipped.len()), (50, 50, 100));

@@ -30,7 +30,7 @@ use crate::aws::{AwsSettings, Keys};
 use crate::config::{LocalSettings, QueueSettings};
 use crate::core::batch::BATCH_BYTES_MAX;
 use crate::core::failure::{Failure, Service};
-use crate::pipeline::lane::{TenantTotals, Totals};
+use crate::pipeline::totals::{TenantTotals, Totals};
 use crate::world::World;
 
 /// How often it looks whether all is done, and shows how far it is.

@@ -1,0 +1,322 @@
+//! The objects of a lane that are not finished: each is settled when it is read to its end, and none of its events is
+//! pending any more. Then it leaves its receipt, a line in the log.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use super::machine::{FAULTS_KEPT_MAX, ObjectCount};
+use super::send::{Destination, SendReport};
+use super::totals::Totals;
+use crate::core::batch::{SegmentId, SegmentShare};
+use crate::core::object::{ETag, ObjectRef};
+use crate::core::settlement::Finish;
+use crate::core::tally::{Dropped, Rejected};
+use crate::core::time::Tick;
+use crate::world::World;
+
+/// Request ids of accepted calls that an object's receipt names.
+const REQUEST_IDS_KEPT_MAX: usize = 4;
+
+/// An object to be delivered by a lane.
+#[derive(Debug)]
+pub struct Job {
+    /// The object.
+    pub object: ObjectRef,
+    /// Told when it is finished.
+    pub done: oneshot::Sender<JobDone>,
+}
+
+/// What became of an object in a lane.
+#[derive(Clone, Debug)]
+pub struct JobDone {
+    /// What it means for the message.
+    pub finish: Finish,
+    /// Its sums and faults.
+    pub count: ObjectCount,
+    /// Why, when it was not delivered.
+    pub cause: Option<String>,
+    /// The tag of what was read.
+    pub etag: Option<ETag>,
+}
+
+/// What an object's lane does for it, for the times in its receipt. Its sends go on beside that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It waits for memory, or for a place with the sender.
+    #[default]
+    Wait,
+    /// It waits for bytes.
+    Read,
+    /// It is on a compute thread, or waits for one.
+    Compute,
+}
+
+/// How long an object's lane was in each stage.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stopwatch {
+    spent: [Duration; 3],
+    stage: Stage,
+    since: Tick,
+}
+
+impl Stopwatch {
+    /// It waits since `now`.
+    pub(super) fn start(now: Tick) -> Self {
+        Self { since: now, ..Self::default() }
+    }
+
+    /// Goes over to a stage.
+    pub(super) fn enter(&mut self, stage: Stage, now: Tick) {
+        self.spent[self.stage as usize] += now.since(self.since);
+        (self.stage, self.since) = (stage, now);
+    }
+
+    fn millis(&self, stage: Stage) -> u64 {
+        millis(self.spent[stage as usize])
+    }
+}
+
+/// An object that is not finished.
+#[derive(Debug)]
+struct Open {
+    object: ObjectRef,
+    begun: Tick,
+    stages: Stopwatch,
+    /// Time of the sends that had events of it, with their retries.
+    sends: Duration,
+    /// Accepted calls that had events of it, and the request ids of the first ones.
+    batches: u64,
+    request_ids: Vec<Arc<str>>,
+    count: ObjectCount,
+    /// How it was read; none while it is being read.
+    read: Option<Finish>,
+    /// Why it cannot be finished.
+    failed: Option<(Finish, String)>,
+    /// What else is to be said of it.
+    cause: Option<String>,
+    /// Whether some of its events have left the open batch.
+    sealed: bool,
+    /// The tag of what is read.
+    etag: Option<ETag>,
+    done: Option<oneshot::Sender<JobDone>>,
+}
+
+impl Open {
+    /// Whether nobody waits for it any more: its message was handed back at the end of a drain.
+    fn is_given_up(&self) -> bool {
+        self.done.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
+}
+
+/// The objects of a lane that are not finished, shared by its two tasks.
+#[derive(Debug)]
+pub(super) struct OpenObjects {
+    objects: Mutex<HashMap<SegmentId, Open>>,
+    to: Destination,
+    totals: Arc<Totals>,
+    world: World,
+}
+
+impl OpenObjects {
+    pub(super) fn new(to: Destination, totals: Arc<Totals>, world: World) -> Self {
+        Self { objects: Mutex::default(), to, totals, world }
+    }
+
+    /// Takes in an object that was begun at `begun`.
+    pub(super) fn begin(&self, segment: SegmentId, job: Job, begun: Tick) {
+        let open = Open {
+            object: job.object,
+            begun,
+            stages: Stopwatch::default(),
+            sends: Duration::ZERO,
+            batches: 0,
+            request_ids: Vec::new(),
+            count: ObjectCount::default(),
+            read: None,
+            failed: None,
+            cause: None,
+            sealed: false,
+            etag: None,
+            done: Some(job.done),
+        };
+        self.with(|objects| objects.insert(segment, open));
+    }
+
+    /// Begins an object anew, if none of its events has left the open batch. `false`: some are on their way.
+    pub(super) fn start_again(&self, segment: SegmentId) -> bool {
+        self.with(|objects| match objects.get_mut(&segment).filter(|open| !open.sealed) {
+            Some(open) => {
+                open.count = ObjectCount::default();
+                true
+            }
+            None => false,
+        })
+    }
+
+    /// Whether records were read and none of them was good.
+    pub(super) fn is_hollow(&self, segment: SegmentId) -> bool {
+        self.with(|objects| {
+            objects.get(&segment).is_some_and(|open| open.count.good == 0 && open.count.tally.read() > 0)
+        })
+    }
+
+    /// Books which version is read.
+    pub(super) fn found(&self, segment: SegmentId, etag: Option<&ETag>) {
+        self.update(segment, |open| open.etag = etag.cloned());
+    }
+
+    /// Books a turn.
+    pub(super) fn book(&self, segment: SegmentId, turn: ObjectCount) {
+        self.update(segment, |open| book(&mut open.count, turn));
+    }
+
+    /// Books that events have left the open batch, and what was dropped of them.
+    pub(super) fn seal(&self, share: &SegmentShare) {
+        self.update(share.segment, |open| {
+            open.sealed = true;
+            open.count.tally.drop_pending(Dropped::TooOld, share.too_old);
+            open.count.tally.drop_pending(Dropped::TooNew, share.too_new);
+        });
+    }
+
+    /// Books what is to be said of an object that is not lost for it.
+    pub(super) fn remark(&self, segment: SegmentId, cause: String) {
+        self.update(segment, |open| open.cause = Some(cause));
+    }
+
+    /// Books how an object was read, and how long that took.
+    pub(super) fn read(&self, segment: SegmentId, finish: Finish, stages: Stopwatch) {
+        self.update(segment, |open| (open.stages, open.read) = (stages, Some(finish)));
+    }
+
+    fn with<T>(&self, use_them: impl FnOnce(&mut HashMap<SegmentId, Open>) -> T) -> T {
+        use_them(&mut self.objects.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn update(&self, segment: SegmentId, change: impl FnOnce(&mut Open)) {
+        let finished = self.with(|objects| {
+            let open = objects.get_mut(&segment)?;
+            change(open);
+            (open.read.is_some() && open.count.tally.pending() == 0).then(|| objects.remove(&segment)).flatten()
+        });
+        if let Some(open) = finished {
+            self.finish(open);
+        }
+    }
+
+    /// Whether there is no use in going on with an object: it has failed, or its message was given up.
+    pub(super) fn has_failed(&self, segment: SegmentId) -> bool {
+        self.with(|objects| objects.get(&segment).is_none_or(|open| open.failed.is_some() || open.is_given_up()))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.with(|objects| objects.is_empty())
+    }
+
+    /// Reports an object, and leaves its receipt: one line.
+    fn finish(&self, mut open: Open) {
+        let read = open.read.unwrap_or(Finish::Retryable);
+        let (finish, cause) = match open.failed.take() {
+            Some((finish, cause)) => (finish, Some(cause)),
+            None => (read, open.cause.take()),
+        };
+        let (count, stages) = (&open.count, &open.stages);
+        debug_assert!(count.tally.balances(), "{}", count.tally);
+        let delivery = &self.to.delivery;
+        info!(
+            tenant = %delivery.tenant(), object = %open.object, stream = %self.to.stream, finish = finish.name(),
+            tally = %count.tally, bytes = count.bytes, batches = open.batches, first = count.first.map(|time| time.0),
+            last = count.last.map(|time| time.0), ms = self.world.millis_since(open.begun),
+            wait_ms = stages.millis(Stage::Wait), read_ms = stages.millis(Stage::Read),
+            compute_ms = stages.millis(Stage::Compute), send_ms = millis(open.sends), request_ids = open.request_ids.join(" "), cause = cause.as_deref(),
+            "object settled"
+        );
+        for fault in &count.faults {
+            warn!(tenant = %delivery.tenant(), object = %open.object, cause = %fault, "bad record skipped");
+        }
+        self.totals.add(delivery.tenant().as_str(), |totals| {
+            totals.objects += 1;
+            totals.bytes += count.bytes;
+            totals.tally.merge(&count.tally);
+        });
+        if let Some(done) = open.done.take() {
+            // Whoever waited may have given up at the end of a drain.
+            let _nobody_waits = done.send(JobDone { finish, count: open.count, cause, etag: open.etag });
+        }
+    }
+
+    /// Books what became of a batch.
+    pub(super) fn settle(&self, report: &SendReport, took: Duration) {
+        for (events, billed) in &report.accepted {
+            debug_assert!(*events > 0);
+            self.totals.add(self.to.delivery.tenant().as_str(), |totals| {
+                totals.batches += 1;
+                totals.billed_bytes += billed;
+            });
+        }
+        for (segment, outcome) in &report.settled {
+            self.update(*segment, |open| {
+                let tally = &mut open.count.tally;
+                tally.deliver(outcome.delivered);
+                tally.duplicate(outcome.possibly_duplicated);
+                for reason in Rejected::ALL {
+                    tally.reject(reason, outcome.rejected[reason as usize]);
+                }
+                open.sends += took;
+                open.batches += u64::try_from(outcome.calls.len()).unwrap_or(u64::MAX);
+                let room = REQUEST_IDS_KEPT_MAX - open.request_ids.len();
+                open.request_ids.extend(outcome.calls.iter().flatten().take(room).cloned());
+            });
+        }
+        if let Some((fault, lost)) = &report.failed {
+            for (segment, events) in lost {
+                self.fail(*segment, fault.finish, &fault.to_string(), *events);
+            }
+        }
+    }
+
+    /// Books events that this attempt does not deliver, and says why.
+    pub(super) fn fail(&self, segment: SegmentId, finish: Finish, cause: &str, events: u64) {
+        self.update(segment, |open| {
+            open.count.tally.forget(events);
+            open.failed.get_or_insert_with(|| (finish, cause.to_owned()));
+        });
+    }
+}
+
+/// Adds a turn's counts.
+fn book(count: &mut ObjectCount, turn: ObjectCount) {
+    count.tally.merge(&turn.tally);
+    count.good += turn.good;
+    count.bytes += turn.bytes;
+    let room = FAULTS_KEPT_MAX.saturating_sub(count.faults.len());
+    count.faults.extend(turn.faults.into_iter().take(room));
+    count.first = [count.first, turn.first].into_iter().flatten().min();
+    count.last = [count.last, turn.last].into_iter().flatten().max();
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_moment_belongs_to_one_stage() {
+        let at = |millis: u64| Tick(millis * 1_000_000);
+        let mut watch = Stopwatch::start(at(100));
+        for (stage, now) in
+            [(Stage::Read, 103), (Stage::Compute, 110), (Stage::Compute, 115), (Stage::Read, 120), (Stage::Wait, 140)]
+        {
+            watch.enter(stage, at(now));
+        }
+        let spent = [Stage::Wait, Stage::Read, Stage::Compute].map(|stage| watch.millis(stage));
+        assert_eq!(spent, [3, 7 + 20, 10]);
+    }
+}
