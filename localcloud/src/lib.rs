@@ -14,7 +14,6 @@ mod sigv4;
 mod sqs;
 mod store;
 mod sts;
-mod uploads;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};

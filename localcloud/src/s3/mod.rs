@@ -1,265 +1,34 @@
-//! S3 by `s3s`, which speaks the protocol and checks the signatures; here are the objects and their notifications.
+//! S3 by `s3s`, which speaks the protocol and checks the signatures; here is what each operation does.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+mod access;
+mod buckets;
+mod checks;
+mod uploads;
+
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::HeaderMap;
-use md5::{Digest, Md5};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use s3s::access::{S3Access, S3AccessContext};
-use s3s::auth::{S3Auth, SecretKey};
-use s3s::checksum::ChecksumHasher;
-use s3s::crypto::{Checksum, Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
     CopyObjectInput, CopyObjectOutput, CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput,
     CreateMultipartUploadOutput, ETag, ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput,
-    HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, Metadata, Object as Listed, ObjectCannedACL,
-    PutObjectInput, PutObjectOutput, StreamingBlob, Timestamp, UploadPartCopyInput, UploadPartCopyOutput,
+    HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, Object as Listed, ObjectCannedACL, PutObjectInput,
+    PutObjectOutput, StreamingBlob, Timestamp, UploadPartCopyInput, UploadPartCopyOutput,
 };
 use s3s::{Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
-use serde_json::json;
 
+pub(crate) use self::buckets::Buckets;
+pub use self::buckets::{BucketGrant, Notify};
+
+use self::buckets::{Deed, Event, Headers, Object};
+use self::checks::Checks;
 use crate::Inner;
-use crate::accounts::{KeyError, matches, names};
-use crate::api::{Caller, hex, lock};
-use crate::clock::iso;
-use crate::store::{Piece, Storage, Stored};
-use crate::uploads::Uploads;
+use crate::api::{Caller, lock};
+use crate::store::Piece;
 
 /// Objects of one page of a listing. Source: S3 API Reference, "ListObjectsV2".
 const LIST_MAX: usize = 1000;
-/// Bytes of metadata, names and values. Source: S3 User Guide, "Working with object metadata".
-const METADATA_BYTES_MAX: usize = 2048;
-/// What S3 leaves as it is in the keys of its notifications.
-const KEY_SAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b'/');
-
-#[derive(Clone, Debug)]
-pub(crate) struct Object {
-    pub(crate) body: Stored,
-    pub(crate) size: u64,
-    pub(crate) etag: String,
-    pub(crate) version: Option<String>,
-    pub(crate) modified_ms: i64,
-    pub(crate) headers: Headers,
-}
-
-/// What a reader is told of an object, as its writer said it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Headers {
-    pub(crate) content_type: Option<String>,
-    pub(crate) content_encoding: Option<String>,
-    pub(crate) metadata: BTreeMap<String, String>,
-}
-
-impl Headers {
-    /// # Errors
-    /// `MetadataTooLarge`.
-    pub(crate) fn new(
-        content_type: Option<String>,
-        content_encoding: Option<String>,
-        metadata: Option<Metadata>,
-    ) -> S3Result<Self> {
-        let metadata: BTreeMap<String, String> = metadata.unwrap_or_default().into_iter().collect();
-        let bytes: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if bytes > METADATA_BYTES_MAX {
-            return Err(s3_error!(MetadataTooLarge, "Your metadata headers exceed the maximum allowed metadata size"));
-        }
-        Ok(Self { content_type, content_encoding, metadata })
-    }
-}
-
-/// Whom a bucket's policy lets in besides the owner's account: all conditions must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BucketGrant {
-    /// ARNs of roles and users, or account ids.
-    pub principals: Vec<String>,
-    /// Actions, such as `s3:PutObject`; each may end in `*`.
-    pub actions: Vec<String>,
-    /// What the keys begin with.
-    pub prefix: String,
-    /// `aws:PrincipalTag/…`: tags that the calling session must have, with these values.
-    pub principal_tags: BTreeMap<String, String>,
-    /// `s3:x-amz-acl`: the ACL that the call must give.
-    pub acl: Option<String>,
-}
-
-/// What a call is about to do in a bucket.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deed<'d> {
-    pub(crate) bucket: &'d str,
-    /// None: it is done to the bucket itself.
-    pub(crate) key: Option<&'d str>,
-    pub(crate) action: &'d str,
-    pub(crate) acl: Option<&'d str>,
-}
-
-impl BucketGrant {
-    fn allows(&self, caller: &Caller, deed: Deed<'_>) -> bool {
-        self.principals.iter().any(|it| names(it, caller))
-            && self.actions.iter().any(|it| matches(it, deed.action))
-            && deed.key.unwrap_or_default().starts_with(&self.prefix)
-            && self.principal_tags.iter().all(|(key, value)| caller.tags.get(key) == Some(value))
-            && self.acl.as_deref().is_none_or(|acl| deed.acl == Some(acl))
-    }
-}
-
-/// How an object came to be. Source: S3 User Guide, "Event notification types".
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Event {
-    Put,
-    Copy,
-    CompleteMultipartUpload,
-}
-
-impl Event {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Put => "ObjectCreated:Put",
-            Self::Copy => "ObjectCreated:Copy",
-            Self::CompleteMultipartUpload => "ObjectCreated:CompleteMultipartUpload",
-        }
-    }
-}
-
-/// Where a bucket's notifications go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notify {
-    /// To a queue, in SNS's envelope.
-    Wrapped(String),
-    /// To a queue as they are: from S3 itself, or by SNS with raw delivery.
-    Raw(String),
-}
-
-#[derive(Debug, Default)]
-struct Bucket {
-    account: String,
-    region: String,
-    notify: Vec<Notify>,
-    grants: Vec<BucketGrant>,
-    objects: BTreeMap<String, Object>,
-    /// In a bucket with versions: every object by key and version.
-    versions: Option<HashMap<(String, String), Object>>,
-}
-
-/// All buckets.
-#[derive(Debug, Default)]
-pub(crate) struct Buckets {
-    buckets: Mutex<HashMap<String, Bucket>>,
-    sequence: AtomicU64,
-    pub(crate) storage: Storage,
-    pub(crate) uploads: Uploads,
-}
-
-impl Buckets {
-    pub(crate) fn new(storage: Storage) -> Self {
-        Self { storage, ..Self::default() }
-    }
-
-    /// Makes a bucket; one that exists stays as it is. Gives its owner.
-    pub(crate) fn create(&self, account: &str, region: &str, name: &str) -> String {
-        let mut buckets = lock(&self.buckets);
-        let bucket = buckets.entry(name.to_owned()).or_insert_with(|| Bucket {
-            account: account.to_owned(),
-            region: region.to_owned(),
-            ..Bucket::default()
-        });
-        bucket.account.clone()
-    }
-
-    /// From now on each object of a bucket is a version of its key.
-    pub(crate) fn version(&self, name: &str) {
-        if let Some(bucket) = lock(&self.buckets).get_mut(name) {
-            bucket.versions.get_or_insert_default();
-        }
-    }
-
-    pub(crate) fn notify(&self, name: &str, to: Notify) {
-        if let Some(bucket) = lock(&self.buckets).get_mut(name) {
-            bucket.notify.push(to);
-        }
-    }
-
-    pub(crate) fn grant(&self, name: &str, grant: BucketGrant) {
-        if let Some(bucket) = lock(&self.buckets).get_mut(name) {
-            bucket.grants.push(grant);
-        }
-    }
-
-    /// Keeps bytes as an object. Gives the messages that tell of it: queue and body.
-    pub(crate) fn put_bytes(&self, name: &str, key: &str, bytes: Bytes, now_ms: i64) -> Vec<(String, String)> {
-        let object = Object {
-            etag: hex(&Md5::digest(&bytes)),
-            size: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
-            body: self.storage.keep(name, key, bytes),
-            version: None,
-            modified_ms: now_ms,
-            headers: Headers::default(),
-        };
-        self.put(name, key, Event::Put, object, now_ms).map(|(_, messages)| messages).unwrap_or_default()
-    }
-
-    /// Keeps an object. Gives its version, and the messages that tell of it: queue and body.
-    pub(crate) fn put(&self, name: &str, key: &str, by: Event, mut object: Object, now_ms: i64) -> Option<Put> {
-        let mut buckets = lock(&self.buckets);
-        // Under the lock: of two objects of one key the later has the higher one.
-        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
-        let sequencer = format!("{sequence:016X}");
-        let Some(bucket) = buckets.get_mut(name) else {
-            object.body.forget();
-            return None;
-        };
-        object.version = bucket.versions.is_some().then(|| format!("v{sequencer}"));
-        let mut told = json!({
-            "key": utf8_percent_encode(key, KEY_SAFE).to_string().replace("%20", "+"),
-            "size": object.size, "eTag": object.etag, "sequencer": sequencer,
-        });
-        if let Some(version) = &object.version {
-            told["versionId"] = json!(version);
-        }
-        let event = json!({ "Records": [{
-            "eventVersion": "2.5", "eventSource": "aws:s3", "awsRegion": bucket.region, "eventTime": iso(now_ms),
-            "eventName": by.name(), "userIdentity": { "principalId": "AWS:LOCAL" },
-            "requestParameters": { "sourceIPAddress": "127.0.0.1" },
-            "responseElements": { "x-amz-request-id": "LOCAL", "x-amz-id-2": "LOCAL" },
-            "s3": {
-                "s3SchemaVersion": "1.0", "configurationId": "objects",
-                "bucket": { "name": name, "ownerIdentity": { "principalId": "LOCAL" }, "arn": format!("arn:aws:s3:::{name}") },
-                "object": told,
-            },
-        }]});
-        let version = object.version.clone();
-        if let (Some(versions), Some(version)) = (&mut bucket.versions, &version) {
-            versions.insert((key.to_owned(), version.clone()), object.clone());
-        }
-        let replaced = bucket.objects.insert(key.to_owned(), object);
-        if let Some(replaced) = replaced.filter(|it| it.version.is_none()) {
-            replaced.body.forget();
-        }
-        let message = |to: &Notify| match to {
-            Notify::Raw(queue) => (queue.clone(), event.to_string()),
-            Notify::Wrapped(queue) => {
-                let topic = format!("arn:aws:sns:{}:{}:objects", bucket.region, bucket.account);
-                let wrapped = json!({
-                    "Type": "Notification", "MessageId": format!("00000000-0000-4000-8000-{sequence:012x}"),
-                    "TopicArn": topic, "Subject": "Amazon S3 Notification", "Message": event.to_string(),
-                    "Timestamp": iso(now_ms), "SignatureVersion": "1", "Signature": "LOCAL",
-                    "SigningCertURL": "http://127.0.0.1/cert.pem", "UnsubscribeURL": "http://127.0.0.1/unsubscribe",
-                });
-                (queue.clone(), wrapped.to_string())
-            }
-        };
-        let messages = bucket.notify.iter().map(message).collect();
-        Some((version, messages))
-    }
-}
-
-/// An object's version, and messages: queue and body.
-type Put = (Option<String>, Vec<(String, String)>);
 
 /// The S3 side of the cloud.
 #[derive(Clone, Debug)]
@@ -335,55 +104,6 @@ fn unserved(given: bool) -> S3Result<()> {
     if given { Err(s3_error!(NotImplemented, "A header you provided is not served here")) } else { Ok(()) }
 }
 
-/// What a body must hash to, by the headers that came before or behind it.
-struct Checks {
-    hasher: ChecksumHasher,
-    md5: Md5,
-}
-
-impl Checks {
-    /// The hashes that the headers ask for; those of a trailer are announced.
-    fn of(headers: &HeaderMap) -> Self {
-        let trailer = headers.get("x-amz-trailer").and_then(|it| it.to_str().ok()).unwrap_or_default();
-        let asked = |name: &str| headers.contains_key(name) || trailer.split(',').any(|it| it.trim() == name);
-        let hasher = ChecksumHasher {
-            crc32: asked("x-amz-checksum-crc32").then(Crc32::new),
-            crc32c: asked("x-amz-checksum-crc32c").then(Crc32c::new),
-            sha1: asked("x-amz-checksum-sha1").then(Sha1::new),
-            sha256: asked("x-amz-checksum-sha256").then(Sha256::new),
-            crc64nvme: asked("x-amz-checksum-crc64nvme").then(Crc64Nvme::new),
-        };
-        Self { hasher, md5: Md5::default() }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        self.hasher.update(bytes);
-        self.md5.update(bytes);
-    }
-
-    /// The entity tag, if all is as the headers say.
-    fn end(self, headers: &HeaderMap, trailer: Option<&HeaderMap>) -> S3Result<String> {
-        let md5 = self.md5.finalize();
-        let sums = self.hasher.finalize();
-        let found = [
-            ("content-md5", Some(base64_simd::STANDARD.encode_to_string(md5))),
-            ("x-amz-checksum-crc32", sums.checksum_crc32),
-            ("x-amz-checksum-crc32c", sums.checksum_crc32c),
-            ("x-amz-checksum-sha1", sums.checksum_sha1),
-            ("x-amz-checksum-sha256", sums.checksum_sha256),
-            ("x-amz-checksum-crc64nvme", sums.checksum_crc64nvme),
-        ];
-        for (name, sum) in found {
-            let wanted = headers.get(name).or_else(|| trailer.and_then(|trailer| trailer.get(name)));
-            if wanted.is_some_and(|wanted| Some(wanted.as_bytes()) != sum.as_ref().map(String::as_bytes)) {
-                let text = format!("The {name} you specified did not match the calculated checksum.");
-                return Err(S3Error::with_message(S3ErrorCode::BadDigest, text));
-            }
-        }
-        Ok(hex(&md5))
-    }
-}
-
 /// What went wrong on the disk.
 pub(crate) fn unkept(error: std::io::Error) -> S3Error {
     S3Error::internal_error(error)
@@ -396,36 +116,6 @@ pub(crate) fn timestamp(ms: i64) -> Timestamp {
 
 fn length(bytes: u64) -> Option<i64> {
     i64::try_from(bytes).ok()
-}
-
-#[async_trait::async_trait]
-impl S3Auth for LocalS3 {
-    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        self.cloud.accounts.secret(access_key).map(SecretKey::from).ok_or_else(|| s3_error!(InvalidAccessKeyId))
-    }
-}
-
-#[async_trait::async_trait]
-impl S3Access for LocalS3 {
-    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let token = context.headers().get("x-amz-security-token").and_then(|it| it.to_str().ok()).map(str::to_owned);
-        let id = context
-            .credentials()
-            .map(|it| it.access_key.clone())
-            .ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))?;
-        let operation = context.s3_op().name().to_owned();
-        match self.cloud.accounts.caller(&id, token.as_deref(), self.cloud.clock.now_ms()) {
-            Ok(caller) => {
-                self.cloud.count("s3", &operation, &caller.account);
-                context.extensions_mut().insert(caller);
-                Ok(())
-            }
-            Err(KeyError::Expired) => Err(s3_error!(ExpiredToken, "The provided token has expired.")),
-            Err(KeyError::Token) if token.is_some() => Err(s3_error!(InvalidToken)),
-            // A session's key without its token is nobody's.
-            Err(KeyError::Token | KeyError::Unknown) => Err(s3_error!(InvalidAccessKeyId)),
-        }
-    }
 }
 
 #[async_trait::async_trait]

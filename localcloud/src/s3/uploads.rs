@@ -13,8 +13,9 @@ use s3s::dto::{
 };
 use s3s::{S3Result, s3_error};
 
+use super::buckets::{Deed, Event, Headers, Object};
+use super::{LocalS3, check_tag, reading, timestamp, unkept};
 use crate::api::{Caller, hex, lock};
-use crate::s3::{Deed, Event, Headers, LocalS3, Object, check_tag, reading, timestamp, unkept};
 use crate::store::Piece;
 
 /// Bytes of the longest object that one CopyObject copies. Source: S3 API Reference, "CopyObject".
