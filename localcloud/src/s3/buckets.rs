@@ -11,6 +11,7 @@ use s3s::dto::Metadata;
 use s3s::{S3Result, s3_error};
 use serde_json::json;
 
+use super::conditions::Overwrite;
 use super::uploads::Uploads;
 use crate::accounts::{matches, names};
 use crate::api::{Caller, hex, lock};
@@ -19,8 +20,13 @@ use crate::store::{Storage, Stored};
 
 /// Bytes of metadata, names and values. Source: S3 User Guide, "Working with object metadata".
 const METADATA_BYTES_MAX: usize = 2048;
-/// What S3 leaves as it is in the keys of its notifications.
+/// What S3 leaves as it is in the keys that it encodes.
 const KEY_SAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b'/');
+
+/// A key as S3 writes it in notifications, and in listings on request.
+pub(super) fn form_encoded(key: &str) -> String {
+    utf8_percent_encode(key, KEY_SAFE).to_string().replace("%20", "+")
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Object {
@@ -184,22 +190,39 @@ impl Buckets {
             modified_ms: now_ms,
             headers: Headers::default(),
         };
-        self.put(name, key, Event::Put, object, now_ms).map(|(_, messages)| messages).unwrap_or_default()
+        let put = self.put((name, key), Event::Put, object, &Overwrite::Always, now_ms);
+        put.map(|(_, messages)| messages).unwrap_or_default()
     }
 
-    /// Keeps an object. Gives its version, and the messages that tell of it: queue and body.
-    pub(crate) fn put(&self, name: &str, key: &str, by: Event, mut object: Object, now_ms: i64) -> Option<Put> {
+    /// Keeps an object, if what is there is as it must be. Gives its version, and the messages that tell of it: queue and
+    /// body.
+    ///
+    /// # Errors
+    /// Nothing is kept: there is no such bucket, or what is there is not as `over` says.
+    pub(super) fn put(
+        &self,
+        (name, key): (&str, &str),
+        by: Event,
+        mut object: Object,
+        over: &Overwrite,
+        now_ms: i64,
+    ) -> S3Result<Put> {
+        let body = object.body.clone();
         let mut buckets = lock(&self.buckets);
         // Under the lock: of two objects of one key the later has the higher one.
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
         let sequencer = format!("{sequence:016X}");
-        let Some(bucket) = buckets.get_mut(name) else {
-            object.body.forget();
-            return None;
+        let bucket = buckets.get_mut(name).ok_or_else(|| s3_error!(NoSuchBucket));
+        let bucket = match bucket.and_then(|bucket| over.check(bucket.objects.get(key)).map(|()| bucket)) {
+            Ok(bucket) => bucket,
+            Err(refusal) => {
+                body.forget();
+                return Err(refusal);
+            }
         };
         object.version = bucket.versions.is_some().then(|| format!("v{sequencer}"));
         let mut told = json!({
-            "key": utf8_percent_encode(key, KEY_SAFE).to_string().replace("%20", "+"),
+            "key": form_encoded(key),
             "size": object.size, "eTag": object.etag, "sequencer": sequencer,
         });
         if let Some(version) = &object.version {
@@ -238,9 +261,9 @@ impl Buckets {
             }
         };
         let messages = bucket.notify.iter().map(message).collect();
-        Some((version, messages))
+        Ok((version, messages))
     }
 }
 
 /// An object's version, and messages: queue and body.
-type Put = (Option<String>, Vec<(String, String)>);
+pub(super) type Put = (Option<String>, Vec<(String, String)>);

@@ -3,16 +3,19 @@
 mod access;
 mod buckets;
 mod checks;
+mod conditions;
+mod served;
 mod uploads;
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use http_body_util::BodyExt;
+use hyper::HeaderMap;
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
     CopyObjectInput, CopyObjectOutput, CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput,
-    CreateMultipartUploadOutput, ETag, ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput,
+    CreateMultipartUploadOutput, ETag, EncodingType, GetObjectInput, GetObjectOutput, HeadObjectInput,
     HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, Object as Listed, ObjectCannedACL, PutObjectInput,
     PutObjectOutput, StreamingBlob, Timestamp, UploadPartCopyInput, UploadPartCopyOutput,
 };
@@ -21,8 +24,9 @@ use s3s::{Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_er
 pub(crate) use self::buckets::Buckets;
 pub use self::buckets::{BucketGrant, Notify};
 
-use self::buckets::{Deed, Event, Headers, Object};
+use self::buckets::{Deed, Event, Headers, Object, form_encoded};
 use self::checks::Checks;
+use self::conditions::{Conditions, Overwrite};
 use crate::Inner;
 use crate::api::{Caller, lock};
 use crate::store::Piece;
@@ -69,6 +73,29 @@ impl LocalS3 {
         self.allowed(self.caller(request)?, Deed { bucket, key, action, acl: None })
     }
 
+    /// What the caller reads, which must be allowed. Only who may list the bucket learns that something is missing. Source:
+    /// S3 API Reference, "GetObject".
+    fn read(&self, caller: &Caller, (bucket, key): (&str, &str), version: Option<&str>) -> S3Result<Object> {
+        let action = if version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
+        self.allowed(caller, Deed { bucket, key: Some(key), action, acl: None })?;
+        self.object(bucket, key, version).map_err(|error| {
+            if !matches!(error.code(), S3ErrorCode::NoSuchKey | S3ErrorCode::NoSuchVersion) {
+                return error;
+            }
+            let listing = Deed { bucket, key: None, action: "s3:ListBucket", acl: None };
+            self.allowed(caller, listing).err().unwrap_or(error)
+        })
+    }
+
+    /// Who replaces an object only if it is a certain one must be allowed to read it. Source: S3 User Guide, "How to
+    /// prevent object overwrites with conditional writes".
+    fn overwrite_allowed(&self, caller: &Caller, sent: &HeaderMap, (bucket, key): (&str, &str)) -> S3Result<()> {
+        if sent.contains_key("if-match") {
+            self.allowed(caller, Deed { bucket, key: Some(key), action: "s3:GetObject", acl: None })?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn object(&self, bucket: &str, key: &str, version: Option<&str>) -> S3Result<Object> {
         let buckets = lock(&self.cloud.buckets.buckets);
         let bucket = buckets.get(bucket).ok_or_else(|| s3_error!(NoSuchBucket))?;
@@ -82,21 +109,6 @@ impl LocalS3 {
             }
         }
     }
-}
-
-/// `If-Match` and `x-amz-copy-source-if-match`.
-pub(crate) fn check_tag(wanted: Option<&ETagCondition>, object: &Object) -> S3Result<()> {
-    match wanted {
-        Some(ETagCondition::ETag(wanted)) if wanted.value() != object.etag => {
-            Err(s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The action of reading an object, or a version of it.
-pub(crate) const fn reading(version: Option<&str>) -> &'static str {
-    if version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" }
 }
 
 /// A condition or choice that is passed over would answer wrongly.
@@ -137,8 +149,9 @@ impl S3 for LocalS3 {
         let acl = input.acl.as_ref().map(ObjectCannedACL::as_str);
         let deed = Deed { bucket: &input.bucket, key: Some(&input.key), action: "s3:PutObject", acl };
         self.allowed(self.caller(&request)?, deed)?;
+        self.overwrite_allowed(self.caller(&request)?, &request.headers, (&input.bucket, &input.key))?;
         let S3Request { input, headers: sent, trailing_headers, .. } = request;
-        unserved(input.if_match.is_some() || input.if_none_match.is_some())?;
+        let over = Overwrite::of(&sent)?;
         let content_type = input.content_type.map(|it| it.to_string());
         let headers = Headers::new(content_type, input.content_encoding.map(|it| it.to_string()), input.metadata)?;
         let announced = input.content_length.and_then(|it| usize::try_from(it).ok()).unwrap_or(0);
@@ -164,8 +177,8 @@ impl S3 for LocalS3 {
             modified_ms: now_ms,
             headers,
         };
-        let put = self.cloud.buckets.put(&input.bucket, &input.key, Event::Put, object, now_ms);
-        let (version_id, messages) = put.ok_or_else(|| s3_error!(NoSuchBucket))?;
+        let to = (input.bucket.as_str(), input.key.as_str());
+        let (version_id, messages) = self.cloud.buckets.put(to, Event::Put, object, &over, now_ms)?;
         for (queue, body) in messages {
             self.cloud.sqs.deliver(&queue, body, now_ms);
         }
@@ -178,23 +191,21 @@ impl S3 for LocalS3 {
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         let input = &request.input;
-        self.owner(&request, &input.bucket, Some(&input.key), reading(input.version_id.as_deref()))?;
-        let input = request.input;
-        unserved(
-            input.part_number.is_some()
-                || input.if_none_match.is_some()
-                || input.if_modified_since.is_some()
-                || input.if_unmodified_since.is_some(),
-        )?;
-        let object = self.object(&input.bucket, &input.key, input.version_id.as_deref())?;
-        check_tag(input.if_match.as_ref(), &object)?;
+        let object = self.read(self.caller(&request)?, (&input.bucket, &input.key), input.version_id.as_deref())?;
+        let conditions = Conditions {
+            tag: input.if_match.as_ref(),
+            other_tag: input.if_none_match.as_ref(),
+            changed_since: input.if_modified_since.as_ref(),
+            unchanged_since: input.if_unmodified_since.as_ref(),
+        };
+        conditions.check_read(&object)?;
         let total = object.size;
         let (range, content_range) = match &input.range {
             None => (0..total, None),
             Some(range) => {
-                let range = range
-                    .check(total)
-                    .map_err(|_| s3_error!(InvalidRange, "The requested range is not satisfiable"))?;
+                // Of an empty object there are no last bytes either.
+                let range = range.check(total).ok().filter(|range| !range.is_empty());
+                let range = range.ok_or_else(|| s3_error!(InvalidRange, "The requested range is not satisfiable"))?;
                 let told = format!("bytes {}-{}/{total}", range.start, range.end.saturating_sub(1));
                 (range, Some(told))
             }
@@ -218,10 +229,15 @@ impl S3 for LocalS3 {
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
         let input = &request.input;
-        self.owner(&request, &input.bucket, Some(&input.key), reading(input.version_id.as_deref()))?;
-        unserved(input.range.is_some() || input.if_none_match.is_some())?;
-        let object = self.object(&input.bucket, &input.key, input.version_id.as_deref())?;
-        check_tag(input.if_match.as_ref(), &object)?;
+        let object = self.read(self.caller(&request)?, (&input.bucket, &input.key), input.version_id.as_deref())?;
+        unserved(input.range.is_some())?;
+        let conditions = Conditions {
+            tag: input.if_match.as_ref(),
+            other_tag: input.if_none_match.as_ref(),
+            changed_since: input.if_modified_since.as_ref(),
+            unchanged_since: input.if_unmodified_since.as_ref(),
+        };
+        conditions.check_read(&object)?;
         Ok(S3Response::new(HeadObjectOutput {
             content_length: length(object.size),
             accept_ranges: Some("bytes".to_owned()),
@@ -237,7 +253,10 @@ impl S3 for LocalS3 {
 
     async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
         let caller = self.caller(&request)?.clone();
-        self.copied(&caller, request.input).await.map(S3Response::new)
+        let over = Overwrite::of(&request.headers)?;
+        let to = (request.input.bucket.as_str(), request.input.key.as_str());
+        self.overwrite_allowed(&caller, &request.headers, to)?;
+        self.copied(&caller, request.input, over).await.map(S3Response::new)
     }
 
     async fn create_multipart_upload(
@@ -261,7 +280,10 @@ impl S3 for LocalS3 {
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let caller = self.caller(&request)?.clone();
-        self.upload_completed(&caller, request.input).await.map(S3Response::new)
+        let over = Overwrite::of(&request.headers)?;
+        let to = (request.input.bucket.as_str(), request.input.key.as_str());
+        self.overwrite_allowed(&caller, &request.headers, to)?;
+        self.upload_completed(&caller, request.input, over).await.map(S3Response::new)
     }
 
     async fn abort_multipart_upload(
@@ -278,32 +300,42 @@ impl S3 for LocalS3 {
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
         self.owner(&request, &request.input.bucket, None, "s3:ListBucket")?;
         let input = request.input;
-        unserved(input.delimiter.is_some())?;
+        unserved(input.delimiter.is_some() || input.fetch_owner == Some(true))?;
         let prefix = input.prefix.clone().unwrap_or_default();
         let after = input.continuation_token.clone().or_else(|| input.start_after.clone()).unwrap_or_default();
-        let most = usize::try_from(input.max_keys.unwrap_or(1000)).unwrap_or(LIST_MAX).min(LIST_MAX);
+        let most = input.max_keys.map_or(Ok(LIST_MAX), usize::try_from);
+        let most = most.map_err(|_| s3_error!(InvalidArgument, "Argument max-keys must be an integer of 0 or more"))?;
+        let most = most.min(LIST_MAX);
+        let url = input.encoding_type.as_ref().is_some_and(|it| it.as_str() == EncodingType::URL);
+        let shown = |text: &str| if url { form_encoded(text) } else { text.to_owned() };
         let buckets = lock(&self.cloud.buckets.buckets);
         let Some(bucket) = buckets.get(&*input.bucket) else { return Err(s3_error!(NoSuchBucket)) };
         let mut found = bucket.objects.iter().filter(|(key, _)| key.starts_with(&prefix) && **key > after);
+        let mut last = None;
         let contents: Vec<Listed> = found
             .by_ref()
             .take(most)
+            .inspect(|(key, _)| last = Some((*key).clone()))
             .map(|(key, object)| Listed {
-                key: Some(key.clone()),
+                key: Some(shown(key)),
                 size: length(object.size),
                 e_tag: Some(ETag::Strong(object.etag.clone())),
                 last_modified: Some(timestamp(object.modified_ms)),
                 ..Listed::default()
             })
             .collect();
-        let truncated = found.next().is_some();
-        let last = contents.last().and_then(|object| object.key.clone());
+        // Who asks for none gets all of it.
+        let truncated = most > 0 && found.next().is_some();
         Ok(S3Response::new(ListObjectsV2Output {
             key_count: i32::try_from(contents.len()).ok(),
             contents: Some(contents),
             is_truncated: Some(truncated),
             next_continuation_token: last.filter(|_| truncated),
-            prefix: Some(prefix),
+            prefix: Some(shown(&prefix)),
+            start_after: input.start_after.as_deref().map(shown),
+            continuation_token: input.continuation_token,
+            max_keys: i32::try_from(most).ok(),
+            encoding_type: input.encoding_type,
             name: Some(input.bucket),
             ..ListObjectsV2Output::default()
         }))

@@ -7,14 +7,15 @@ use http_body_util::BodyExt;
 use md5::{Digest, Md5};
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
-    CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopyPartResult, CopySource, CreateMultipartUploadInput,
-    CreateMultipartUploadOutput, ETag, ETagCondition, MetadataDirective, ObjectCannedACL, UploadPartCopyInput,
-    UploadPartCopyOutput,
+    CompletedPart, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopyPartResult, CopySource,
+    CreateMultipartUploadInput, CreateMultipartUploadOutput, ETag, MetadataDirective, ObjectCannedACL,
+    UploadPartCopyInput, UploadPartCopyOutput,
 };
 use s3s::{S3Result, s3_error};
 
 use super::buckets::{Deed, Event, Headers, Object};
-use super::{LocalS3, check_tag, reading, timestamp, unkept};
+use super::conditions::{Conditions, Overwrite};
+use super::{LocalS3, timestamp, unkept};
 use crate::api::{Caller, hex, lock};
 use crate::store::Piece;
 
@@ -56,14 +57,21 @@ impl Uploads {
 
 impl LocalS3 {
     /// The source of a copy, which the caller must be allowed to read.
-    fn source(&self, caller: &Caller, source: &CopySource, tag: Option<&ETagCondition>) -> S3Result<Object> {
+    fn source(
+        &self,
+        caller: &Caller,
+        source: &CopySource,
+        owner: Option<&str>,
+        conditions: Conditions<'_>,
+    ) -> S3Result<Object> {
         let CopySource::Bucket { bucket, key, version_id } = source else {
             return Err(s3_error!(NotImplemented, "access points do not exist here"));
         };
-        let action = reading(version_id.as_deref());
-        self.allowed(caller, Deed { bucket, key: Some(key), action, acl: None })?;
-        let object = self.object(bucket, key, version_id.as_deref())?;
-        check_tag(tag, &object)?;
+        if let Some(owner) = owner {
+            self.check_owner(bucket, owner)?;
+        }
+        let object = self.read(caller, (bucket, key), version_id.as_deref())?;
+        conditions.check_copy(&object)?;
         Ok(object)
     }
 
@@ -73,33 +81,55 @@ impl LocalS3 {
         (bucket, key): (&str, &str),
         by: Event,
         pieces: &[Piece],
-        etag: String,
-        headers: Headers,
+        (etag, headers): (String, Headers),
+        over: &Overwrite,
     ) -> S3Result<(i64, Option<String>)> {
         let buckets = &self.cloud.buckets;
         let body = buckets.storage.join(bucket, key, pieces).await.map_err(unkept)?;
         let size = pieces.iter().map(Piece::len).sum();
         let now_ms = self.cloud.clock.now_ms();
         let object = Object { body, size, etag, version: None, modified_ms: now_ms, headers };
-        let put = buckets.put(bucket, key, by, object, now_ms);
-        let (version, messages) = put.ok_or_else(|| s3_error!(NoSuchBucket))?;
+        let (version, messages) = buckets.put((bucket, key), by, object, over, now_ms)?;
         for (queue, body) in messages {
             self.cloud.sqs.deliver(&queue, body, now_ms);
         }
         Ok((now_ms, version))
     }
 
-    pub(crate) async fn copied(&self, caller: &Caller, input: CopyObjectInput) -> S3Result<CopyObjectOutput> {
+    pub(super) async fn copied(
+        &self,
+        caller: &Caller,
+        input: CopyObjectInput,
+        over: Overwrite,
+    ) -> S3Result<CopyObjectOutput> {
         let acl = input.acl.as_ref().map(ObjectCannedACL::as_str);
         let to = Deed { bucket: &input.bucket, key: Some(&input.key), action: "s3:PutObject", acl };
         self.allowed(caller, to)?;
-        let source = self.source(caller, &input.copy_source, input.copy_source_if_match.as_ref())?;
+        let conditions = Conditions {
+            tag: input.copy_source_if_match.as_ref(),
+            other_tag: input.copy_source_if_none_match.as_ref(),
+            changed_since: input.copy_source_if_modified_since.as_ref(),
+            unchanged_since: input.copy_source_if_unmodified_since.as_ref(),
+        };
+        let owner = input.expected_source_bucket_owner.as_deref();
+        let source = self.source(caller, &input.copy_source, owner, conditions)?;
         if source.size > SINGLE_BYTES_MAX {
             let text =
                 "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120";
             return Err(s3_error!(InvalidRequest, "{}", text));
         }
-        let replaced = input.metadata_directive.as_ref().is_some_and(|it| it.as_str() == MetadataDirective::REPLACE);
+        let replaced = match input.metadata_directive.as_ref().map(MetadataDirective::as_str) {
+            None | Some(MetadataDirective::COPY) => false,
+            Some(MetadataDirective::REPLACE) => true,
+            Some(_) => return Err(s3_error!(InvalidArgument, "Unknown metadata directive.")),
+        };
+        let itself = matches!(&input.copy_source, CopySource::Bucket { bucket, key, version_id: None }
+            if **bucket == *input.bucket && **key == *input.key);
+        if itself && !replaced {
+            let text = "This copy request is illegal because it is trying to copy an object to itself without changing the \
+                object's metadata, storage class, website redirect location or encryption attributes.";
+            return Err(s3_error!(InvalidRequest, "{text}"));
+        }
         let headers = if replaced {
             let content_type = input.content_type.map(|it| it.to_string());
             Headers::new(content_type, input.content_encoding.map(|it| it.to_string()), input.metadata)?
@@ -107,8 +137,9 @@ impl LocalS3 {
             source.headers
         };
         let piece = Piece { body: source.body, range: 0..source.size };
-        let (made_ms, version_id) =
-            self.keep((&input.bucket, &input.key), Event::Copy, &[piece], source.etag.clone(), headers).await?;
+        let (made_ms, version_id) = self
+            .keep((&input.bucket, &input.key), Event::Copy, &[piece], (source.etag.clone(), headers), &over)
+            .await?;
         let result = CopyObjectResult {
             e_tag: Some(ETag::Strong(source.etag)),
             last_modified: Some(timestamp(made_ms)),
@@ -122,7 +153,7 @@ impl LocalS3 {
         })
     }
 
-    pub(crate) fn upload_begun(
+    pub(super) fn upload_begun(
         &self,
         caller: &Caller,
         input: CreateMultipartUploadInput,
@@ -165,7 +196,7 @@ impl LocalS3 {
         self.allowed(caller, Deed { bucket, key: Some(key), action, acl: acl.as_deref() })
     }
 
-    pub(crate) async fn part_copied(
+    pub(super) async fn part_copied(
         &self,
         caller: &Caller,
         input: &UploadPartCopyInput,
@@ -174,7 +205,14 @@ impl LocalS3 {
         if !(1..=PARTS_MAX).contains(&input.part_number) {
             return Err(s3_error!(InvalidArgument, "Part number must be an integer between 1 and 10000, inclusive"));
         }
-        let source = self.source(caller, &input.copy_source, input.copy_source_if_match.as_ref())?;
+        let conditions = Conditions {
+            tag: input.copy_source_if_match.as_ref(),
+            other_tag: input.copy_source_if_none_match.as_ref(),
+            changed_since: input.copy_source_if_modified_since.as_ref(),
+            unchanged_since: input.copy_source_if_unmodified_since.as_ref(),
+        };
+        let owner = input.expected_source_bucket_owner.as_deref();
+        let source = self.source(caller, &input.copy_source, owner, conditions)?;
         let range = match &input.copy_source_range {
             None => 0..source.size,
             Some(_) if source.size <= PART_BYTES_MIN => {
@@ -213,15 +251,26 @@ impl LocalS3 {
         Ok(UploadPartCopyOutput { copy_part_result: Some(result), ..UploadPartCopyOutput::default() })
     }
 
-    pub(crate) async fn upload_completed(
+    pub(super) async fn upload_completed(
         &self,
         caller: &Caller,
         input: CompleteMultipartUploadInput,
+        over: Overwrite,
     ) -> S3Result<CompleteMultipartUploadOutput> {
         self.upload_allowed(caller, &input.upload_id, (&input.bucket, &input.key), "s3:PutObject")?;
         let named = input.multipart_upload.and_then(|it| it.parts).unwrap_or_default();
         if named.is_empty() {
             return Err(s3_error!(MalformedXML));
+        }
+        let sums = |part: &CompletedPart| {
+            part.checksum_crc32.is_some()
+                || part.checksum_crc32c.is_some()
+                || part.checksum_crc64nvme.is_some()
+                || part.checksum_sha1.is_some()
+                || part.checksum_sha256.is_some()
+        };
+        if named.iter().any(sums) {
+            return Err(s3_error!(NotImplemented, "parts have no checksums here"));
         }
         let (mut pieces, mut tags, mut before) = (Vec::new(), Vec::new(), 0);
         let headers = {
@@ -244,9 +293,17 @@ impl LocalS3 {
             }
             upload.headers.clone()
         };
+        let size: u64 = pieces.iter().map(Piece::len).sum();
+        if let Some(wanted) = input.mpu_object_size.filter(|wanted| u64::try_from(*wanted) != Ok(size)) {
+            return Err(s3_error!(
+                InvalidRequest,
+                "The provided 'x-amz-mp-object-size' header value {wanted} does not match what was computed: {size}"
+            ));
+        }
         let etag = format!("{}-{}", hex(&Md5::digest(&tags)), named.len());
         let to = (input.bucket.as_str(), input.key.as_str());
-        let (_, version_id) = self.keep(to, Event::CompleteMultipartUpload, &pieces, etag.clone(), headers).await?;
+        let kept = self.keep(to, Event::CompleteMultipartUpload, &pieces, (etag.clone(), headers), &over);
+        let (_, version_id) = kept.await?;
         // Only now: what fails leaves the upload open, to be completed again.
         lock(&self.cloud.buckets.uploads.open).remove(&input.upload_id);
         Ok(CompleteMultipartUploadOutput {
@@ -258,7 +315,7 @@ impl LocalS3 {
         })
     }
 
-    pub(crate) fn upload_aborted(
+    pub(super) fn upload_aborted(
         &self,
         caller: &Caller,
         input: &AbortMultipartUploadInput,
@@ -272,7 +329,7 @@ impl LocalS3 {
 
 #[cfg(test)]
 mod tests {
-    use s3s::dto::{CompletedMultipartUpload, CompletedPart, ObjectCannedACL};
+    use s3s::dto::{CompletedMultipartUpload, ETagCondition, ObjectCannedACL};
 
     use super::*;
     use crate::{BucketGrant, Cloud, Permissions};
@@ -332,7 +389,7 @@ mod tests {
         builder.set_acl(Some(ObjectCannedACL::from_static(ACL)));
         let mut input = builder.build().unwrap();
         change(&mut input);
-        code(world.s3.copied(caller, input).await)
+        code(world.s3.copied(caller, input, Overwrite::Always).await)
     }
 
     fn code<T>(result: S3Result<T>) -> String {
@@ -370,7 +427,7 @@ mod tests {
         builder.set_key("logs/f".to_owned());
         builder.set_upload_id(id.to_owned());
         builder.set_multipart_upload(Some(CompletedMultipartUpload { parts: Some(named.collect()) }));
-        code(world.s3.upload_completed(&world.writer, builder.build().unwrap()).await)
+        code(world.s3.upload_completed(&world.writer, builder.build().unwrap(), Overwrite::Always).await)
     }
 
     #[tokio::test]
@@ -403,6 +460,94 @@ mod tests {
         })
         .await;
         assert_eq!(refused, "MetadataTooLarge");
+    }
+
+    #[tokio::test]
+    async fn who_may_not_list_learns_of_no_missing_source() {
+        let world = world().await;
+        let may = vec![("s3:GetObject".to_owned(), "*".to_owned()), ("s3:PutObject".to_owned(), "*".to_owned())];
+        let role = world.cloud.add_role(CENTRAL, "narrow", crate::TrustPolicy::default(), may);
+        let narrow = Caller { role: Some(role.clone()), ..world.writer.clone() };
+        world.cloud.grant(
+            "target",
+            BucketGrant { principals: vec![role], actions: vec!["s3:PutObject".to_owned()], ..BucketGrant::default() },
+        );
+        assert_eq!(copy(&world, &narrow, "logs/f", |_| {}).await, "");
+        assert_eq!(copy(&world, &narrow, "logs/f", |it| it.copy_source = source("none")).await, "AccessDenied");
+    }
+
+    #[tokio::test]
+    async fn each_condition_on_a_copys_source_counts() {
+        let world = world().await;
+        let tag = world.s3.object("source", "short", None).unwrap().etag;
+        let tag = |other: &str| Some(ETagCondition::ETag(ETag::Strong(format!("{tag}{other}"))));
+        let (before, after) = (Some(timestamp(1000)), Some(timestamp(world.cloud.now_ms() + 60_000)));
+        type Change<'c> = Box<dyn FnOnce(&mut CopyObjectInput) + 'c>;
+        let cases: [(Change<'_>, &str); 9] = [
+            (Box::new(|it| it.copy_source_if_none_match = tag("")), "PreconditionFailed"),
+            (Box::new(|it| it.copy_source_if_none_match = tag("x")), ""),
+            (Box::new(|it| it.copy_source_if_modified_since = after.clone()), "PreconditionFailed"),
+            (Box::new(|it| it.copy_source_if_unmodified_since = before), "PreconditionFailed"),
+            (Box::new(|it| it.copy_source_if_unmodified_since = after.clone()), ""),
+            (Box::new(|it| it.expected_source_bucket_owner = Some(TENANT.to_owned())), "AccessDenied"),
+            (Box::new(|it| it.expected_source_bucket_owner = Some(CENTRAL.to_owned())), ""),
+            (Box::new(|it| it.expected_source_bucket_owner = Some("x".to_owned())), "InvalidBucketOwnerAWSAccountID"),
+            (Box::new(|it| it.metadata_directive = Some(MetadataDirective::from_static("MOVE"))), "InvalidArgument"),
+        ];
+        for (at, (change, expected)) in cases.into_iter().enumerate() {
+            assert_eq!(copy(&world, &world.writer, "logs/f", change).await, expected, "case {at}");
+        }
+        // An object is not copied onto itself for nothing.
+        let onto = |it: &mut CopyObjectInput| (it.bucket, it.key) = ("source".to_owned(), "short".to_owned());
+        assert_eq!(copy(&world, &world.writer, "logs/f", onto).await, "InvalidRequest");
+        let replaced = |it: &mut CopyObjectInput| {
+            onto(it);
+            it.metadata_directive = Some(MetadataDirective::from_static(MetadataDirective::REPLACE));
+        };
+        assert_eq!(copy(&world, &world.writer, "logs/f", replaced).await, "");
+    }
+
+    #[tokio::test]
+    async fn what_is_there_decides_over_a_write() {
+        let world = world().await;
+        let over = async |key: &str, over| {
+            let mut builder = CopyObjectInput::builder();
+            builder.set_bucket("target".to_owned());
+            builder.set_key(key.to_owned());
+            builder.set_copy_source(source("short"));
+            builder.set_acl(Some(ObjectCannedACL::from_static(ACL)));
+            code(world.s3.copied(&world.writer, builder.build().unwrap(), over).await)
+        };
+        let tag = |tag: &str| Overwrite::Tag(ETagCondition::ETag(ETag::Strong(tag.to_owned())));
+        assert_eq!(over("logs/f", tag("0")).await, "NoSuchKey");
+        assert_eq!(over("logs/f", Overwrite::Absent).await, "");
+        assert_eq!(over("logs/f", Overwrite::Absent).await, "PreconditionFailed");
+        assert_eq!(over("logs/f", tag("0")).await, "PreconditionFailed");
+        let there = world.s3.object("target", "logs/f", None).unwrap().etag;
+        assert_eq!(over("logs/f", tag(&there)).await, "");
+        // An upload that is refused so stays open.
+        let id = begin(&world);
+        let only = part(&world, &id, "long", 1, "bytes=0-9").await.unwrap();
+        let completion = || {
+            let named = CompletedPart { part_number: Some(1), e_tag: Some(only.clone()), ..CompletedPart::default() };
+            let mut builder = CompleteMultipartUploadInput::builder();
+            builder.set_bucket("target".to_owned());
+            builder.set_key("logs/f".to_owned());
+            builder.set_upload_id(id.clone());
+            builder.set_multipart_upload(Some(CompletedMultipartUpload { parts: Some(vec![named]) }));
+            builder
+        };
+        let mut sized = completion();
+        sized.set_mpu_object_size(Some(11));
+        for (input, over, expected) in [
+            (completion(), Overwrite::Absent, "PreconditionFailed"),
+            (sized, Overwrite::Always, "InvalidRequest"),
+            (completion(), tag(&there), ""),
+        ] {
+            assert_eq!(world.cloud.open_uploads(), 1);
+            assert_eq!(code(world.s3.upload_completed(&world.writer, input.build().unwrap(), over).await), expected);
+        }
+        assert_eq!(world.cloud.open_uploads(), 0);
     }
 
     #[tokio::test]

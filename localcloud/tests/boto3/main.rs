@@ -114,6 +114,11 @@ fn objects_are_kept_and_told_of() {
 }
 
 #[test]
+fn no_condition_is_passed_over() {
+    let _skipped = part("conditions", &[]);
+}
+
+#[test]
 fn objects_are_kept_in_a_directory_too() {
     let root = tempfile::tempdir().unwrap();
     let data = root.path().join("made/here");

@@ -3,6 +3,7 @@
 Usage: script.py PART JSON, where JSON is the line that the program prints when it serves.
 """
 
+import datetime
 import gzip
 import io
 import json
@@ -225,6 +226,12 @@ def roles():
     client("s3", user("daemon")).put_object(Bucket="central-logs", Key="a/1", Body=b"one")
     same(reader.get_object(Bucket="central-logs", Key="a/1")["Body"].read(), b"one")
     refused("AccessDenied", reader.get_object, 403, Bucket="central-logs", Key="b/1")
+    # Who may not list does not learn what is missing.
+    refused("AccessDenied", reader.get_object, 403, Bucket="central-logs", Key="a/none")
+    refused("403", reader.head_object, 403, Bucket="central-logs", Key="a/none")
+    lister = client("s3", assume(user("daemon"), f"arn:aws:iam::{CENTRAL}:role/lister"))
+    refused("NoSuchKey", lister.get_object, 404, Bucket="central-logs", Key="a/none")
+    refused("404", lister.head_object, 404, Bucket="central-logs", Key="a/none")
     refused("AccessDenied", reader.put_object, 403, Bucket="central-logs", Key="a/1", Body=b"")
     refused("AccessDenied", reader.list_objects_v2, 403, Bucket="central-logs")
 
@@ -315,6 +322,14 @@ def limits():
     logs.create_log_group(logGroupName="x" * 512, logGroupClass="INFREQUENT_ACCESS")
     logs.create_log_stream(logGroupName="x" * 512, logStreamName="é" * 512)
     refused(invalid, logs.create_log_group, 400, logGroupName="/other", logGroupClass="DELIVERY")
+    few = logs.describe_log_groups(logGroupClass="INFREQUENT_ACCESS")["logGroups"]
+    same([group["logGroupName"] for group in few], ["x" * 512])
+
+    # A token has no meaning any more; what is not served is refused, not passed over.
+    put([(now, "e")], sequenceToken="0")
+    refused(invalid, put, 400, "entity", events=[(now, "e")], entity={"keyAttributes": {"Type": "Service"}})
+    refused(invalid, logs.create_log_group, 400, "kmsKeyId", logGroupName="/other", kmsKeyId="arn:aws:kms:x")
+    refused(invalid, logs.filter_log_events, 400, logGroupIdentifier="/limits")
 
     # A body that came compressed counts as what it holds.
     def compressed(events, encoding="gzip", text=None):
@@ -336,6 +351,10 @@ def limits():
     same(compressed([{"timestamp": now, "message": "x" * (LIMIT - 25)}]), invalid)
     same(compressed([], text=b"no gzip"), "SerializationException")
     same(compressed([], encoding="br"), "SerializationException")
+    # A member that AWS does not know either, in the call and in an event.
+    text = b'{"logGroupName": "/limits", "logStreamName": "s", "logEvent": []}'
+    same(compressed([], text=gzip.compress(text)), invalid)
+    same(compressed([{"timestamp": now, "message": "x", "level": "x"}]), invalid)
 
 
 def reading():
@@ -448,6 +467,7 @@ def objects():
     refused("InvalidRange", s3.get_object, 416, **of, Range="bytes=10-")
     s3.put_object(Bucket="central-logs", Key="empty", Body=b"")
     refused("InvalidRange", s3.get_object, 416, Bucket="central-logs", Key="empty", Range="bytes=0-9")
+    refused("InvalidRange", s3.get_object, 416, Bucket="central-logs", Key="empty", Range="bytes=-1")
     same(s3.get_object(Bucket="central-logs", Key="empty")["Body"].read(), b"")
     same(s3.get_object(**of, IfMatch=put["ETag"], Range="bytes=0-0")["Body"].read(), b"0")
     refused("PreconditionFailed", s3.get_object, 412, **of, IfMatch='"other"')
@@ -507,6 +527,9 @@ def objects():
 
     listed = s3.get_paginator("list_objects_v2").paginate(Bucket="central-logs", PaginationConfig={"PageSize": 2})
     same([it["Key"] for page in listed for it in page["Contents"]], sorted([*keys, "k", "empty"]))
+    none = s3.list_objects_v2(Bucket="central-logs", MaxKeys=0)
+    same((none["KeyCount"], none["MaxKeys"], none["IsTruncated"], none.get("Contents")), (0, 0, False, None))
+    refused("InvalidArgument", s3.list_objects_v2, 400, Bucket="central-logs", MaxKeys=-1)
     # Half a body, or another one than was announced, is no object.
     refused("BadDigest", s3.put_object, 400, Bucket="central-logs", Key="bad", Body=b"x", ContentMD5="1B2M2Y8AsgTpgAmY7PhCfg==")
     refused("BadDigest", s3.put_object, 400, Bucket="central-logs", Key="bad", Body=b"x", ChecksumCRC32="AAAAAA==")
@@ -518,6 +541,99 @@ def objects():
     same(s3.get_object(Bucket="quiet", Key="large")["Body"].read() == large, True)
     body = s3.get_object(Bucket="quiet", Key="large", Range=f"bytes={1 << 20}-{(2 << 20) + 4}")["Body"].read()
     same(body == large[1 << 20:(2 << 20) + 5], True)
+
+
+def conditions():
+    s3 = client("s3", user("daemon"))
+    of = {"Bucket": "central-logs", "Key": "k"}
+    tag = s3.put_object(**of, Body=b"one")["ETag"]
+    modified = s3.head_object(**of)["LastModified"]
+    before, after = (modified + datetime.timedelta(seconds=by) for by in (-60, 60))
+    for read in [s3.get_object, s3.head_object]:
+        failed, known = ("412", "304") if read == s3.head_object else ("PreconditionFailed", "304")
+        for code, condition in [
+            (failed, {"IfMatch": '"other"'}),
+            (failed, {"IfUnmodifiedSince": before}),
+            (known, {"IfNoneMatch": tag}),
+            (known, {"IfModifiedSince": modified}),
+            (None, {"IfMatch": tag, "IfUnmodifiedSince": before}),
+            (None, {"IfNoneMatch": '"other"', "IfModifiedSince": after}),
+            (None, {"IfUnmodifiedSince": modified, "IfModifiedSince": before}),
+            (None, {"ExpectedBucketOwner": CENTRAL}),
+            ("403" if read == s3.head_object else "AccessDenied", {"ExpectedBucketOwner": A}),
+        ]:
+            if code:
+                refused(code, read, **of, **condition)
+            else:
+                same(read(**of, **condition)["ETag"], tag)
+    same(refused("304", s3.get_object, **of, IfNoneMatch=tag).response["ResponseMetadata"]["HTTPHeaders"]["etag"], tag)
+
+    # Writes.
+    refused("PreconditionFailed", s3.put_object, 412, **of, Body=b"two", IfNoneMatch="*")
+    refused("PreconditionFailed", s3.put_object, 412, **of, Body=b"two", IfMatch='"other"')
+    refused("NoSuchKey", s3.put_object, 404, Bucket="central-logs", Key="none", Body=b"two", IfMatch=tag)
+    refused("NotImplemented", s3.put_object, 501, **of, Body=b"two", IfNoneMatch=tag)
+    same(s3.get_object(**of)["Body"].read(), b"one")
+    tag = s3.put_object(**of, Body=b"two", IfMatch=tag)["ETag"]
+    s3.put_object(Bucket="central-logs", Key="new", Body=b"new", IfNoneMatch="*")
+
+    # Every call looks at the owner that is expected.
+    upload = s3.create_multipart_upload(Bucket="central-logs", Key="u")["UploadId"]
+    source = {"Bucket": "central-logs", "Key": "k"}
+    of_upload = {"Bucket": "central-logs", "Key": "u", "UploadId": upload}
+    part = s3.upload_part_copy(**of_upload, PartNumber=1, CopySource=source)["CopyPartResult"]["ETag"]
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part}]}
+    for call, arguments in [
+        (s3.put_object, {**of, "Body": b""}),
+        (s3.list_objects_v2, {"Bucket": "central-logs"}),
+        (s3.copy_object, {"Bucket": "central-logs", "Key": "copy", "CopySource": source}),
+        (s3.create_multipart_upload, of),
+        (s3.upload_part_copy, {**of_upload, "PartNumber": 1, "CopySource": source}),
+        (s3.complete_multipart_upload, {**of_upload, "MultipartUpload": parts}),
+        (s3.abort_multipart_upload, of_upload),
+    ]:
+        refused("AccessDenied", call, 403, **arguments, ExpectedBucketOwner=A)
+        refused("InvalidBucketOwnerAWSAccountID", call, 400, **arguments, ExpectedBucketOwner="me")
+        if "CopySource" in arguments:
+            refused("AccessDenied", call, 403, **arguments, ExpectedSourceBucketOwner=A)
+            refused("PreconditionFailed", call, 412, **arguments, CopySourceIfNoneMatch=tag)
+            refused("PreconditionFailed", call, 412, **arguments, CopySourceIfMatch='"other"')
+            refused("PreconditionFailed", call, 412, **arguments, CopySourceIfUnmodifiedSince=before)
+            refused("PreconditionFailed", call, 412, **arguments, CopySourceIfModifiedSince=after)
+
+    # What is not served is refused by name, and nothing is done.
+    for call, arguments in [
+        (s3.get_object, {**of, "ResponseContentType": "text/plain"}),
+        (s3.get_object, {**of, "PartNumber": 1}),
+        (s3.head_object, {**of, "PartNumber": 1}),
+        (s3.head_object, {**of, "Range": "bytes=0-0"}),
+        (s3.put_object, {**of, "Body": b"", "StorageClass": "GLACIER"}),
+        (s3.put_object, {**of, "Body": b"", "CacheControl": "no-store"}),
+        (s3.put_object, {**of, "Body": b"", "Tagging": "a=b"}),
+        (s3.copy_object, {"Bucket": "central-logs", "Key": "copy", "CopySource": source, "ServerSideEncryption": "aws:kms"}),
+        (s3.complete_multipart_upload, {**of_upload, "MultipartUpload": parts, "ChecksumCRC32": "AAAAAA=="}),
+        (s3.list_objects_v2, {"Bucket": "central-logs", "Delimiter": "/"}),
+        (s3.list_objects_v2, {"Bucket": "central-logs", "FetchOwner": True}),
+    ]:
+        refused("501" if call == s3.head_object else "NotImplemented", call, 501, **arguments)
+    same(s3.get_object(**of)["Body"].read(), b"two")
+    refused("NoSuchKey", s3.get_object, 404, Bucket="central-logs", Key="copy")
+
+    # A completion is a write too.
+    s3.put_object(Bucket="central-logs", Key="u", Body=b"first")
+    refused("PreconditionFailed", s3.complete_multipart_upload, 412, **of_upload, MultipartUpload=parts, IfNoneMatch="*")
+    refused("InvalidRequest", s3.complete_multipart_upload, 400, **of_upload, MultipartUpload=parts, MpuObjectSize=4)
+    s3.complete_multipart_upload(**of_upload, MultipartUpload=parts, MpuObjectSize=3)
+    same(s3.get_object(Bucket="central-logs", Key="u")["Body"].read(), b"two")
+
+    refused("InvalidRequest", s3.copy_object, 400, **of, CopySource=source)
+    s3.copy_object(**of, CopySource=source, MetadataDirective="REPLACE", Metadata={"a": "b"})
+    same(s3.head_object(**of)["Metadata"], {"a": "b"})
+
+    # Names.
+    for name in ["ab", "a" * 64, "Upper", "a_b", "-ab", "ab-", "a..b", "192.168.0.1", "xn--ab"]:
+        refused("InvalidBucketName", s3.create_bucket, 400, Bucket=name)
+    s3.create_bucket(Bucket="a.b-3")
 
 
 def large():
