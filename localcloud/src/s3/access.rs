@@ -5,6 +5,7 @@ use s3s::auth::{S3Auth, SecretKey};
 use s3s::path::S3Path;
 use s3s::{S3Result, s3_error};
 
+use super::gate::Token;
 use super::{LocalS3, served};
 use crate::accounts::KeyError;
 use crate::api::lock;
@@ -19,7 +20,7 @@ impl S3Auth for LocalS3 {
 #[async_trait::async_trait]
 impl S3Access for LocalS3 {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let token = context.headers().get("x-amz-security-token").and_then(|it| it.to_str().ok()).map(str::to_owned);
+        let token = context.extensions_mut().get::<Token>().and_then(|it| it.0.clone());
         let id = context
             .credentials()
             .map(|it| it.access_key.clone())

@@ -4,6 +4,7 @@ mod access;
 mod buckets;
 mod checks;
 mod conditions;
+pub(crate) mod gate;
 mod served;
 mod uploads;
 
@@ -41,16 +42,8 @@ pub(crate) struct LocalS3 {
 }
 
 impl LocalS3 {
-    /// The caller of a request, whose credentials must be for the cloud's region.
+    /// The caller of a request.
     fn caller<'r, T>(&self, request: &'r S3Request<T>) -> S3Result<&'r Caller> {
-        let region = request.region.as_ref().map(AsRef::as_ref);
-        if region.is_some_and(|region: &str| region != self.cloud.region) {
-            let text = format!(
-                "The authorization header is malformed; the region is wrong; expecting '{}'",
-                self.cloud.region
-            );
-            return Err(S3Error::with_message(S3ErrorCode::AuthorizationHeaderMalformed, text));
-        }
         request.extensions.get().ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))
     }
 

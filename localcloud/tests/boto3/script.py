@@ -14,7 +14,7 @@ import urllib.request
 
 import boto3
 from botocore import UNSIGNED
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
@@ -145,6 +145,64 @@ def credentials():
             refused("NoSuchKey", call, 404)
         else:
             call()
+
+
+def signatures():
+    """The forms of a signature that S3 takes, and those that it does not."""
+
+    def fetch(url, method="GET", body=None, **headers):
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(url, body, headers, method=method)
+        try:
+            return urllib.request.urlopen(request).read().decode()
+        except urllib.error.HTTPError as error:
+            return f"{error.code} {error.read().decode().split('<Code>')[-1].split('</Code>')[0]}"
+
+    def signed(keys, method="get_object", seconds=60, **more):
+        arguments = {"Bucket": "central-logs", "Key": "a/1", **more}
+        return client("s3", keys, signature_version="s3v4").generate_presigned_url(method, arguments, ExpiresIn=seconds)
+
+    client("s3", user("daemon")).put_object(Bucket="central-logs", Key="a/1", Body=b"one")
+    url = signed(user("daemon"))
+    same(fetch(url), "one")
+    for part in ["Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature"]:
+        left = [pair for pair in url.split("?")[1].split("&") if not pair.startswith(f"X-Amz-{part}=")]
+        same(fetch(url.split("?")[0] + "?" + "&".join(left)), "400 AuthorizationQueryParametersError")
+    same(fetch(url + "&versionId=null"), "403 SignatureDoesNotMatch")
+    same(fetch(url, x_amz_request_payer="requester"), "403 AccessDenied")
+    same(fetch(url, authorization="AWS4-HMAC-SHA256 x"), "400 InvalidArgument")
+    same(fetch(signed(user("daemon"), seconds=604_801)), "400 AuthorizationQueryParametersError")
+    same(fetch(signed(user("daemon"), "put_object"), "PUT", b"two"), "")
+    same(fetch(url), "two")
+    same(fetch(signed({**user("daemon"), "aws_secret_access_key": "wrong"})), "403 SignatureDoesNotMatch")
+
+    # A session's token belongs into the query.
+    reader = assume(user("daemon"), f"arn:aws:iam::{CENTRAL}:role/reader")
+    same(fetch(signed(reader)), "two")
+    same(fetch(signed(reader, Key="b/1")), "403 AccessDenied")
+    same(fetch(signed({**reader, "aws_session_token": None})), "403 InvalidAccessKeyId")
+    same(fetch(signed({**reader, "aws_session_token": "another"})), "400 InvalidToken")
+
+    # Version 2, in the header and in the query.
+    old = client("s3", user("daemon"), signature_version="s3")
+    refused("InvalidRequest", old.get_object, 400, "AWS4-HMAC-SHA256", Bucket="central-logs", Key="a/1")
+    url = old.generate_presigned_url("get_object", {"Bucket": "central-logs", "Key": "a/1"})
+    assert "AWSAccessKeyId=" in url, url
+    same(fetch(url), "400 InvalidRequest")
+
+    # What S3 reads of a request must be signed.
+    def loose(**more):
+        keys = user("daemon")
+        request = AWSRequest("GET", f"{ENDPOINT}/central-logs/a/1")
+        S3SigV4Auth(Credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"]), "s3", REGION).add_auth(request)
+        return fetch(request.url, **{name.replace("-", "_"): value for name, value in request.headers.items()}, **more)
+
+    same(loose(), "two")
+    same(loose(x_amz_expected_bucket_owner=CENTRAL), "403 AccessDenied")
+    same(fetch(f"{ENDPOINT}/central-logs/a/1"), "403 AccessDenied")
+    same(fetch(f"{ENDPOINT}/central-logs/a/1", authorization="Basic eDp5"), "400 InvalidArgument")
+    other = SESSION.client("s3", region_name="eu-west-1", endpoint_url=ENDPOINT, **user("daemon"))
+    refused("AuthorizationHeaderMalformed", other.get_object, 400, Bucket="central-logs", Key="a/1")
 
 
 def expiry():
