@@ -181,7 +181,7 @@ async fn answer_signed(
         accounts: &cloud.accounts,
     };
     let answer: Answer = match service {
-        "sqs" => cloud.sqs.call(&call, header("host"), || cloud.clock.now_ms()).await,
+        "sqs" => cloud.sqs.call(&call, header("host"), &cloud.clock).await,
         "dynamodb" => cloud.dynamodb.call(&call),
         _ => cloud.logs.call(&call),
     };

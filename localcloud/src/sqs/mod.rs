@@ -15,6 +15,7 @@ use serde_json::{Map, json};
 use self::queue::{Queue, RedrivePolicy, check_visibility, md5_of};
 use self::request::{Request, Shown, attributes_of, check_asked, check_batch, check_message, check_name};
 use crate::api::{Answer, ApiError, Call, lock, unknown_operation};
+use crate::clock::Clock;
 
 /// All queues.
 #[derive(Debug, Default)]
@@ -107,10 +108,10 @@ impl Sqs {
         format!("00000000-0000-4000-8000-{:012x}", *made)
     }
 
-    pub(crate) async fn call(&self, call: &Call<'_>, host: &str, now: impl Fn() -> i64) -> Answer {
+    pub(crate) async fn call(&self, call: &Call<'_>, host: &str, clock: &Clock) -> Answer {
         let request: Request = call.input()?;
         if ["CreateQueue", "GetQueueUrl"].contains(&call.operation) {
-            let arn = format!("arn:aws:sqs:{}:{}:{}", call.region, call.caller.account, request.queue_name);
+            let arn = format!("{}{}", own(call), request.queue_name);
             allowed(call, &arn)?;
         }
         let url = |queue: &Queue| format!("http://{host}/{}/{}", queue.account, queue.name);
@@ -118,8 +119,9 @@ impl Sqs {
             "CreateQueue" => {
                 let name = &request.queue_name;
                 check_name(name)?;
-                let wanted = attributes_of(&request.attributes, |arn| lock(&self.queues).contains_key(arn))?;
-                let arn = format!("arn:aws:sqs:{}:{}:{name}", call.region, call.caller.account);
+                let wanted =
+                    attributes_of(&request.attributes, &own(call), |arn| lock(&self.queues).contains_key(arn))?;
+                let arn = format!("{}{name}", own(call));
                 if let Some(queue) = lock(&self.queues).get(&arn) {
                     let differs = wanted.visibility_ms.is_some_and(|ms| ms != queue.visibility_ms)
                         || wanted.redrive.is_some_and(|redrive| redrive != queue.redrive);
@@ -136,33 +138,53 @@ impl Sqs {
                 Ok(json!({ "QueueUrl": queues.get(&arn).map(url) }))
             }
             "GetQueueUrl" => {
-                let arn = format!("arn:aws:sqs:{}:{}:{}", call.region, call.caller.account, request.queue_name);
+                let arn = format!("{}{}", own(call), request.queue_name);
                 let queues = lock(&self.queues);
                 Ok(json!({ "QueueUrl": url(queues.get(&arn).ok_or_else(missing)?) }))
             }
-            "ReceiveMessage" => self.receive(call, &request, now).await,
+            "ReceiveMessage" => self.receive(call, &request, clock).await,
             _ => self.change(call, &request),
         }
     }
 
-    /// The queue of a URL, which must be the caller's own.
+    /// The ARN of a URL's queue, which must be the caller's own.
+    fn arn(call: &Call<'_>, url: &str) -> Result<String, ApiError> {
+        let mut parts = url.rsplit('/');
+        let (name, account) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        if account != call.caller.account {
+            return Err(ApiError::new(403, "AccessDenied", format!("Access to the resource {url} is denied.")));
+        }
+        let arn = format!("{}{name}", own(call));
+        allowed(call, &arn)?;
+        Ok(arn)
+    }
+
     fn with<T>(
         &self,
         call: &Call<'_>,
         url: &str,
         use_it: impl FnOnce(&mut Queue) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
-        let mut parts = url.rsplit('/');
-        let (name, account) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        if account != call.caller.account {
-            return Err(ApiError::new(403, "AccessDenied", format!("Access to the resource {url} is denied.")));
-        }
-        let arn = format!("arn:aws:sqs:{}:{account}:{name}", call.region);
-        allowed(call, &arn)?;
+        let arn = Self::arn(call, url)?;
         use_it(lock(&self.queues).get_mut(&arn).ok_or_else(missing)?)
     }
 
-    async fn receive(&self, call: &Call<'_>, request: &Request, now: impl Fn() -> i64) -> Answer {
+    /// Moves the messages that were received too often to the dead-letter queue. All of it is done under the one lock:
+    /// whoever looks finds a message in one of the two. Where the other queue is gone they stay.
+    fn bury(queues: &mut BTreeMap<String, Queue>, arn: &str, now_ms: i64) {
+        let Some((target, most)) = queues.get(arn).and_then(|queue| queue.redrive.clone()) else { return };
+        if !queues.contains_key(&target) {
+            return;
+        }
+        let dead = queues.get_mut(arn).map(|queue| queue.exhausted(most, now_ms)).unwrap_or_default();
+        if let Some(grave) = queues.get_mut(&target) {
+            for message in dead {
+                grave.bury(message, now_ms);
+            }
+        }
+    }
+
+    async fn receive(&self, call: &Call<'_>, request: &Request, clock: &Clock) -> Answer {
         let count = request.max_number_of_messages.unwrap_or(1);
         let wait = request.wait_time_seconds.unwrap_or(0);
         if !(1..=10).contains(&count) || wait > 20 {
@@ -172,24 +194,24 @@ impl Sqs {
             check_visibility(seconds)?;
         }
         let shown = Shown::of(request)?;
-        let until = now() + i64::try_from(wait * 1000).unwrap_or(0);
+        let arn = Self::arn(call, &request.queue_url)?;
+        let until = clock.now_ms() + i64::try_from(wait * 1000).unwrap_or(0);
+        let arrived = lock(&self.queues).get(&arn).map(|queue| Arc::clone(&queue.arrived)).ok_or_else(missing)?;
+        let mut moves = clock.moves();
         loop {
-            let now_ms = now();
-            let arrived = self.with(call, &request.queue_url, |queue| Ok(Arc::clone(&queue.arrived)))?;
+            // Whatever happens from here on ends the wait below.
             let notified = arrived.notified();
-            let (taken, dead, next) = self.with(call, &request.queue_url, |queue| {
-                let visibility = request.visibility_timeout.map_or(queue.visibility_ms, |seconds| seconds * 1000);
+            moves.mark_unchanged();
+            let now_ms = clock.now_ms();
+            let (taken, next) = {
+                let mut queues = lock(&self.queues);
+                let queue = queues.get(&arn).ok_or_else(missing)?;
                 queue.check_in_flight(now_ms)?;
-                let dead = queue.exhausted(now_ms);
-                let taken = queue.take(count, visibility, now_ms, &shown);
-                let next = if taken.is_empty() { queue.next_visible_ms() } else { None };
-                Ok((taken, dead, next))
-            })?;
-            for (target, message) in dead {
-                if let Some(queue) = lock(&self.queues).get_mut(&target) {
-                    queue.bury(message, now_ms);
-                }
-            }
+                Self::bury(&mut queues, &arn, now_ms);
+                let queue = queues.get_mut(&arn).ok_or_else(missing)?;
+                let visibility = request.visibility_timeout.map_or(queue.visibility_ms, |seconds| seconds * 1000);
+                (queue.take(count, visibility, now_ms, &shown), queue.next_visible_ms())
+            };
             if !taken.is_empty() {
                 return Ok(json!({ "Messages": taken }));
             }
@@ -197,9 +219,12 @@ impl Sqs {
                 return Ok(json!({}));
             }
             let pause = next.map_or(until, |next| next.min(until)).saturating_sub(now_ms).max(1);
-            let pause = Duration::from_millis(u64::try_from(pause).unwrap_or(1));
-            // Whichever comes first, the loop looks again.
-            let _either = tokio::time::timeout(pause, notified).await;
+            tokio::select! {
+                () = notified => {}
+                // The clock lives as long as the cloud does.
+                _moved = moves.changed() => {}
+                () = tokio::time::sleep(Duration::from_millis(u64::try_from(pause).unwrap_or(1))) => {}
+            }
         }
     }
 
@@ -258,7 +283,8 @@ impl Sqs {
                 Ok(if attributes.is_empty() { json!({}) } else { json!({ "Attributes": attributes }) })
             }),
             "SetQueueAttributes" => {
-                let wanted = attributes_of(&request.attributes, |arn| lock(&self.queues).contains_key(arn))?;
+                let wanted =
+                    attributes_of(&request.attributes, &own(call), |arn| lock(&self.queues).contains_key(arn))?;
                 self.with(call, &request.queue_url, |queue| {
                     queue.visibility_ms = wanted.visibility_ms.unwrap_or(queue.visibility_ms);
                     if let Some(redrive) = wanted.redrive {
@@ -270,6 +296,11 @@ impl Sqs {
             other => Err(unknown_operation(other)),
         }
     }
+}
+
+/// How the ARNs of the caller's queues begin.
+fn own(call: &Call<'_>) -> String {
+    format!("arn:aws:sqs:{}:{}:", call.region, call.caller.account)
 }
 
 fn allowed(call: &Call<'_>, arn: &str) -> Result<(), ApiError> {
@@ -289,6 +320,7 @@ mod tests {
     struct World {
         sqs: Sqs,
         caller: Caller,
+        clock: Clock,
     }
 
     fn world() -> World {
@@ -302,15 +334,18 @@ mod tests {
         let sqs = Sqs::default();
         let dead = sqs.create("111111111111", "us-east-1", "dead", Duration::from_secs(30), None);
         sqs.create("111111111111", "us-east-1", "q", Duration::from_secs(30), Some((dead, 2)));
-        World { sqs, caller }
+        World { sqs, caller, clock: Clock::over(|| 0) }
     }
 
     async fn call(world: &World, operation: &str, now_ms: i64, mut body: Value) -> Answer {
-        body["QueueUrl"] = json!("http://h/111111111111/q");
+        if body.get("QueueUrl").is_none() {
+            body["QueueUrl"] = json!("http://h/111111111111/q");
+        }
         let (body, accounts) = (body.to_string(), Accounts::default());
         let (body, accounts) = (body.as_bytes(), &accounts);
         let call = Call { caller: &world.caller, region: "us-east-1", now_ms, operation, body, accounts };
-        world.sqs.call(&call, "h", || now_ms).await
+        world.clock.advance(now_ms - world.clock.now_ms());
+        world.sqs.call(&call, "h", &world.clock).await
     }
 
     async fn receive(world: &World, now_ms: i64) -> Vec<Value> {
@@ -372,5 +407,67 @@ mod tests {
         assert_eq!(many.code, "AWS.SimpleQueueService.TooManyEntriesInBatchRequest");
         world.caller.account = "222222222222".into();
         assert_eq!(call(&world, "ReceiveMessage", 0, json!({})).await.unwrap_err().code, "AccessDenied");
+    }
+
+    /// A poll of twenty seconds that a test's clock ends, whatever the machine's does.
+    #[tokio::test]
+    async fn a_poll_wakes_when_time_is_moved_on() {
+        let world = world();
+        world.sqs.deliver("arn:aws:sqs:us-east-1:111111111111:q", "hello".into(), 0);
+        assert_eq!(receive(&world, 0).await.len(), 1);
+        for (ms, expected) in [(30_000, 1), (20_000, 0)] {
+            let poll = json!({ "WaitTimeSeconds": 20, "VisibilityTimeout": 43_200 });
+            let poll = call(&world, "ReceiveMessage", world.clock.now_ms(), poll);
+            let moved = async {
+                tokio::task::yield_now().await;
+                world.clock.advance(ms);
+            };
+            let both = async { tokio::join!(poll, moved).0.unwrap() };
+            let answer = tokio::time::timeout(Duration::from_secs(10), both).await.expect("it waits on");
+            assert_eq!(answer["Messages"].as_array().map_or(0, Vec::len), expected, "{answer}");
+        }
+    }
+
+    /// Whenever somebody looks, a message is in the one queue or in the other.
+    #[test]
+    fn a_message_is_never_in_neither_queue() {
+        const ROUNDS: usize = 3000;
+        let world = world();
+        let (from, to) = ("arn:aws:sqs:us-east-1:111111111111:q", "arn:aws:sqs:us-east-1:111111111111:dead");
+        let sent = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                let mut before = 0;
+                while before < ROUNDS {
+                    before = sent.load(std::sync::atomic::Ordering::SeqCst);
+                    // First where it comes from: what is not there any more must have arrived.
+                    let found = world.sqs.bodies(from).len() + world.sqs.bodies(to).len();
+                    assert!(found >= before, "{found} of {before}");
+                }
+            });
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+                for _ in 0..ROUNDS {
+                    world.sqs.deliver(from, "hello".into(), 0);
+                    sent.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    for _ in 0..3 {
+                        call(&world, "ReceiveMessage", 1, json!({ "VisibilityTimeout": 0 })).await.unwrap();
+                    }
+                }
+            });
+        });
+        assert_eq!((world.sqs.bodies(from).len(), world.sqs.bodies(to).len()), (0, ROUNDS));
+    }
+
+    #[tokio::test]
+    async fn what_has_no_dead_letter_queue_to_go_to_stays() {
+        let world = world();
+        let gone = "arn:aws:sqs:us-east-1:111111111111:gone".to_owned();
+        let arn = world.sqs.create("111111111111", "us-east-1", "r", Duration::ZERO, Some((gone, 1)));
+        world.sqs.deliver(&arn, "hello".into(), 0);
+        for round in 0..3 {
+            let body = json!({ "QueueUrl": "http://h/111111111111/r" });
+            let answer = call(&world, "ReceiveMessage", round, body).await.unwrap();
+            assert_eq!(answer["Messages"].as_array().map(Vec::len), Some(1), "round {round}");
+        }
     }
 }

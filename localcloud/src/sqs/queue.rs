@@ -110,14 +110,13 @@ impl Queue {
         self.messages.iter().filter(|message| message.visible_ms <= now_ms).count()
     }
 
-    /// Takes out the messages that were received as often as the redrive policy allows and are visible again.
-    pub(super) fn exhausted(&mut self, now_ms: i64) -> Vec<(String, Message)> {
-        let Some((target, most)) = self.redrive.clone() else { return Vec::new() };
+    /// Takes out the messages that were received as often as a redrive policy allows and are visible again.
+    pub(super) fn exhausted(&mut self, most: u32, now_ms: i64) -> Vec<Message> {
         let mut dead = Vec::new();
         let mut at = 0;
         while let Some(message) = self.messages.get(at) {
             if message.visible_ms <= now_ms && message.receives >= most {
-                dead.extend(self.messages.remove(at).map(|message| (target.clone(), message)));
+                dead.extend(self.messages.remove(at));
             } else {
                 at += 1;
             }

@@ -107,9 +107,11 @@ pub(super) struct Wanted {
     pub(super) redrive: Option<Option<RedrivePolicy>>,
 }
 
-/// What is to be set. `exists` says whether there is a queue of such an ARN.
+/// What is to be set. `own` is how the ARNs of queues of the same account and region begin; `exists` says whether there is
+/// a queue of such an ARN.
 pub(super) fn attributes_of(
     attributes: &HashMap<String, String>,
+    own: &str,
     exists: impl Fn(&str) -> bool,
 ) -> Result<Wanted, ApiError> {
     let mut wanted = Wanted::default();
@@ -130,6 +132,10 @@ pub(super) fn attributes_of(
                 let policy = redrive(value).ok_or_else(|| wrong("Redrive policy is not a valid JSON map."))?;
                 if !RECEIVES.contains(&policy.1) {
                     return Err(wrong("Invalid value for maxReceiveCount: it must be 1 to 1000."));
+                }
+                // Source: SQS Developer Guide, "Using dead-letter queues in Amazon SQS".
+                if !policy.0.starts_with(own) {
+                    return Err(wrong("Dead letter target must be of the same account and region."));
                 }
                 if !exists(&policy.0) {
                     return Err(wrong("Dead letter target does not exist."));

@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import sys
+import threading
 import time
 import urllib.parse
 import urllib.request
@@ -219,6 +220,38 @@ def expiry():
     })
     # The users' keys stay good, and so does what they do with them.
     same(client("sts", user("daemon")).get_caller_identity()["Account"], CENTRAL)
+
+
+def held():
+    keys, logs = user("daemon"), client("logs", user("daemon"))
+    client("s3", keys).put_object(Bucket="central-logs", Key="k", Body=b"one")
+    answers = {}
+    calls = {
+        "s3": lambda: client("s3", keys).put_object(Bucket="central-logs", Key="k", Body=b"two"),
+        "sts": lambda: client("sts", keys).assume_role(RoleArn=f"arn:aws:iam::{CENTRAL}:role/powerless", RoleSessionName="xx"),
+        "logs": lambda: logs.create_log_group(logGroupName="/held"),
+    }
+    print("begun", flush=True)
+    sys.stdin.readline()
+    threads = [threading.Thread(target=lambda of=of: answers.update({of: calls[of]()})) for of in calls]
+    for thread in threads:
+        thread.start()
+    sys.stdin.readline()
+    # All have arrived.
+    for thread in threads:
+        thread.join(0.3)
+    same(list(answers), [])
+    same(client("s3", keys).get_object(Bucket="central-logs", Key="k")["Body"].read(), b"one")
+    print("ready", flush=True)
+    sys.stdin.readline()
+    # Time went on by an hour before they were answered.
+    for thread in threads:
+        thread.join(20)
+    same(sorted(answers), ["logs", "s3", "sts"])
+    later = time.time() + 3600 - 60
+    assert client("s3", keys).head_object(Bucket="central-logs", Key="k")["LastModified"].timestamp() > later
+    assert answers["sts"]["Credentials"]["Expiration"].timestamp() > later + 3600
+    assert logs.describe_log_groups()["logGroups"][0]["creationTime"] > later * 1000
 
 
 def roles():
@@ -795,6 +828,14 @@ def queues():
     for policy in [{**policy, "deadLetterTargetArn": policy["deadLetterTargetArn"] + "x"}, {**policy, "maxReceiveCount": 0}]:
         policy = {"RedrivePolicy": json.dumps(policy)}
         refused("InvalidParameterValue", sqs.set_queue_attributes, 400, QueueUrl=made, Attributes=policy)
+    # A dead-letter queue is of the same account and region.
+    client("sqs", user("ann")).create_queue(QueueName="dead")
+    elsewhere = SESSION.client("sqs", region_name="eu-west-1", endpoint_url=ENDPOINT, **user("daemon"))
+    elsewhere.create_queue(QueueName="dead")
+    for arn in [f"arn:aws:sqs:{REGION}:{A}:dead", f"arn:aws:sqs:eu-west-1:{CENTRAL}:dead"]:
+        policy = {"RedrivePolicy": json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 5})}
+        refused("InvalidParameterValue", sqs.set_queue_attributes, 400, "RedrivePolicy", QueueUrl=made, Attributes=policy)
+        refused("InvalidParameterValue", sqs.create_queue, 400, "RedrivePolicy", QueueName="more", Attributes=policy)
     refused("InvalidAttributeValue", sqs.set_queue_attributes, 400, QueueUrl=made, Attributes={"VisibilityTimeout": "-1"})
     refused("InvalidAttributeName", sqs.set_queue_attributes, 400, QueueUrl=made, Attributes={"Colour": "red"})
 
