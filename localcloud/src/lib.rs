@@ -72,12 +72,10 @@ impl Inner {
         format!("00000000-0000-4000-8000-{:012x}", self.requests.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn count(&self, service: &str, operation: &str, account: &str) {
+    /// Counts a call, and waits while calls like this one are held up. What is answered, and by which time, is found
+    /// out afterwards.
+    async fn arrive(&self, service: &str, operation: &str, account: &str) {
         *lock(&self.calls).entry((service.to_owned(), operation.to_owned(), account.to_owned())).or_default() += 1;
-    }
-
-    /// Waits while calls like this one are held up.
-    async fn pass(&self, operation: &str, account: &str) {
         let mut held = self.held.subscribe();
         let free = |held: &BTreeSet<(String, String)>| {
             !held.iter().any(|(of, by)| of.as_str() == operation && by.as_str() == account)
@@ -230,8 +228,9 @@ impl Cloud {
         self.inner.logs.refuse(text);
     }
 
-    /// From now on calls of `operation` with an account's credentials are taken and get no answer, until
-    /// [`Self::release`]. They are counted when they arrive.
+    /// From now on calls of `operation`, of any service, with an account's credentials are taken and get no answer, until
+    /// [`Self::release`]. They are counted when they arrive; whether their credentials are good is found out then too,
+    /// and all else, the time included, when they are released.
     pub fn hold(&self, operation: &str, account: &str) {
         self.inner.held.send_modify(|held| {
             held.insert((operation.to_owned(), account.to_owned()));
@@ -286,7 +285,7 @@ impl Cloud {
         self.inner.clock.now_ms()
     }
 
-    /// Moves the cloud's time on.
+    /// Moves the cloud's time on. Long polls look at their queues again.
     pub fn advance(&self, by: Duration) {
         self.inner.clock.advance(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
     }

@@ -152,11 +152,10 @@ async fn answer_signed(
         Ok(caller) => caller,
         Err(error) => return refusal(service, &error, id),
     };
-    let now_ms = cloud.clock.now_ms();
     if service == "sts" {
-        let (action, answer) = sts::call(&cloud.accounts, &caller, now_ms, &body, id);
-        cloud.count("sts", &action, &caller.account);
-        return match answer {
+        let form = sts::Form::read(&body);
+        cloud.arrive("sts", form.action(), &caller.account).await;
+        return match sts::call(&cloud.accounts, &caller, cloud.clock.now_ms(), &form, id) {
             Ok(xml) => text(200, "text/xml", xml),
             Err(error) => refusal("sts", &error, id),
         };
@@ -166,8 +165,7 @@ async fn answer_signed(
     if prefix(service) != Some(target) {
         return refusal(service, &unknown_operation(operation), id);
     }
-    cloud.count(service, operation, &caller.account);
-    cloud.pass(operation, &caller.account).await;
+    cloud.arrive(service, operation, &caller.account).await;
     let body = match decoded(service, header("content-encoding"), body) {
         Ok(body) => body,
         Err(error) => return refusal(service, &error, id),
@@ -175,7 +173,7 @@ async fn answer_signed(
     let call = Call {
         caller: &caller,
         region: &authorization.region,
-        now_ms,
+        now_ms: cloud.clock.now_ms(),
         operation,
         body: &body,
         accounts: &cloud.accounts,

@@ -6,19 +6,34 @@ use crate::accounts::{Accounts, Assumption};
 use crate::api::{ApiError, Caller};
 use crate::clock::iso;
 
+/// A call's form, read.
+#[derive(Debug)]
+pub(crate) struct Form {
+    fields: Vec<(String, String)>,
+}
+
+impl Form {
+    pub(crate) fn read(form: &[u8]) -> Self {
+        Self { fields: fields(form) }
+    }
+
+    /// What is to be done; empty when the form does not say.
+    pub(crate) fn action(&self) -> &str {
+        self.fields.iter().find(|(key, _)| key == "Action").map(|(_, value)| value.as_str()).unwrap_or_default()
+    }
+}
+
 /// Answers a call; the body is XML.
 pub(crate) fn call(
     accounts: &Accounts,
     caller: &Caller,
     now_ms: i64,
-    form: &[u8],
+    form: &Form,
     request_id: &str,
-) -> (String, Result<String, ApiError>) {
-    let fields = fields(form);
-    let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-    let action = field("Action").unwrap_or_default().to_owned();
-    let answer = match action.as_str() {
-        "AssumeRole" => assume(accounts, caller, now_ms, &fields),
+) -> Result<String, ApiError> {
+    let action = form.action();
+    let answer = match action {
+        "AssumeRole" => assume(accounts, caller, now_ms, &form.fields),
         "GetCallerIdentity" => Ok(format!(
             "<GetCallerIdentityResult><Arn>{arn}</Arn><UserId>{id}:{name}</UserId><Account>{account}</Account></GetCallerIdentityResult>",
             arn = escape(&caller.arn),
@@ -28,13 +43,12 @@ pub(crate) fn call(
         )),
         _ => Err(ApiError::new(400, "InvalidAction", format!("operation {action} does not exist here"))),
     };
-    let answer = answer.map(|result| {
+    answer.map(|result| {
         format!(
             "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">{result}<ResponseMetadata>\
              <RequestId>{request_id}</RequestId></ResponseMetadata></{action}Response>"
         )
-    });
-    (action, answer)
+    })
 }
 
 /// The body of an error.

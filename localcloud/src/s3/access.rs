@@ -33,7 +33,7 @@ impl S3Access for LocalS3 {
             // A session's key without its token is nobody's.
             Err(KeyError::Token | KeyError::Unknown) => return Err(s3_error!(InvalidAccessKeyId)),
         };
-        self.cloud.count("s3", &operation, &caller.account);
+        self.cloud.arrive("s3", &operation, &caller.account).await;
         served::check(&operation, context.headers(), context.uri().query())?;
         if let (Some(owner), S3Path::Bucket { bucket } | S3Path::Object { bucket, .. }) =
             (context.headers().get("x-amz-expected-bucket-owner"), context.s3_path())
