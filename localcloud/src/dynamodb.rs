@@ -326,8 +326,13 @@ mod tests {
     use crate::api::Caller;
 
     fn run(db: &DynamoDb, account: &str, operation: &str, body: &Value) -> Answer {
-        let caller =
-            Caller { account: account.into(), arn: "a".into(), role: None, tags: BTreeMap::new(), transitive: vec![] };
+        let caller = Caller {
+            account: account.into(),
+            arn: "a".into(),
+            role: None,
+            tags: BTreeMap::new(),
+            transitive: BTreeSet::new(),
+        };
         let body = body.to_string();
         let accounts = Accounts::default();
         let body = body.as_bytes();

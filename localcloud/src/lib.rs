@@ -14,6 +14,7 @@ mod sigv4;
 mod sqs;
 mod store;
 mod sts;
+mod tags;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,7 @@ pub use self::logs::{Stream, digest};
 pub use self::s3::{BucketGrant, Notify};
 pub use self::sqs::QueueDepth;
 pub use self::store::Storage;
+pub use self::tags::TagKey;
 pub use self::world::{
     Bucket, Form, Item, Key, Notification, Permission, Queue, ReadError, Redrive, Role, Started, StartedQueue,
     StartedUser, Table, User, World, WorldError,

@@ -543,8 +543,13 @@ mod tests {
     const NOW: i64 = 1_700_000_000_000;
 
     fn run(logs: &Logs, operation: &str, body: &Value) -> Answer {
-        let caller =
-            Caller { account: "2".into(), arn: "a".into(), role: None, tags: BTreeMap::new(), transitive: vec![] };
+        let caller = Caller {
+            account: "2".into(),
+            arn: "a".into(),
+            role: None,
+            tags: BTreeMap::new(),
+            transitive: std::collections::BTreeSet::new(),
+        };
         let body = body.to_string();
         let (body, accounts) = (body.as_bytes(), Accounts::default());
         logs.call(&Call { caller: &caller, region: "r", now_ms: NOW, operation, body, accounts: &accounts })

@@ -5,6 +5,7 @@ use percent_encoding::percent_decode_str;
 use crate::accounts::{Accounts, Assumption};
 use crate::api::{ApiError, Caller};
 use crate::clock::iso;
+use crate::tags::TagKey;
 
 /// A call's form, read.
 #[derive(Debug)]
@@ -74,7 +75,9 @@ fn assume(accounts: &Accounts, caller: &Caller, now_ms: i64, fields: &[(String, 
                 let seconds = value.parse().map_err(|_| ApiError::new(400, "MalformedInput", "Invalid Argument"))?;
                 asked.seconds = Some(seconds);
             }
-            key if key.starts_with("TransitiveTagKeys.member.") => asked.transitive.push(value),
+            key if key.starts_with("TransitiveTagKeys.member.") => {
+                asked.transitive.insert(TagKey::from(value.as_str()));
+            }
             key if key.starts_with("Tags.member.") && key.ends_with(".Key") => keys.push((member(key), value)),
             key if key.starts_with("Tags.member.") && key.ends_with(".Value") => values.push((member(key), value)),
             "Action" | "Version" => {}
@@ -86,8 +89,9 @@ fn assume(accounts: &Accounts, caller: &Caller, now_ms: i64, fields: &[(String, 
     }
     for (number, key) in keys {
         let value = values.iter().find(|(of, _)| *of == number).map(|(_, value)| value.clone()).unwrap_or_default();
-        if asked.tags.insert(key, value).is_some() {
-            return Err(ApiError::new(400, "InvalidParameterValue", "Duplicate tag keys found."));
+        if asked.tags.insert(TagKey::from(key.as_str()), value).is_some() {
+            let text = "Duplicate tag keys found. Please note that Tag keys are case insensitive.";
+            return Err(ApiError::new(400, "InvalidParameterValue", text));
         }
     }
     let new = accounts.assume(caller, &asked, now_ms)?;

@@ -93,7 +93,7 @@ impl BucketGrant {
         self.principals.iter().any(|it| names(it, caller))
             && self.actions.iter().any(|it| matches(it, deed.action))
             && deed.key.unwrap_or_default().starts_with(&self.prefix)
-            && self.principal_tags.iter().all(|(key, value)| caller.tags.get(key) == Some(value))
+            && caller.has_tags(&self.principal_tags)
             && self.acl.as_deref().is_none_or(|acl| deed.acl == Some(acl))
     }
 }

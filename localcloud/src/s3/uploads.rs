@@ -370,8 +370,8 @@ mod tests {
             account: CENTRAL.to_owned(),
             arn: format!("arn:aws:sts::{CENTRAL}:assumed-role/central/acme"),
             role: Some(role),
-            tags: [("tenant_id".to_owned(), "acme".to_owned())].into(),
-            transitive: Vec::new(),
+            tags: [("Tenant_ID".into(), "acme".to_owned())].into(),
+            transitive: std::collections::BTreeSet::new(),
         };
         World { s3: LocalS3 { cloud: std::sync::Arc::clone(&cloud.inner) }, cloud, writer }
     }
@@ -436,7 +436,7 @@ mod tests {
         assert_eq!(copy(&world, &world.writer, "logs/f", |_| {}).await, "");
         assert_eq!(copy(&world, &world.writer, "else/f", |_| {}).await, "AccessDenied");
         assert_eq!(copy(&world, &world.writer, "logs/f", |it| it.acl = None).await, "AccessDenied");
-        let other = Caller { tags: [("tenant_id".to_owned(), "other".to_owned())].into(), ..world.writer.clone() };
+        let other = Caller { tags: [("tenant_id".into(), "other".to_owned())].into(), ..world.writer.clone() };
         assert_eq!(copy(&world, &other, "logs/f", |_| {}).await, "AccessDenied");
         let stranger = Caller { role: None, account: "333333333333".to_owned(), ..world.writer.clone() };
         assert_eq!(copy(&world, &stranger, "logs/f", |_| {}).await, "AccessDenied");

@@ -329,7 +329,7 @@ mod tests {
             arn: "arn".into(),
             role: None,
             tags: BTreeMap::new(),
-            transitive: vec![],
+            transitive: std::collections::BTreeSet::new(),
         };
         let sqs = Sqs::default();
         let dead = sqs.create("111111111111", "us-east-1", "dead", Duration::from_secs(30), None);

@@ -279,6 +279,14 @@ def roles():
     refused("InvalidParameterValue", assume, 400, caller=hop, role=delivery, **again)
     again["tags"] = {"TENANT_ID": "a"}
     refused("InvalidParameterValue", assume, 400, caller=hop, role=delivery, **again)
+    # A key is one however it is written, in conditions too; a value is not.
+    asking, cased = f"arn:aws:iam::{CENTRAL}:role/asking", f"arn:aws:iam::{A}:role/cased"
+    assume(user("daemon"), asking, tags={"tenant_id": "a"})
+    refused("AccessDenied", assume, 403, caller=user("daemon"), role=asking, tags={"tenant": "a"})
+    assume(hop, cased)
+    upper = assume(user("daemon"), central, tags={"tenant_id": "A", "cluster_id": "c1"}, transitive=["TENANT_ID"])
+    refused("AccessDenied", assume, 403, caller=upper, role=cased)
+    refused("InvalidParameterValue", assume, 400, caller=upper, role=cased, tags={"Tenant_Id": "a"})
     # Lengths and alphabets.
     refused("ValidationError", assume, 400, caller=hop, role=delivery, ExternalId=CENTRAL, DurationSeconds=3601)
     refused("ValidationError", assume, 400, caller=user("daemon"), role=central, tags=tags, DurationSeconds=43_200)
