@@ -173,9 +173,14 @@ impl Cloud {
     }
 
     /// Puts an object into a bucket, which tells its queues. Nothing happens when there is no such bucket.
+    ///
+    /// # Panics
+    /// The cloud keeps objects in a directory and cannot write this one: what goes on without it would prove nothing.
+    #[expect(clippy::panic, reason = "only tests call it, and they must not go on")]
     pub fn put_object(&self, bucket: &str, key: &str, bytes: impl Into<bytes::Bytes>) {
         let now_ms = self.now_ms();
-        for (queue, body) in self.inner.buckets.put_bytes(bucket, key, bytes.into(), now_ms) {
+        let put = self.inner.buckets.put_bytes(bucket, key, bytes.into(), now_ms);
+        for (queue, body) in put.unwrap_or_else(|cause| panic!("s3://{bucket}/{key} cannot be kept: {cause}")) {
             self.inner.sqs.deliver(&queue, body, now_ms);
         }
     }

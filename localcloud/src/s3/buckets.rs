@@ -181,17 +181,26 @@ impl Buckets {
     }
 
     /// Keeps bytes as an object. Gives the messages that tell of it: queue and body.
-    pub(crate) fn put_bytes(&self, name: &str, key: &str, bytes: Bytes, now_ms: i64) -> Vec<(String, String)> {
+    ///
+    /// # Errors
+    /// They cannot be kept.
+    pub(crate) fn put_bytes(
+        &self,
+        name: &str,
+        key: &str,
+        bytes: Bytes,
+        now_ms: i64,
+    ) -> std::io::Result<Vec<(String, String)>> {
         let object = Object {
             etag: hex(&Md5::digest(&bytes)),
             size: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
-            body: self.storage.keep(name, key, bytes),
+            body: self.storage.keep(name, key, bytes)?,
             version: None,
             modified_ms: now_ms,
             headers: Headers::default(),
         };
         let put = self.put((name, key), Event::Put, object, &Overwrite::Always, now_ms);
-        put.map(|(_, messages)| messages).unwrap_or_default()
+        Ok(put.map(|(_, messages)| messages).unwrap_or_default())
     }
 
     /// Keeps an object, if what is there is as it must be. Gives its version, and the messages that tell of it: queue and
@@ -207,7 +216,9 @@ impl Buckets {
         over: &Overwrite,
         now_ms: i64,
     ) -> S3Result<Put> {
+        // Both are let go of behind the lock: with the last of a file's owners the file is removed.
         let body = object.body.clone();
+        let replaced;
         let mut buckets = lock(&self.buckets);
         // Under the lock: of two objects of one key the later has the higher one.
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
@@ -243,8 +254,8 @@ impl Buckets {
         if let (Some(versions), Some(version)) = (&mut bucket.versions, &version) {
             versions.insert((key.to_owned(), version.clone()), object.clone());
         }
-        let replaced = bucket.objects.insert(key.to_owned(), object);
-        if let Some(replaced) = replaced.filter(|it| it.version.is_none()) {
+        replaced = bucket.objects.insert(key.to_owned(), object);
+        if let Some(replaced) = replaced.as_ref().filter(|it| it.version.is_none()) {
             replaced.body.forget();
         }
         let message = |to: &Notify| match to {

@@ -139,6 +139,13 @@ fn objects_are_kept_in_a_directory_too() {
     }
 }
 
+#[test]
+fn what_cannot_be_written_is_no_object() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("central-logs"), b"where the bucket's directory would be").unwrap();
+    let _skipped = part("unkept", &["--data", root.path().to_str().unwrap()]);
+}
+
 /// An object of 64 MiB is written, and read by clients that take their time.
 #[test]
 fn a_large_object_streams() {

@@ -735,6 +735,16 @@ def conditions():
     s3.create_bucket(Bucket="a.b-3")
 
 
+def unkept():
+    s3 = client("s3", user("daemon"))
+    refused("InternalError", s3.put_object, 500, Bucket="central-logs", Key="k", Body=b"x")
+    refused("NoSuchKey", s3.get_object, 404, Bucket="central-logs", Key="k")
+    same(received(client("sqs", user("daemon")), "raw"), [])
+    s3.put_object(Bucket="versions", Key="k", Body=b"x")
+    source = {"Bucket": "versions", "Key": "k"}
+    refused("InternalError", s3.copy_object, 500, Bucket="central-logs", Key="k", CopySource=source)
+
+
 def large():
     keys, size = user("daemon"), 64 << 20
     piece = bytes(range(256)) * 256
