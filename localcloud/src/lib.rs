@@ -65,6 +65,8 @@ struct Inner {
     calls: Mutex<BTreeMap<CallKey, u64>>,
     /// Operation and account of calls that get no answer for now.
     held: watch::Sender<BTreeSet<(String, String)>>,
+    /// What goes on without a client.
+    tasks: TaskTracker,
     requests: AtomicU64,
 }
 
@@ -112,6 +114,7 @@ impl Cloud {
     pub async fn start_with(address: SocketAddr, region: &str, storage: Storage) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let inner = Arc::new(Inner {
             region: region.to_owned(),
             clock: Clock::default(),
@@ -122,13 +125,13 @@ impl Cloud {
             logs: Logs::default(),
             calls: Mutex::default(),
             held: watch::Sender::default(),
+            tasks: tasks.clone(),
             requests: AtomicU64::default(),
         });
         let local = LocalS3 { cloud: Arc::clone(&inner) };
         let mut s3 = S3ServiceBuilder::new(local.clone());
         s3.set_auth(local.clone());
         s3.set_access(local);
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(server::serve(Arc::clone(&inner), s3.build(), listener, stop.clone(), tasks.clone()));
         Ok(Self { inner, address, stop, tasks })
     }

@@ -6,6 +6,8 @@ mod checks;
 mod conditions;
 pub(crate) mod gate;
 mod served;
+#[cfg(test)]
+mod tests;
 mod uploads;
 
 use std::sync::Arc;
@@ -276,7 +278,11 @@ impl S3 for LocalS3 {
         let over = Overwrite::of(&request.headers)?;
         let to = (request.input.bucket.as_str(), request.input.key.as_str());
         self.overwrite_allowed(&caller, &request.headers, to)?;
-        self.upload_completed(&caller, request.input, over).await.map(S3Response::new)
+        // A task of its own: S3 goes on when the client has left.
+        let (s3, input) = (self.clone(), request.input);
+        let completing =
+            self.cloud.tasks.spawn(async move { s3.upload_completed(&caller, input, over).await.map(S3Response::new) });
+        completing.await.map_err(S3Error::internal_error)?
     }
 
     async fn abort_multipart_upload(
@@ -284,7 +290,7 @@ impl S3 for LocalS3 {
         request: S3Request<AbortMultipartUploadInput>,
     ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
         let caller = self.caller(&request)?.clone();
-        self.upload_aborted(&caller, &request.input).map(S3Response::new)
+        self.upload_aborted(&caller, &request.input).await.map(S3Response::new)
     }
 
     async fn list_objects_v2(
