@@ -94,6 +94,7 @@ impl Inner {
 pub struct Cloud {
     inner: Arc<Inner>,
     address: SocketAddr,
+    opened: Arc<tokio::sync::Notify>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -112,6 +113,16 @@ impl Cloud {
     /// # Errors
     /// The address cannot be listened at.
     pub async fn start_with(address: SocketAddr, region: &str, storage: Storage) -> std::io::Result<Self> {
+        let cloud = Self::bind(address, region, storage).await?;
+        cloud.open();
+        Ok(cloud)
+    }
+
+    /// The same, but nobody is answered before [`Self::open`]: who comes earlier waits, and finds what was made meanwhile.
+    ///
+    /// # Errors
+    /// The address cannot be listened at.
+    pub async fn bind(address: SocketAddr, region: &str, storage: Storage) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -132,8 +143,21 @@ impl Cloud {
         let mut s3 = S3ServiceBuilder::new(local.clone());
         s3.set_auth(local.clone());
         s3.set_access(local);
-        tasks.spawn(server::serve(Arc::clone(&inner), s3.build(), listener, stop.clone(), tasks.clone()));
-        Ok(Self { inner, address, stop, tasks })
+        let opened = Arc::new(tokio::sync::Notify::new());
+        let serving = server::serve(Arc::clone(&inner), s3.build(), listener, stop.clone(), tasks.clone());
+        let (stopped, open) = (stop.clone(), Arc::clone(&opened));
+        tasks.spawn(async move {
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                () = open.notified() => serving.await,
+            }
+        });
+        Ok(Self { inner, address, opened, stop, tasks })
+    }
+
+    /// From now on calls are answered.
+    pub fn open(&self) {
+        self.opened.notify_one();
     }
 
     /// Where it is: `http://127.0.0.1:PORT`, for all services.
@@ -305,5 +329,29 @@ impl Cloud {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_is_answered_before_it_is_open() {
+        let cloud = Cloud::bind("127.0.0.1:0".parse().unwrap(), "us-east-1", Storage::default()).await.unwrap();
+        let mut client = TcpStream::connect(cloud.address).await.unwrap();
+        client.write_all(b"GET /b/k HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+        let mut answer = [0; 12];
+        let early = tokio::time::timeout(Duration::from_millis(200), client.read(&mut answer)).await;
+        assert!(early.is_err(), "{early:?}");
+        cloud.open();
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 403");
+        cloud.stop().await;
+        let unopened = Cloud::bind("127.0.0.1:0".parse().unwrap(), "us-east-1", Storage::default()).await.unwrap();
+        unopened.stop().await;
     }
 }

@@ -23,6 +23,23 @@ const METADATA_BYTES_MAX: usize = 2048;
 /// What S3 leaves as it is in the keys that it encodes.
 const KEY_SAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b'/');
 
+/// How no bucket's name begins, and how none ends. Source: S3 User Guide, "General purpose bucket naming rules".
+const RESERVED_STARTS: [&str; 3] = ["xn--", "sthree-", "amzn-s3-demo-"];
+const RESERVED_ENDS: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
+
+/// Whether a bucket may have this name. Source: as above.
+pub(crate) fn is_bucket_name(name: &str) -> bool {
+    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    (3..=63).contains(&name.len())
+        && name.chars().all(|c| edge(c) || ".-".contains(c))
+        && name.starts_with(edge)
+        && name.ends_with(edge)
+        && !name.contains("..")
+        && name.parse::<std::net::Ipv4Addr>().is_err()
+        && !RESERVED_STARTS.iter().any(|start| name.starts_with(start))
+        && !RESERVED_ENDS.iter().any(|end| name.ends_with(end))
+}
+
 /// A key as S3 writes it in notifications, and in listings on request.
 pub(super) fn form_encoded(key: &str) -> String {
     utf8_percent_encode(key, KEY_SAFE).to_string().replace("%20", "+")

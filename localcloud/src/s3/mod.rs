@@ -16,16 +16,16 @@ use std::time::{Duration, UNIX_EPOCH};
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use s3s::dto::{
-    AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
-    CopyObjectInput, CopyObjectOutput, CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput,
-    CreateMultipartUploadOutput, ETag, EncodingType, GetObjectInput, GetObjectOutput, HeadObjectInput,
-    HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, Object as Listed, ObjectCannedACL, PutObjectInput,
-    PutObjectOutput, StreamingBlob, Timestamp, UploadPartCopyInput, UploadPartCopyOutput,
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, BucketLocationConstraint, CompleteMultipartUploadInput,
+    CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateBucketInput, CreateBucketOutput,
+    CreateMultipartUploadInput, CreateMultipartUploadOutput, ETag, EncodingType, GetObjectInput, GetObjectOutput,
+    HeadObjectInput, HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, Object as Listed, ObjectCannedACL,
+    PutObjectInput, PutObjectOutput, StreamingBlob, Timestamp, UploadPartCopyInput, UploadPartCopyOutput,
 };
 use s3s::{Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
-pub(crate) use self::buckets::Buckets;
 pub use self::buckets::{BucketGrant, Notify};
+pub(crate) use self::buckets::{Buckets, is_bucket_name};
 
 use self::buckets::{Deed, Event, Headers, Object, form_encoded};
 use self::checks::Checks;
@@ -106,6 +106,22 @@ impl LocalS3 {
     }
 }
 
+/// Where a bucket is to be, if the call says so: here. Source: S3 API Reference, "CreateBucket".
+fn check_place(place: Option<&str>, region: &str) -> S3Result<()> {
+    match place {
+        None => Ok(()),
+        // It is S3's own default, and cannot be asked for.
+        Some("us-east-1") if region == "us-east-1" => {
+            Err(s3_error!(InvalidLocationConstraint, "The specified location-constraint is not valid"))
+        }
+        Some(place) if place == region => Ok(()),
+        Some(place) => Err(s3_error!(
+            IllegalLocationConstraintException,
+            "The {place} location constraint is incompatible for the region specific endpoint this request was sent to."
+        )),
+    }
+}
+
 /// A condition or choice that is passed over would answer wrongly.
 fn unserved(given: bool) -> S3Result<()> {
     if given { Err(s3_error!(NotImplemented, "A header you provided is not served here")) } else { Ok(()) }
@@ -130,6 +146,11 @@ impl S3 for LocalS3 {
     async fn create_bucket(&self, request: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
         let caller = self.caller(&request)?;
         let name = &request.input.bucket;
+        if !is_bucket_name(name) {
+            return Err(s3_error!(InvalidBucketName, "The specified bucket is not valid."));
+        }
+        let place = request.input.create_bucket_configuration.as_ref().and_then(|it| it.location_constraint.as_ref());
+        check_place(place.map(BucketLocationConstraint::as_str), &self.cloud.region)?;
         if !self.cloud.accounts.allows(caller, "s3:CreateBucket", &format!("arn:aws:s3:::{name}")) {
             return Err(s3_error!(AccessDenied, "Access Denied"));
         }

@@ -730,9 +730,12 @@ def conditions():
     same(s3.head_object(**of)["Metadata"], {"a": "b"})
 
     # Names.
-    for name in ["ab", "a" * 64, "Upper", "a_b", "-ab", "ab-", "a..b", "192.168.0.1", "xn--ab"]:
+    for name in ["ab", "a" * 64, "Upper", "a_b", "-ab", "ab-", "a..b", "192.168.0.1", "xn--ab", "sthree-a", "a-s3alias"]:
         refused("InvalidBucketName", s3.create_bucket, 400, Bucket=name)
     s3.create_bucket(Bucket="a.b-3")
+    for code, place in [("IllegalLocationConstraintException", "eu-west-1"), ("InvalidLocationConstraint", REGION)]:
+        place = {"LocationConstraint": place}
+        refused(code, s3.create_bucket, 400, Bucket="elsewhere", CreateBucketConfiguration=place)
 
 
 def unkept():
