@@ -55,14 +55,14 @@ struct Request {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct KeyPart {
     attribute_name: String,
     key_type: String,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Attribute {
     attribute_name: String,
     attribute_type: String,

@@ -27,8 +27,9 @@ const SYSTEM_ATTRIBUTES: [&str; 10] = [
     "SequenceNumber",
 ];
 
+/// An entry of a batch; what is not here is refused too.
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(super) struct Entry {
     pub(super) id: String,
     #[serde(default)]

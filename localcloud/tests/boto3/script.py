@@ -10,6 +10,7 @@ import json
 import sys
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -204,6 +205,18 @@ def signatures():
     same(fetch(f"{ENDPOINT}/central-logs/a/1", authorization="Basic eDp5"), "400 InvalidArgument")
     other = SESSION.client("s3", region_name="eu-west-1", endpoint_url=ENDPOINT, **user("daemon"))
     refused("AuthorizationHeaderMalformed", other.get_object, 400, Bucket="central-logs", Key="a/1")
+
+
+def json_call(service, target, body):
+    """The error of a call that boto3 would not make."""
+    keys, body = user("daemon"), json.dumps(body).encode()
+    headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": target}
+    request = AWSRequest("POST", ENDPOINT + "/", data=body, headers=headers)
+    SigV4Auth(Credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"]), service, REGION).add_auth(request)
+    try:
+        return urllib.request.urlopen(urllib.request.Request(request.url, body, dict(request.headers), method="POST"))
+    except urllib.error.HTTPError as error:
+        return json.load(error)["__type"].split("#")[-1]
 
 
 def expiry():
@@ -826,6 +839,9 @@ def queues():
     refused(wrong + "BatchEntryIdsNotDistinct", sqs.delete_message_batch, 400, QueueUrl=url, Entries=[many[0]] * 2)
     refused(wrong + "EmptyBatchRequest", sqs.delete_message_batch, 400, QueueUrl=url, Entries=[])
     refused(wrong + "InvalidBatchEntryId", sqs.delete_message_batch, 400, QueueUrl=url, Entries=[{**many[0], "Id": "a b"}])
+    # An entry with a member of another call's.
+    body = {"QueueUrl": url, "Entries": [{**many[0], "MessageBody": "x"}]}
+    same(json_call("sqs", "AmazonSQS.DeleteMessageBatch", body), "SerializationException")
     refused("ReceiptHandleIsInvalid", sqs.delete_message, 400, QueueUrl=url, ReceiptHandle="no receipt")
     error = refused(wrong + "NonExistentQueue", sqs.receive_message, 400, QueueUrl=url + "x")
     assert isinstance(error, sqs.exceptions.QueueDoesNotExist), type(error)
