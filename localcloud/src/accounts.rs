@@ -1,12 +1,13 @@
 //! Accounts: users and their keys, roles and who may assume them, sessions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::api::{ApiError, Caller, hex, lock};
+use crate::tags::TagKey;
 
 /// Longest session of a role that was assumed by a role, and the default of `MaxSessionDuration`, which all roles here
 /// have. Source: STS API Reference, "AssumeRole".
@@ -99,8 +100,8 @@ pub(crate) struct Assumption {
     pub(crate) session_name: String,
     pub(crate) external_id: Option<String>,
     pub(crate) seconds: Option<i64>,
-    pub(crate) tags: BTreeMap<String, String>,
-    pub(crate) transitive: Vec<String>,
+    pub(crate) tags: BTreeMap<TagKey, String>,
+    pub(crate) transitive: BTreeSet<TagKey>,
 }
 
 /// A new session.
@@ -134,7 +135,7 @@ impl Accounts {
             arn: format!("arn:aws:iam::{account}:user/{name}"),
             role: None,
             tags: BTreeMap::new(),
-            transitive: Vec::new(),
+            transitive: BTreeSet::new(),
         };
         state.keys.insert(id.clone(), Key { secret: secret.clone(), token: None, expires_ms: None, caller });
         AccessKey { id, secret, token: None }
@@ -194,13 +195,9 @@ impl Accounts {
         if !self.allows(caller, "sts:AssumeRole", &asked.role_arn) {
             return Err(denied());
         }
-        let inherited: BTreeMap<String, String> = caller
-            .tags
-            .iter()
-            .filter(|(key, _)| caller.transitive.iter().any(|it| it.eq_ignore_ascii_case(key)))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        if asked.tags.keys().any(|key| inherited.keys().any(|it| it.eq_ignore_ascii_case(key))) {
+        let inherited = caller.tags.iter().filter(|(key, _)| caller.transitive.contains(*key));
+        let inherited: BTreeMap<TagKey, String> = inherited.map(|(key, value)| (key.clone(), value.clone())).collect();
+        if asked.tags.keys().any(|key| inherited.contains_key(key)) {
             let text = "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag \
                 key from the calling session";
             return Err(ApiError::new(400, "InvalidParameterValue", text));
@@ -215,8 +212,8 @@ impl Accounts {
         let trust = &role.trust;
         let holds = trust.principals.iter().any(|it| names(it, caller))
             && trust.external_id.as_ref().is_none_or(|id| asked.external_id.as_ref() == Some(id))
-            && trust.request_tags.iter().all(|key| asked.tags.contains_key(key))
-            && trust.principal_tags.iter().all(|(key, value)| caller.tags.get(key) == Some(value))
+            && trust.request_tags.iter().all(|key| asked.tags.contains_key(&TagKey::from(key.as_str())))
+            && caller.has_tags(&trust.principal_tags)
             && (trust.tag_session || !tagged);
         if !holds {
             return Err(denied());
@@ -228,8 +225,7 @@ impl Accounts {
         let account = role.account.clone();
         let name = asked.role_arn.rsplit('/').next().unwrap_or_default();
         let arn = format!("arn:aws:sts::{account}:assumed-role/{name}/{}", asked.session_name);
-        let mut transitive: Vec<String> = inherited.keys().cloned().collect();
-        transitive.extend(asked.transitive.iter().cloned());
+        let transitive = inherited.keys().chain(&asked.transitive).cloned().collect();
         let mut tags = inherited;
         tags.extend(asked.tags.clone());
         let session = Caller { account, arn: arn.clone(), role: Some(asked.role_arn.clone()), tags, transitive };
@@ -261,17 +257,14 @@ fn check_names(asked: &Assumption) -> Result<(), ApiError> {
     let tag = |c: char| c.is_alphanumeric() || (c.is_whitespace() && !c.is_control()) || "_.:/=+-@".contains(c);
     let sound = |text: &str, most: usize| text.chars().count() <= most && text.chars().all(tag);
     if asked.tags.len() > 50
-        || !asked.tags.iter().all(|(key, value)| !key.is_empty() && sound(key, 128) && sound(value, 256))
+        || !asked
+            .tags
+            .iter()
+            .all(|(key, value)| !key.as_str().is_empty() && sound(key.as_str(), 128) && sound(value, 256))
     {
         return invalid("tags must be at most 50, with keys of 1 to 128 and values of at most 256 allowed characters");
     }
-    let mut keys: Vec<String> = asked.tags.keys().map(|key| key.to_lowercase()).collect();
-    keys.sort_unstable();
-    if keys.windows(2).any(|pair| pair.first() == pair.last()) {
-        let text = "Duplicate tag keys found. Please note that Tag keys are case insensitive.";
-        return Err(ApiError::new(400, "InvalidParameterValue", text));
-    }
-    if !asked.transitive.iter().all(|key| keys.contains(&key.to_lowercase())) {
+    if !asked.transitive.iter().all(|key| asked.tags.contains_key(key)) {
         return invalid("a transitive tag key must be among the tags");
     }
     Ok(())
@@ -341,8 +334,8 @@ mod tests {
         Assumption {
             role_arn: role_arn.to_owned(),
             session_name: "millrace".to_owned(),
-            tags: tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-            transitive: tags.iter().map(|(key, _)| (*key).to_owned()).collect(),
+            tags: tags.iter().map(|(key, value)| (TagKey::from(*key), (*value).to_owned())).collect(),
+            transitive: tags.iter().map(|(key, _)| TagKey::from(*key)).collect(),
             ..Assumption::default()
         }
     }
@@ -369,7 +362,7 @@ mod tests {
         let acme = session(&world, "acme");
         let new = second(&world, &acme, |_| {}).unwrap();
         let caller = world.accounts.caller(&new.key.id, new.key.token.as_deref(), 1).unwrap();
-        assert_eq!((caller.account.as_str(), caller.tags["tenant_id"].as_str()), (TENANT, "acme"));
+        assert_eq!((caller.account.as_str(), caller.tags[&TagKey::from("tenant_id")].as_str()), (TENANT, "acme"));
         assert_eq!(second(&world, &acme, |it| it.external_id = None).unwrap_err(), "AccessDenied");
         assert_eq!(second(&world, &acme, |it| it.role_arn.push('x')).unwrap_err(), "AccessDenied");
         assert_eq!(second(&world, &acme, |it| it.seconds = Some(3601)).unwrap_err(), "ValidationError");
@@ -382,7 +375,7 @@ mod tests {
     fn an_inherited_transitive_tag_may_not_be_passed_again() {
         let world = world();
         let again = second(&world, &session(&world, "acme"), |it| {
-            it.tags.insert("Tenant_ID".to_owned(), "other".to_owned());
+            it.tags.insert("Tenant_ID".into(), "other".to_owned());
         });
         assert_eq!(again.unwrap_err(), "InvalidParameterValue");
     }

@@ -1,12 +1,13 @@
 //! What a call is, and what an error looks like on the wire.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::accounts::Accounts;
+use crate::tags::TagKey;
 
 /// Who calls, as the signature proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +19,9 @@ pub struct Caller {
     /// The role's ARN, when the credentials are a session's.
     pub role: Option<String>,
     /// The session's tags.
-    pub tags: BTreeMap<String, String>,
+    pub tags: BTreeMap<TagKey, String>,
     /// Of these, the ones that go on to the next session.
-    pub transitive: Vec<String>,
+    pub transitive: BTreeSet<TagKey>,
 }
 
 /// A call whose signature is valid.
@@ -52,6 +53,11 @@ impl<'c> Call<'c> {
 }
 
 impl Caller {
+    /// Whether it has all these tags: `aws:PrincipalTag/…`.
+    pub(crate) fn has_tags(&self, wanted: &BTreeMap<String, String>) -> bool {
+        wanted.iter().all(|(key, value)| self.tags.get(&TagKey::from(key.as_str())) == Some(value))
+    }
+
     /// The text of a refusal.
     pub(crate) fn denial(&self, action: &str, resource: &str) -> String {
         format!(

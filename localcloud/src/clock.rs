@@ -1,17 +1,30 @@
 //! The clock, which tests may move on.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tokio::sync::watch;
+
 /// Wall-clock time plus what was added.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Clock {
-    ahead_ms: AtomicI64,
+    wall_ms: fn() -> i64,
+    ahead_ms: watch::Sender<i64>,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::over(Self::wall_ms)
+    }
 }
 
 impl Clock {
+    /// A clock that goes as another one does.
+    pub(crate) fn over(wall_ms: fn() -> i64) -> Self {
+        Self { wall_ms, ahead_ms: watch::Sender::default() }
+    }
+
     pub(crate) fn now_ms(&self) -> i64 {
-        Self::wall_ms() + self.ahead_ms.load(Ordering::Relaxed)
+        (self.wall_ms)().saturating_add(*self.ahead_ms.borrow())
     }
 
     /// The clock that signatures are made by, whatever was added: a client does not move on with a test.
@@ -22,7 +35,12 @@ impl Clock {
     }
 
     pub(crate) fn advance(&self, ms: i64) {
-        self.ahead_ms.fetch_add(ms, Ordering::Relaxed);
+        self.ahead_ms.send_modify(|ahead| *ahead = ahead.saturating_add(ms));
+    }
+
+    /// Changes whenever time is moved on: who waits for a time has to look again.
+    pub(crate) fn moves(&self) -> watch::Receiver<i64> {
+        self.ahead_ms.subscribe()
     }
 }
 

@@ -55,14 +55,14 @@ struct Request {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct KeyPart {
     attribute_name: String,
     key_type: String,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Attribute {
     attribute_name: String,
     attribute_type: String,
@@ -326,8 +326,13 @@ mod tests {
     use crate::api::Caller;
 
     fn run(db: &DynamoDb, account: &str, operation: &str, body: &Value) -> Answer {
-        let caller =
-            Caller { account: account.into(), arn: "a".into(), role: None, tags: BTreeMap::new(), transitive: vec![] };
+        let caller = Caller {
+            account: account.into(),
+            arn: "a".into(),
+            role: None,
+            tags: BTreeMap::new(),
+            transitive: BTreeSet::new(),
+        };
         let body = body.to_string();
         let accounts = Accounts::default();
         let body = body.as_bytes();

@@ -14,7 +14,7 @@ mod sigv4;
 mod sqs;
 mod store;
 mod sts;
-mod uploads;
+mod tags;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +36,7 @@ pub use self::logs::{Stream, digest};
 pub use self::s3::{BucketGrant, Notify};
 pub use self::sqs::QueueDepth;
 pub use self::store::Storage;
+pub use self::tags::TagKey;
 pub use self::world::{
     Bucket, Form, Item, Key, Notification, Permission, Queue, ReadError, Redrive, Role, Started, StartedQueue,
     StartedUser, Table, User, World, WorldError,
@@ -64,6 +65,8 @@ struct Inner {
     calls: Mutex<BTreeMap<CallKey, u64>>,
     /// Operation and account of calls that get no answer for now.
     held: watch::Sender<BTreeSet<(String, String)>>,
+    /// What goes on without a client.
+    tasks: TaskTracker,
     requests: AtomicU64,
 }
 
@@ -73,12 +76,10 @@ impl Inner {
         format!("00000000-0000-4000-8000-{:012x}", self.requests.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn count(&self, service: &str, operation: &str, account: &str) {
+    /// Counts a call, and waits while calls like this one are held up. What is answered, and by which time, is found
+    /// out afterwards.
+    async fn arrive(&self, service: &str, operation: &str, account: &str) {
         *lock(&self.calls).entry((service.to_owned(), operation.to_owned(), account.to_owned())).or_default() += 1;
-    }
-
-    /// Waits while calls like this one are held up.
-    async fn pass(&self, operation: &str, account: &str) {
         let mut held = self.held.subscribe();
         let free = |held: &BTreeSet<(String, String)>| {
             !held.iter().any(|(of, by)| of.as_str() == operation && by.as_str() == account)
@@ -93,6 +94,7 @@ impl Inner {
 pub struct Cloud {
     inner: Arc<Inner>,
     address: SocketAddr,
+    opened: Arc<tokio::sync::Notify>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -111,8 +113,19 @@ impl Cloud {
     /// # Errors
     /// The address cannot be listened at.
     pub async fn start_with(address: SocketAddr, region: &str, storage: Storage) -> std::io::Result<Self> {
+        let cloud = Self::bind(address, region, storage).await?;
+        cloud.open();
+        Ok(cloud)
+    }
+
+    /// The same, but nobody is answered before [`Self::open`]: who comes earlier waits, and finds what was made meanwhile.
+    ///
+    /// # Errors
+    /// The address cannot be listened at.
+    pub async fn bind(address: SocketAddr, region: &str, storage: Storage) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let inner = Arc::new(Inner {
             region: region.to_owned(),
             clock: Clock::default(),
@@ -123,15 +136,28 @@ impl Cloud {
             logs: Logs::default(),
             calls: Mutex::default(),
             held: watch::Sender::default(),
+            tasks: tasks.clone(),
             requests: AtomicU64::default(),
         });
         let local = LocalS3 { cloud: Arc::clone(&inner) };
         let mut s3 = S3ServiceBuilder::new(local.clone());
         s3.set_auth(local.clone());
         s3.set_access(local);
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        tasks.spawn(server::serve(Arc::clone(&inner), s3.build(), listener, stop.clone(), tasks.clone()));
-        Ok(Self { inner, address, stop, tasks })
+        let opened = Arc::new(tokio::sync::Notify::new());
+        let serving = server::serve(Arc::clone(&inner), s3.build(), listener, stop.clone(), tasks.clone());
+        let (stopped, open) = (stop.clone(), Arc::clone(&opened));
+        tasks.spawn(async move {
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                () = open.notified() => serving.await,
+            }
+        });
+        Ok(Self { inner, address, opened, stop, tasks })
+    }
+
+    /// From now on calls are answered.
+    pub fn open(&self) {
+        self.opened.notify_one();
     }
 
     /// Where it is: `http://127.0.0.1:PORT`, for all services.
@@ -174,9 +200,14 @@ impl Cloud {
     }
 
     /// Puts an object into a bucket, which tells its queues. Nothing happens when there is no such bucket.
+    ///
+    /// # Panics
+    /// The cloud keeps objects in a directory and cannot write this one: what goes on without it would prove nothing.
+    #[expect(clippy::panic, reason = "only tests call it, and they must not go on")]
     pub fn put_object(&self, bucket: &str, key: &str, bytes: impl Into<bytes::Bytes>) {
         let now_ms = self.now_ms();
-        for (queue, body) in self.inner.buckets.put_bytes(bucket, key, bytes.into(), now_ms) {
+        let put = self.inner.buckets.put_bytes(bucket, key, bytes.into(), now_ms);
+        for (queue, body) in put.unwrap_or_else(|cause| panic!("s3://{bucket}/{key} cannot be kept: {cause}")) {
             self.inner.sqs.deliver(&queue, body, now_ms);
         }
     }
@@ -231,8 +262,9 @@ impl Cloud {
         self.inner.logs.refuse(text);
     }
 
-    /// From now on calls of `operation` with an account's credentials are taken and get no answer, until
-    /// [`Self::release`]. They are counted when they arrive.
+    /// From now on calls of `operation`, of any service, with an account's credentials are taken and get no answer, until
+    /// [`Self::release`]. They are counted when they arrive; whether their credentials are good is found out then too,
+    /// and all else, the time included, when they are released.
     pub fn hold(&self, operation: &str, account: &str) {
         self.inner.held.send_modify(|held| {
             held.insert((operation.to_owned(), account.to_owned()));
@@ -287,7 +319,7 @@ impl Cloud {
         self.inner.clock.now_ms()
     }
 
-    /// Moves the cloud's time on.
+    /// Moves the cloud's time on. Long polls look at their queues again.
     pub fn advance(&self, by: Duration) {
         self.inner.clock.advance(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
     }
@@ -297,5 +329,29 @@ impl Cloud {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_is_answered_before_it_is_open() {
+        let cloud = Cloud::bind("127.0.0.1:0".parse().unwrap(), "us-east-1", Storage::default()).await.unwrap();
+        let mut client = TcpStream::connect(cloud.address).await.unwrap();
+        client.write_all(b"GET /b/k HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+        let mut answer = [0; 12];
+        let early = tokio::time::timeout(Duration::from_millis(200), client.read(&mut answer)).await;
+        assert!(early.is_err(), "{early:?}");
+        cloud.open();
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 403");
+        cloud.stop().await;
+        let unopened = Cloud::bind("127.0.0.1:0".parse().unwrap(), "us-east-1", Storage::default()).await.unwrap();
+        unopened.stop().await;
     }
 }

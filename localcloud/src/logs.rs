@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::error::Category;
 use serde_json::{Value, json};
 
@@ -106,8 +107,10 @@ pub(crate) struct Logs {
     refused: Mutex<Option<String>>,
 }
 
+/// AWS passes over members that its model does not know. Here every member that is not served is refused, as in all
+/// services of JSON: it may be one that AWS does serve, or a typing error.
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 struct Put<'b> {
     #[serde(borrow)]
     log_group_name: Cow<'b, str>,
@@ -115,6 +118,9 @@ struct Put<'b> {
     log_stream_name: Cow<'b, str>,
     #[serde(borrow)]
     log_events: Vec<Event<'b>>,
+    /// It has no meaning any more, whatever it says. Source: CloudWatch Logs API Reference, "PutLogEvents".
+    #[serde(rename = "sequenceToken")]
+    _sequence_token: IgnoredAny,
 }
 
 /// An absent timestamp is as invalid as one before 1970.
@@ -123,6 +129,7 @@ const fn absent() -> i64 {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Event<'b> {
     #[serde(default = "absent")]
     timestamp: i64,
@@ -150,13 +157,21 @@ struct Request {
     order_by: String,
     descending: bool,
     tags: BTreeMap<String, String>,
-    // Without meaning here: nothing is encrypted, masked, or not interleaved.
-    #[serde(rename = "kmsKeyId")]
-    _kms_key_id: Value,
-    #[serde(rename = "unmask")]
-    _unmask: Value,
+    /// Nothing is masked here; to ask for it takes a permission all the same.
+    unmask: bool,
+    /// It has no meaning any more. Source: CloudWatch Logs API Reference, "FilterLogEvents".
     #[serde(rename = "interleaved")]
-    _interleaved: Value,
+    _interleaved: IgnoredAny,
+}
+
+/// The members of a request.
+fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        Category::Data => invalid(error.to_string()),
+        Category::Io | Category::Syntax | Category::Eof => {
+            ApiError::new(400, "SerializationException", error.to_string())
+        }
+    })
 }
 
 fn invalid(text: impl Into<String>) -> ApiError {
@@ -195,14 +210,12 @@ impl Logs {
         if call.operation == "PutLogEvents" {
             return self.put(call);
         }
-        let request = serde_json::from_slice::<Request>(call.body).map_err(|error| match error.classify() {
-            Category::Data => invalid(error.to_string()),
-            Category::Io | Category::Syntax | Category::Eof => {
-                ApiError::new(400, "SerializationException", error.to_string())
-            }
-        })?;
+        let request: Request = read(call.body)?;
         let name = &request.log_group_name;
         allowed(call, call.operation, name, &request.log_stream_name)?;
+        if request.unmask {
+            allowed(call, "Unmask", name, &request.log_stream_name)?;
+        }
         let key = (call.caller.account.clone(), call.region.to_owned(), name.clone());
         let mut groups = lock(&self.groups);
         match call.operation {
@@ -240,8 +253,10 @@ impl Logs {
                 Ok(json!({}))
             }
             "DescribeLogGroups" => {
-                let mine = groups.iter().filter(|((account, region, name), _)| {
-                    *account == key.0 && *region == key.1 && name.starts_with(&request.log_group_name_prefix)
+                let mine = groups.iter().filter(|((account, region, name), group)| {
+                    (account, region) == (&key.0, &key.1)
+                        && name.starts_with(&request.log_group_name_prefix)
+                        && request.log_group_class.as_ref().is_none_or(|class| *class == group.class)
                 });
                 let shown = mine.map(|((account, region, name), group)| {
                     let arn = format!("arn:aws:logs:{region}:{account}:log-group:{name}");
@@ -308,7 +323,7 @@ impl Logs {
     }
 
     fn put(&self, call: &Call<'_>) -> Answer {
-        let put: Put<'_> = call.input()?;
+        let put: Put<'_> = read(call.body)?;
         allowed(call, "PutLogEvents", &put.log_group_name, &put.log_stream_name)?;
         check_group_name(&put.log_group_name)?;
         check_stream_name(&put.log_stream_name)?;
@@ -528,8 +543,13 @@ mod tests {
     const NOW: i64 = 1_700_000_000_000;
 
     fn run(logs: &Logs, operation: &str, body: &Value) -> Answer {
-        let caller =
-            Caller { account: "2".into(), arn: "a".into(), role: None, tags: BTreeMap::new(), transitive: vec![] };
+        let caller = Caller {
+            account: "2".into(),
+            arn: "a".into(),
+            role: None,
+            tags: BTreeMap::new(),
+            transitive: std::collections::BTreeSet::new(),
+        };
         let body = body.to_string();
         let (body, accounts) = (body.as_bytes(), Accounts::default());
         logs.call(&Call { caller: &caller, region: "r", now_ms: NOW, operation, body, accounts: &accounts })

@@ -66,10 +66,11 @@ async fn run(args: Args) -> Result<(), Failure> {
     };
     // Before it says that it serves: who reads that may send a signal at once.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let cloud = Cloud::start_with(args.listen, &args.region, storage).await;
+    let cloud = Cloud::bind(args.listen, &args.region, storage).await;
     let cloud = cloud.map_err(|cause| Failure::Listen { address: args.listen, cause })?;
     let started =
         world.make(&cloud).map_err(|cause| ReadError::World { file: args.world.unwrap_or_default(), cause })?;
+    cloud.open();
     let line = serde_json::to_string(&started).map_err(std::io::Error::from)?;
     writeln!(std::io::stdout(), "{line}")?;
     tokio::select! {

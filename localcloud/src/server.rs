@@ -9,10 +9,10 @@ use bytes::Bytes;
 use flate2::bufread::GzDecoder;
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, HeaderValue};
+use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::service::S3Service;
 use serde_json::json;
@@ -24,6 +24,7 @@ use crate::Inner;
 use crate::accounts::KeyError;
 use crate::api::{Answer, ApiError, Call, Caller, unknown_operation};
 use crate::clock::Clock;
+use crate::s3::gate;
 use crate::sigv4::{self, SignatureError};
 use crate::sqs;
 use crate::sts;
@@ -78,7 +79,7 @@ async fn connected(cloud: Arc<Inner>, s3: S3Service, connection: TcpStream, stop
 async fn answer(cloud: &Arc<Inner>, s3: &S3Service, request: Request<Incoming>) -> Reply {
     let authorization = sigv4::parse(request.headers());
     let id = cloud.request_id();
-    let unsigned = if authorization.is_none() { meant_for(request.headers()) } else { None };
+    let unsigned = if authorization.is_none() { meant_for(&request) } else { None };
     let (mut reply, header) = if let Some(service) = unsigned {
         let codes = Codes::of(service);
         let error = ApiError::new(codes.status, codes.missing, "Missing Authentication Token");
@@ -86,12 +87,8 @@ async fn answer(cloud: &Arc<Inner>, s3: &S3Service, request: Request<Incoming>) 
     } else if let Some(authorization) = authorization.filter(|it| it.service != "s3") {
         (answer_signed(cloud, request, &authorization, &id).await, "x-amzn-requestid")
     } else {
-        // Pre-signed URLs and other unsigned calls go to S3, which refuses what it must.
-        let reply = match s3.call(request.map(s3s::Body::from)).await {
-            Ok(response) => response.map(Either::Right),
-            Err(_) => text(500, "application/xml", String::new()),
-        };
-        (reply, "x-amz-request-id")
+        // Pre-signed URLs and other calls without the header are S3's, which refuses what it must.
+        (answer_s3(cloud, s3, request).await, "x-amz-request-id")
     };
     if let Ok(id) = id.parse() {
         reply.headers_mut().insert(header, id);
@@ -99,9 +96,29 @@ async fn answer(cloud: &Arc<Inner>, s3: &S3Service, request: Request<Incoming>) 
     reply
 }
 
+async fn answer_s3(cloud: &Inner, s3: &S3Service, request: Request<Incoming>) -> Reply {
+    let (mut parts, body) = request.into_parts();
+    let answer = match gate::check(&parts, &cloud.region) {
+        Ok(token) => {
+            parts.extensions.insert(token);
+            let request = Request::from_parts(parts, s3s::Body::from(body));
+            s3.call(request).await.ok()
+        }
+        Err(refusal) => refusal.to_http_response().ok(),
+    };
+    match answer {
+        Some(response) => response.map(Either::Right),
+        None => text(500, "application/xml", String::new()),
+    }
+}
+
 /// The service that a call without a signature is meant for, if it is not S3.
-fn meant_for(headers: &HeaderMap) -> Option<&'static str> {
-    let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+fn meant_for(request: &Request<Incoming>) -> Option<&'static str> {
+    // All of S3's calls with a body name a bucket.
+    if request.method() != Method::POST || request.uri().path() != "/" {
+        return None;
+    }
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let target = header("x-amz-target").split('.').next().unwrap_or_default();
     let form = header("content-type").starts_with("application/x-www-form-urlencoded");
     SERVICES.into_iter().find(|service| prefix(service) == Some(target)).or_else(|| form.then_some("sts"))
@@ -135,11 +152,10 @@ async fn answer_signed(
         Ok(caller) => caller,
         Err(error) => return refusal(service, &error, id),
     };
-    let now_ms = cloud.clock.now_ms();
     if service == "sts" {
-        let (action, answer) = sts::call(&cloud.accounts, &caller, now_ms, &body, id);
-        cloud.count("sts", &action, &caller.account);
-        return match answer {
+        let form = sts::Form::read(&body);
+        cloud.arrive("sts", form.action(), &caller.account).await;
+        return match sts::call(&cloud.accounts, &caller, cloud.clock.now_ms(), &form, id) {
             Ok(xml) => text(200, "text/xml", xml),
             Err(error) => refusal("sts", &error, id),
         };
@@ -149,8 +165,7 @@ async fn answer_signed(
     if prefix(service) != Some(target) {
         return refusal(service, &unknown_operation(operation), id);
     }
-    cloud.count(service, operation, &caller.account);
-    cloud.pass(operation, &caller.account).await;
+    cloud.arrive(service, operation, &caller.account).await;
     let body = match decoded(service, header("content-encoding"), body) {
         Ok(body) => body,
         Err(error) => return refusal(service, &error, id),
@@ -158,13 +173,13 @@ async fn answer_signed(
     let call = Call {
         caller: &caller,
         region: &authorization.region,
-        now_ms,
+        now_ms: cloud.clock.now_ms(),
         operation,
         body: &body,
         accounts: &cloud.accounts,
     };
     let answer: Answer = match service {
-        "sqs" => cloud.sqs.call(&call, header("host"), || cloud.clock.now_ms()).await,
+        "sqs" => cloud.sqs.call(&call, header("host"), &cloud.clock).await,
         "dynamodb" => cloud.dynamodb.call(&call),
         _ => cloud.logs.call(&call),
     };

@@ -1,4 +1,4 @@
-//! Signature Version 4 in the Authorization header, checked. S3's own forms are checked by `s3s`.
+//! Signature Version 4 in the Authorization header, checked. S3's own forms are checked by its gate and by `s3s`.
 //! Source: IAM User Guide, "Create a signed AWS API request".
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -19,7 +19,7 @@ pub(crate) struct Authorization {
     pub(crate) date: String,
     pub(crate) region: String,
     pub(crate) service: String,
-    signed_headers: Vec<String>,
+    pub(crate) signed_headers: Vec<String>,
     signature: String,
 }
 

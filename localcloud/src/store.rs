@@ -5,7 +5,7 @@
 //! cloud never reads what it has not written itself. A replaced object's file goes when its last reader has done.
 
 use std::collections::HashMap;
-use std::io::{self, SeekFrom};
+use std::io::{self, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -59,15 +59,16 @@ impl Storage {
         Ok(Self { directory: Some(Arc::new(Directory { root: root.to_owned(), made: Mutex::default() })) })
     }
 
-    /// Keeps bytes at once; in memory if the file cannot be written.
-    pub(crate) fn keep(&self, bucket: &str, key: &str, bytes: Bytes) -> Stored {
-        let written = self.directory.as_ref().and_then(|directory| {
-            let path = directory.path(bucket, key);
-            std::fs::create_dir_all(path.parent()?).ok()?;
-            std::fs::write(&path, &bytes).ok()?;
-            Some(Stored::File(Arc::new(StoredFile { path, gone: AtomicBool::new(false) })))
-        });
-        written.unwrap_or(Stored::Memory(bytes))
+    /// Keeps bytes at once.
+    ///
+    /// # Errors
+    /// The file cannot be written; nothing is kept.
+    pub(crate) fn keep(&self, bucket: &str, key: &str, bytes: Bytes) -> io::Result<Stored> {
+        let Some(directory) = &self.directory else { return Ok(Stored::Memory(bytes)) };
+        let (mut file, stored) = create(directory.path(bucket, key))?;
+        file.write_all(&bytes)?;
+        stored.gone.store(false, Ordering::Relaxed);
+        Ok(Stored::File(Arc::new(stored)))
     }
 
     /// Begins to keep a body of about so many bytes.
@@ -76,11 +77,10 @@ impl Storage {
             return Ok(Incoming::Memory(BytesMut::with_capacity(bytes.min(BUFFER_BYTES_MAX))));
         };
         let path = directory.path(bucket, key);
-        if let Some(parent) = path.parent() {
-            tokio::fs::create_dir_all(parent).await?;
-        }
-        let file = File::create(&path).await?;
-        Ok(Incoming::File { file, stored: StoredFile { path, gone: AtomicBool::new(true) } })
+        // In one go with what removes the file: a client that leaves meanwhile is not waited for, and the file goes too.
+        let created = tokio::task::spawn_blocking(move || create(path)).await;
+        let (file, stored) = created.map_err(io::Error::other)??;
+        Ok(Incoming::File { file: File::from_std(file), stored })
     }
 
     /// Keeps pieces of other bodies, one behind the other. A single one that is in memory is not copied.
@@ -100,6 +100,15 @@ impl Storage {
         }
         incoming.end().await
     }
+}
+
+/// A new file, which goes again unless all of its object is written to it.
+fn create(path: PathBuf) -> io::Result<(std::fs::File, StoredFile)> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let file = std::fs::File::create(&path)?;
+    Ok((file, StoredFile { path, gone: AtomicBool::new(true) }))
 }
 
 /// A part of a body that is kept.
@@ -323,11 +332,38 @@ mod tests {
         assert_eq!(files(), 0);
     }
 
+    /// Whenever a client goes, no file stays of what it had begun.
+    #[test]
+    fn what_was_given_up_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = Storage::directory(root.path()).unwrap();
+        std::fs::create_dir(root.path().join("b")).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            for round in 0..300 {
+                let patience = std::time::Duration::from_micros(round * 2);
+                let _begun_or_not = tokio::time::timeout(patience, storage.begin("b", "k", 3)).await;
+            }
+        });
+        // Waits for what was asked of the file system.
+        drop(runtime);
+        assert_eq!(std::fs::read_dir(root.path().join("b")).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_not_kept_elsewhere() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = Storage::directory(root.path()).unwrap();
+        std::fs::write(root.path().join("b"), b"no directory").unwrap();
+        assert!(storage.keep("b", "k", Bytes::from_static(b"x")).is_err());
+        assert!(storage.begin("b", "k", 1).await.is_err());
+    }
+
     #[tokio::test]
     async fn pieces_are_joined_in_their_order() {
         let root = tempfile::tempdir().unwrap();
         for storage in [Storage::default(), Storage::directory(root.path()).unwrap()] {
-            let body = storage.keep("b", "from", Bytes::from_static(b"0123456789"));
+            let body = storage.keep("b", "from", Bytes::from_static(b"0123456789")).unwrap();
             let piece = |range| Piece { body: body.clone(), range };
             for (pieces, expected) in [
                 (vec![piece(0..10)], "0123456789"),

@@ -5,20 +5,36 @@ use percent_encoding::percent_decode_str;
 use crate::accounts::{Accounts, Assumption};
 use crate::api::{ApiError, Caller};
 use crate::clock::iso;
+use crate::tags::TagKey;
+
+/// A call's form, read.
+#[derive(Debug)]
+pub(crate) struct Form {
+    fields: Vec<(String, String)>,
+}
+
+impl Form {
+    pub(crate) fn read(form: &[u8]) -> Self {
+        Self { fields: fields(form) }
+    }
+
+    /// What is to be done; empty when the form does not say.
+    pub(crate) fn action(&self) -> &str {
+        self.fields.iter().find(|(key, _)| key == "Action").map(|(_, value)| value.as_str()).unwrap_or_default()
+    }
+}
 
 /// Answers a call; the body is XML.
 pub(crate) fn call(
     accounts: &Accounts,
     caller: &Caller,
     now_ms: i64,
-    form: &[u8],
+    form: &Form,
     request_id: &str,
-) -> (String, Result<String, ApiError>) {
-    let fields = fields(form);
-    let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-    let action = field("Action").unwrap_or_default().to_owned();
-    let answer = match action.as_str() {
-        "AssumeRole" => assume(accounts, caller, now_ms, &fields),
+) -> Result<String, ApiError> {
+    let action = form.action();
+    let answer = match action {
+        "AssumeRole" => assume(accounts, caller, now_ms, &form.fields),
         "GetCallerIdentity" => Ok(format!(
             "<GetCallerIdentityResult><Arn>{arn}</Arn><UserId>{id}:{name}</UserId><Account>{account}</Account></GetCallerIdentityResult>",
             arn = escape(&caller.arn),
@@ -28,13 +44,12 @@ pub(crate) fn call(
         )),
         _ => Err(ApiError::new(400, "InvalidAction", format!("operation {action} does not exist here"))),
     };
-    let answer = answer.map(|result| {
+    answer.map(|result| {
         format!(
             "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">{result}<ResponseMetadata>\
              <RequestId>{request_id}</RequestId></ResponseMetadata></{action}Response>"
         )
-    });
-    (action, answer)
+    })
 }
 
 /// The body of an error.
@@ -60,7 +75,9 @@ fn assume(accounts: &Accounts, caller: &Caller, now_ms: i64, fields: &[(String, 
                 let seconds = value.parse().map_err(|_| ApiError::new(400, "MalformedInput", "Invalid Argument"))?;
                 asked.seconds = Some(seconds);
             }
-            key if key.starts_with("TransitiveTagKeys.member.") => asked.transitive.push(value),
+            key if key.starts_with("TransitiveTagKeys.member.") => {
+                asked.transitive.insert(TagKey::from(value.as_str()));
+            }
             key if key.starts_with("Tags.member.") && key.ends_with(".Key") => keys.push((member(key), value)),
             key if key.starts_with("Tags.member.") && key.ends_with(".Value") => values.push((member(key), value)),
             "Action" | "Version" => {}
@@ -72,8 +89,9 @@ fn assume(accounts: &Accounts, caller: &Caller, now_ms: i64, fields: &[(String, 
     }
     for (number, key) in keys {
         let value = values.iter().find(|(of, _)| *of == number).map(|(_, value)| value.clone()).unwrap_or_default();
-        if asked.tags.insert(key, value).is_some() {
-            return Err(ApiError::new(400, "InvalidParameterValue", "Duplicate tag keys found."));
+        if asked.tags.insert(TagKey::from(key.as_str()), value).is_some() {
+            let text = "Duplicate tag keys found. Please note that Tag keys are case insensitive.";
+            return Err(ApiError::new(400, "InvalidParameterValue", text));
         }
     }
     let new = accounts.assume(caller, &asked, now_ms)?;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::Cloud;
 use crate::accounts::{AccessKey, TrustPolicy};
-use crate::s3::Notify;
+use crate::s3::{Notify, is_bucket_name};
 
 /// Longest visibility timeout. Source: SQS API Reference, "SetQueueAttributes".
 const VISIBILITY_SECONDS_MAX: u64 = 43_200;
@@ -289,10 +289,16 @@ impl World {
             name(&format!("roles[{at}].name"), &role.name, 1..=64, named, "[A-Za-z0-9_+=,.@-]")?;
             once(format!("roles[{at}].name"), format!("role {} {}", role.account, role.name))?;
         }
-        let of_bucket = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
         for (at, bucket) in self.buckets.iter().enumerate() {
             account(&format!("buckets[{at}]"), &bucket.account)?;
-            name(&format!("buckets[{at}].name"), &bucket.name, 3..=63, of_bucket, "[a-z0-9.-]")?;
+            if !is_bucket_name(&bucket.name) {
+                let text = format!(
+                    "{:?} is no bucket's name: 3 to 63 of [a-z0-9.-] are wanted, a letter or digit at both ends, no two dots \
+                     together, no address, and nothing that S3 keeps for itself",
+                    bucket.name
+                );
+                return wrong(format!("buckets[{at}].name"), text);
+            }
             once(format!("buckets[{at}].name"), format!("bucket {}", bucket.name))?;
         }
         for (at, queue) in self.queues.iter().enumerate() {
@@ -454,6 +460,14 @@ mod tests {
             (
                 r#"{"queues": [{"account": "111111111111", "name": "q", "redrive": {"queue": "d", "receives_max": 1}}]}"#,
                 "queues[0].redrive.queue: no queue \"d\"",
+            ),
+            (
+                r#"{"buckets": [{"account": "111111111111", "name": "logs-"}]}"#,
+                "buckets[0].name: \"logs-\" is no bucket's name",
+            ),
+            (
+                r#"{"buckets": [{"account": "111111111111", "name": "10.0.0.1"}]}"#,
+                "buckets[0].name: \"10.0.0.1\" is no bucket's name",
             ),
             (
                 r#"{"notifications": [{"bucket": "b", "queue": "q", "form": "raw"}]}"#,

@@ -3,17 +3,20 @@
 Usage: script.py PART JSON, where JSON is the line that the program prints when it serves.
 """
 
+import datetime
 import gzip
 import io
 import json
 import sys
+import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
 import boto3
 from botocore import UNSIGNED
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
@@ -146,6 +149,76 @@ def credentials():
             call()
 
 
+def signatures():
+    """The forms of a signature that S3 takes, and those that it does not."""
+
+    def fetch(url, method="GET", body=None, **headers):
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(url, body, headers, method=method)
+        try:
+            return urllib.request.urlopen(request).read().decode()
+        except urllib.error.HTTPError as error:
+            return f"{error.code} {error.read().decode().split('<Code>')[-1].split('</Code>')[0]}"
+
+    def signed(keys, method="get_object", seconds=60, **more):
+        arguments = {"Bucket": "central-logs", "Key": "a/1", **more}
+        return client("s3", keys, signature_version="s3v4").generate_presigned_url(method, arguments, ExpiresIn=seconds)
+
+    client("s3", user("daemon")).put_object(Bucket="central-logs", Key="a/1", Body=b"one")
+    url = signed(user("daemon"))
+    same(fetch(url), "one")
+    for part in ["Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature"]:
+        left = [pair for pair in url.split("?")[1].split("&") if not pair.startswith(f"X-Amz-{part}=")]
+        same(fetch(url.split("?")[0] + "?" + "&".join(left)), "400 AuthorizationQueryParametersError")
+    same(fetch(url + "&versionId=null"), "403 SignatureDoesNotMatch")
+    same(fetch(url, x_amz_request_payer="requester"), "403 AccessDenied")
+    same(fetch(url, authorization="AWS4-HMAC-SHA256 x"), "400 InvalidArgument")
+    same(fetch(signed(user("daemon"), seconds=604_801)), "400 AuthorizationQueryParametersError")
+    same(fetch(signed(user("daemon"), "put_object"), "PUT", b"two"), "")
+    same(fetch(url), "two")
+    same(fetch(signed({**user("daemon"), "aws_secret_access_key": "wrong"})), "403 SignatureDoesNotMatch")
+
+    # A session's token belongs into the query.
+    reader = assume(user("daemon"), f"arn:aws:iam::{CENTRAL}:role/reader")
+    same(fetch(signed(reader)), "two")
+    same(fetch(signed(reader, Key="b/1")), "403 AccessDenied")
+    same(fetch(signed({**reader, "aws_session_token": None})), "403 InvalidAccessKeyId")
+    same(fetch(signed({**reader, "aws_session_token": "another"})), "400 InvalidToken")
+
+    # Version 2, in the header and in the query.
+    old = client("s3", user("daemon"), signature_version="s3")
+    refused("InvalidRequest", old.get_object, 400, "AWS4-HMAC-SHA256", Bucket="central-logs", Key="a/1")
+    url = old.generate_presigned_url("get_object", {"Bucket": "central-logs", "Key": "a/1"})
+    assert "AWSAccessKeyId=" in url, url
+    same(fetch(url), "400 InvalidRequest")
+
+    # What S3 reads of a request must be signed.
+    def loose(**more):
+        keys = user("daemon")
+        request = AWSRequest("GET", f"{ENDPOINT}/central-logs/a/1")
+        S3SigV4Auth(Credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"]), "s3", REGION).add_auth(request)
+        return fetch(request.url, **{name.replace("-", "_"): value for name, value in request.headers.items()}, **more)
+
+    same(loose(), "two")
+    same(loose(x_amz_expected_bucket_owner=CENTRAL), "403 AccessDenied")
+    same(fetch(f"{ENDPOINT}/central-logs/a/1"), "403 AccessDenied")
+    same(fetch(f"{ENDPOINT}/central-logs/a/1", authorization="Basic eDp5"), "400 InvalidArgument")
+    other = SESSION.client("s3", region_name="eu-west-1", endpoint_url=ENDPOINT, **user("daemon"))
+    refused("AuthorizationHeaderMalformed", other.get_object, 400, Bucket="central-logs", Key="a/1")
+
+
+def json_call(service, target, body):
+    """The error of a call that boto3 would not make."""
+    keys, body = user("daemon"), json.dumps(body).encode()
+    headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": target}
+    request = AWSRequest("POST", ENDPOINT + "/", data=body, headers=headers)
+    SigV4Auth(Credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"]), service, REGION).add_auth(request)
+    try:
+        return urllib.request.urlopen(urllib.request.Request(request.url, body, dict(request.headers), method="POST"))
+    except urllib.error.HTTPError as error:
+        return json.load(error)["__type"].split("#")[-1]
+
+
 def expiry():
     session = assume(user("daemon"), f"arn:aws:iam::{CENTRAL}:role/powerless")
     same(client("sts", session).get_caller_identity()["Account"], CENTRAL)
@@ -160,6 +233,38 @@ def expiry():
     })
     # The users' keys stay good, and so does what they do with them.
     same(client("sts", user("daemon")).get_caller_identity()["Account"], CENTRAL)
+
+
+def held():
+    keys, logs = user("daemon"), client("logs", user("daemon"))
+    client("s3", keys).put_object(Bucket="central-logs", Key="k", Body=b"one")
+    answers = {}
+    calls = {
+        "s3": lambda: client("s3", keys).put_object(Bucket="central-logs", Key="k", Body=b"two"),
+        "sts": lambda: client("sts", keys).assume_role(RoleArn=f"arn:aws:iam::{CENTRAL}:role/powerless", RoleSessionName="xx"),
+        "logs": lambda: logs.create_log_group(logGroupName="/held"),
+    }
+    print("begun", flush=True)
+    sys.stdin.readline()
+    threads = [threading.Thread(target=lambda of=of: answers.update({of: calls[of]()})) for of in calls]
+    for thread in threads:
+        thread.start()
+    sys.stdin.readline()
+    # All have arrived.
+    for thread in threads:
+        thread.join(0.3)
+    same(list(answers), [])
+    same(client("s3", keys).get_object(Bucket="central-logs", Key="k")["Body"].read(), b"one")
+    print("ready", flush=True)
+    sys.stdin.readline()
+    # Time went on by an hour before they were answered.
+    for thread in threads:
+        thread.join(20)
+    same(sorted(answers), ["logs", "s3", "sts"])
+    later = time.time() + 3600 - 60
+    assert client("s3", keys).head_object(Bucket="central-logs", Key="k")["LastModified"].timestamp() > later
+    assert answers["sts"]["Credentials"]["Expiration"].timestamp() > later + 3600
+    assert logs.describe_log_groups()["logGroups"][0]["creationTime"] > later * 1000
 
 
 def roles():
@@ -187,6 +292,14 @@ def roles():
     refused("InvalidParameterValue", assume, 400, caller=hop, role=delivery, **again)
     again["tags"] = {"TENANT_ID": "a"}
     refused("InvalidParameterValue", assume, 400, caller=hop, role=delivery, **again)
+    # A key is one however it is written, in conditions too; a value is not.
+    asking, cased = f"arn:aws:iam::{CENTRAL}:role/asking", f"arn:aws:iam::{A}:role/cased"
+    assume(user("daemon"), asking, tags={"tenant_id": "a"})
+    refused("AccessDenied", assume, 403, caller=user("daemon"), role=asking, tags={"tenant": "a"})
+    assume(hop, cased)
+    upper = assume(user("daemon"), central, tags={"tenant_id": "A", "cluster_id": "c1"}, transitive=["TENANT_ID"])
+    refused("AccessDenied", assume, 403, caller=upper, role=cased)
+    refused("InvalidParameterValue", assume, 400, caller=upper, role=cased, tags={"Tenant_Id": "a"})
     # Lengths and alphabets.
     refused("ValidationError", assume, 400, caller=hop, role=delivery, ExternalId=CENTRAL, DurationSeconds=3601)
     refused("ValidationError", assume, 400, caller=user("daemon"), role=central, tags=tags, DurationSeconds=43_200)
@@ -225,6 +338,12 @@ def roles():
     client("s3", user("daemon")).put_object(Bucket="central-logs", Key="a/1", Body=b"one")
     same(reader.get_object(Bucket="central-logs", Key="a/1")["Body"].read(), b"one")
     refused("AccessDenied", reader.get_object, 403, Bucket="central-logs", Key="b/1")
+    # Who may not list does not learn what is missing.
+    refused("AccessDenied", reader.get_object, 403, Bucket="central-logs", Key="a/none")
+    refused("403", reader.head_object, 403, Bucket="central-logs", Key="a/none")
+    lister = client("s3", assume(user("daemon"), f"arn:aws:iam::{CENTRAL}:role/lister"))
+    refused("NoSuchKey", lister.get_object, 404, Bucket="central-logs", Key="a/none")
+    refused("404", lister.head_object, 404, Bucket="central-logs", Key="a/none")
     refused("AccessDenied", reader.put_object, 403, Bucket="central-logs", Key="a/1", Body=b"")
     refused("AccessDenied", reader.list_objects_v2, 403, Bucket="central-logs")
 
@@ -315,6 +434,14 @@ def limits():
     logs.create_log_group(logGroupName="x" * 512, logGroupClass="INFREQUENT_ACCESS")
     logs.create_log_stream(logGroupName="x" * 512, logStreamName="é" * 512)
     refused(invalid, logs.create_log_group, 400, logGroupName="/other", logGroupClass="DELIVERY")
+    few = logs.describe_log_groups(logGroupClass="INFREQUENT_ACCESS")["logGroups"]
+    same([group["logGroupName"] for group in few], ["x" * 512])
+
+    # A token has no meaning any more; what is not served is refused, not passed over.
+    put([(now, "e")], sequenceToken="0")
+    refused(invalid, put, 400, "entity", events=[(now, "e")], entity={"keyAttributes": {"Type": "Service"}})
+    refused(invalid, logs.create_log_group, 400, "kmsKeyId", logGroupName="/other", kmsKeyId="arn:aws:kms:x")
+    refused(invalid, logs.filter_log_events, 400, logGroupIdentifier="/limits")
 
     # A body that came compressed counts as what it holds.
     def compressed(events, encoding="gzip", text=None):
@@ -336,6 +463,10 @@ def limits():
     same(compressed([{"timestamp": now, "message": "x" * (LIMIT - 25)}]), invalid)
     same(compressed([], text=b"no gzip"), "SerializationException")
     same(compressed([], encoding="br"), "SerializationException")
+    # A member that AWS does not know either, in the call and in an event.
+    text = b'{"logGroupName": "/limits", "logStreamName": "s", "logEvent": []}'
+    same(compressed([], text=gzip.compress(text)), invalid)
+    same(compressed([{"timestamp": now, "message": "x", "level": "x"}]), invalid)
 
 
 def reading():
@@ -448,6 +579,7 @@ def objects():
     refused("InvalidRange", s3.get_object, 416, **of, Range="bytes=10-")
     s3.put_object(Bucket="central-logs", Key="empty", Body=b"")
     refused("InvalidRange", s3.get_object, 416, Bucket="central-logs", Key="empty", Range="bytes=0-9")
+    refused("InvalidRange", s3.get_object, 416, Bucket="central-logs", Key="empty", Range="bytes=-1")
     same(s3.get_object(Bucket="central-logs", Key="empty")["Body"].read(), b"")
     same(s3.get_object(**of, IfMatch=put["ETag"], Range="bytes=0-0")["Body"].read(), b"0")
     refused("PreconditionFailed", s3.get_object, 412, **of, IfMatch='"other"')
@@ -507,6 +639,9 @@ def objects():
 
     listed = s3.get_paginator("list_objects_v2").paginate(Bucket="central-logs", PaginationConfig={"PageSize": 2})
     same([it["Key"] for page in listed for it in page["Contents"]], sorted([*keys, "k", "empty"]))
+    none = s3.list_objects_v2(Bucket="central-logs", MaxKeys=0)
+    same((none["KeyCount"], none["MaxKeys"], none["IsTruncated"], none.get("Contents")), (0, 0, False, None))
+    refused("InvalidArgument", s3.list_objects_v2, 400, Bucket="central-logs", MaxKeys=-1)
     # Half a body, or another one than was announced, is no object.
     refused("BadDigest", s3.put_object, 400, Bucket="central-logs", Key="bad", Body=b"x", ContentMD5="1B2M2Y8AsgTpgAmY7PhCfg==")
     refused("BadDigest", s3.put_object, 400, Bucket="central-logs", Key="bad", Body=b"x", ChecksumCRC32="AAAAAA==")
@@ -518,6 +653,112 @@ def objects():
     same(s3.get_object(Bucket="quiet", Key="large")["Body"].read() == large, True)
     body = s3.get_object(Bucket="quiet", Key="large", Range=f"bytes={1 << 20}-{(2 << 20) + 4}")["Body"].read()
     same(body == large[1 << 20:(2 << 20) + 5], True)
+
+
+def conditions():
+    s3 = client("s3", user("daemon"))
+    of = {"Bucket": "central-logs", "Key": "k"}
+    tag = s3.put_object(**of, Body=b"one")["ETag"]
+    modified = s3.head_object(**of)["LastModified"]
+    before, after = (modified + datetime.timedelta(seconds=by) for by in (-60, 60))
+    for read in [s3.get_object, s3.head_object]:
+        failed, known = ("412", "304") if read == s3.head_object else ("PreconditionFailed", "304")
+        for code, condition in [
+            (failed, {"IfMatch": '"other"'}),
+            (failed, {"IfUnmodifiedSince": before}),
+            (known, {"IfNoneMatch": tag}),
+            (known, {"IfModifiedSince": modified}),
+            (None, {"IfMatch": tag, "IfUnmodifiedSince": before}),
+            (None, {"IfNoneMatch": '"other"', "IfModifiedSince": after}),
+            (None, {"IfUnmodifiedSince": modified, "IfModifiedSince": before}),
+            (None, {"ExpectedBucketOwner": CENTRAL}),
+            ("403" if read == s3.head_object else "AccessDenied", {"ExpectedBucketOwner": A}),
+        ]:
+            if code:
+                refused(code, read, **of, **condition)
+            else:
+                same(read(**of, **condition)["ETag"], tag)
+    same(refused("304", s3.get_object, **of, IfNoneMatch=tag).response["ResponseMetadata"]["HTTPHeaders"]["etag"], tag)
+
+    # Writes.
+    refused("PreconditionFailed", s3.put_object, 412, **of, Body=b"two", IfNoneMatch="*")
+    refused("PreconditionFailed", s3.put_object, 412, **of, Body=b"two", IfMatch='"other"')
+    refused("NoSuchKey", s3.put_object, 404, Bucket="central-logs", Key="none", Body=b"two", IfMatch=tag)
+    refused("NotImplemented", s3.put_object, 501, **of, Body=b"two", IfNoneMatch=tag)
+    same(s3.get_object(**of)["Body"].read(), b"one")
+    tag = s3.put_object(**of, Body=b"two", IfMatch=tag)["ETag"]
+    s3.put_object(Bucket="central-logs", Key="new", Body=b"new", IfNoneMatch="*")
+
+    # Every call looks at the owner that is expected.
+    upload = s3.create_multipart_upload(Bucket="central-logs", Key="u")["UploadId"]
+    source = {"Bucket": "central-logs", "Key": "k"}
+    of_upload = {"Bucket": "central-logs", "Key": "u", "UploadId": upload}
+    part = s3.upload_part_copy(**of_upload, PartNumber=1, CopySource=source)["CopyPartResult"]["ETag"]
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part}]}
+    for call, arguments in [
+        (s3.put_object, {**of, "Body": b""}),
+        (s3.list_objects_v2, {"Bucket": "central-logs"}),
+        (s3.copy_object, {"Bucket": "central-logs", "Key": "copy", "CopySource": source}),
+        (s3.create_multipart_upload, of),
+        (s3.upload_part_copy, {**of_upload, "PartNumber": 1, "CopySource": source}),
+        (s3.complete_multipart_upload, {**of_upload, "MultipartUpload": parts}),
+        (s3.abort_multipart_upload, of_upload),
+    ]:
+        refused("AccessDenied", call, 403, **arguments, ExpectedBucketOwner=A)
+        refused("InvalidBucketOwnerAWSAccountID", call, 400, **arguments, ExpectedBucketOwner="me")
+        if "CopySource" in arguments:
+            refused("AccessDenied", call, 403, **arguments, ExpectedSourceBucketOwner=A)
+            refused("PreconditionFailed", call, 412, **arguments, CopySourceIfNoneMatch=tag)
+            refused("PreconditionFailed", call, 412, **arguments, CopySourceIfMatch='"other"')
+            refused("PreconditionFailed", call, 412, **arguments, CopySourceIfUnmodifiedSince=before)
+            refused("PreconditionFailed", call, 412, **arguments, CopySourceIfModifiedSince=after)
+
+    # What is not served is refused by name, and nothing is done.
+    for call, arguments in [
+        (s3.get_object, {**of, "ResponseContentType": "text/plain"}),
+        (s3.get_object, {**of, "PartNumber": 1}),
+        (s3.head_object, {**of, "PartNumber": 1}),
+        (s3.head_object, {**of, "Range": "bytes=0-0"}),
+        (s3.put_object, {**of, "Body": b"", "StorageClass": "GLACIER"}),
+        (s3.put_object, {**of, "Body": b"", "CacheControl": "no-store"}),
+        (s3.put_object, {**of, "Body": b"", "Tagging": "a=b"}),
+        (s3.copy_object, {"Bucket": "central-logs", "Key": "copy", "CopySource": source, "ServerSideEncryption": "aws:kms"}),
+        (s3.complete_multipart_upload, {**of_upload, "MultipartUpload": parts, "ChecksumCRC32": "AAAAAA=="}),
+        (s3.list_objects_v2, {"Bucket": "central-logs", "Delimiter": "/"}),
+        (s3.list_objects_v2, {"Bucket": "central-logs", "FetchOwner": True}),
+    ]:
+        refused("501" if call == s3.head_object else "NotImplemented", call, 501, **arguments)
+    same(s3.get_object(**of)["Body"].read(), b"two")
+    refused("NoSuchKey", s3.get_object, 404, Bucket="central-logs", Key="copy")
+
+    # A completion is a write too.
+    s3.put_object(Bucket="central-logs", Key="u", Body=b"first")
+    refused("PreconditionFailed", s3.complete_multipart_upload, 412, **of_upload, MultipartUpload=parts, IfNoneMatch="*")
+    refused("InvalidRequest", s3.complete_multipart_upload, 400, **of_upload, MultipartUpload=parts, MpuObjectSize=4)
+    s3.complete_multipart_upload(**of_upload, MultipartUpload=parts, MpuObjectSize=3)
+    same(s3.get_object(Bucket="central-logs", Key="u")["Body"].read(), b"two")
+
+    refused("InvalidRequest", s3.copy_object, 400, **of, CopySource=source)
+    s3.copy_object(**of, CopySource=source, MetadataDirective="REPLACE", Metadata={"a": "b"})
+    same(s3.head_object(**of)["Metadata"], {"a": "b"})
+
+    # Names.
+    for name in ["ab", "a" * 64, "Upper", "a_b", "-ab", "ab-", "a..b", "192.168.0.1", "xn--ab", "sthree-a", "a-s3alias"]:
+        refused("InvalidBucketName", s3.create_bucket, 400, Bucket=name)
+    s3.create_bucket(Bucket="a.b-3")
+    for code, place in [("IllegalLocationConstraintException", "eu-west-1"), ("InvalidLocationConstraint", REGION)]:
+        place = {"LocationConstraint": place}
+        refused(code, s3.create_bucket, 400, Bucket="elsewhere", CreateBucketConfiguration=place)
+
+
+def unkept():
+    s3 = client("s3", user("daemon"))
+    refused("InternalError", s3.put_object, 500, Bucket="central-logs", Key="k", Body=b"x")
+    refused("NoSuchKey", s3.get_object, 404, Bucket="central-logs", Key="k")
+    same(received(client("sqs", user("daemon")), "raw"), [])
+    s3.put_object(Bucket="versions", Key="k", Body=b"x")
+    source = {"Bucket": "versions", "Key": "k"}
+    refused("InternalError", s3.copy_object, 500, Bucket="central-logs", Key="k", CopySource=source)
 
 
 def large():
@@ -598,6 +839,9 @@ def queues():
     refused(wrong + "BatchEntryIdsNotDistinct", sqs.delete_message_batch, 400, QueueUrl=url, Entries=[many[0]] * 2)
     refused(wrong + "EmptyBatchRequest", sqs.delete_message_batch, 400, QueueUrl=url, Entries=[])
     refused(wrong + "InvalidBatchEntryId", sqs.delete_message_batch, 400, QueueUrl=url, Entries=[{**many[0], "Id": "a b"}])
+    # An entry with a member of another call's.
+    body = {"QueueUrl": url, "Entries": [{**many[0], "MessageBody": "x"}]}
+    same(json_call("sqs", "AmazonSQS.DeleteMessageBatch", body), "SerializationException")
     refused("ReceiptHandleIsInvalid", sqs.delete_message, 400, QueueUrl=url, ReceiptHandle="no receipt")
     error = refused(wrong + "NonExistentQueue", sqs.receive_message, 400, QueueUrl=url + "x")
     assert isinstance(error, sqs.exceptions.QueueDoesNotExist), type(error)
@@ -621,6 +865,14 @@ def queues():
     for policy in [{**policy, "deadLetterTargetArn": policy["deadLetterTargetArn"] + "x"}, {**policy, "maxReceiveCount": 0}]:
         policy = {"RedrivePolicy": json.dumps(policy)}
         refused("InvalidParameterValue", sqs.set_queue_attributes, 400, QueueUrl=made, Attributes=policy)
+    # A dead-letter queue is of the same account and region.
+    client("sqs", user("ann")).create_queue(QueueName="dead")
+    elsewhere = SESSION.client("sqs", region_name="eu-west-1", endpoint_url=ENDPOINT, **user("daemon"))
+    elsewhere.create_queue(QueueName="dead")
+    for arn in [f"arn:aws:sqs:{REGION}:{A}:dead", f"arn:aws:sqs:eu-west-1:{CENTRAL}:dead"]:
+        policy = {"RedrivePolicy": json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 5})}
+        refused("InvalidParameterValue", sqs.set_queue_attributes, 400, "RedrivePolicy", QueueUrl=made, Attributes=policy)
+        refused("InvalidParameterValue", sqs.create_queue, 400, "RedrivePolicy", QueueName="more", Attributes=policy)
     refused("InvalidAttributeValue", sqs.set_queue_attributes, 400, QueueUrl=made, Attributes={"VisibilityTimeout": "-1"})
     refused("InvalidAttributeName", sqs.set_queue_attributes, 400, QueueUrl=made, Attributes={"Colour": "red"})
 
