@@ -1,57 +1,22 @@
 //! The binary against moto, an AWS emulator that is not ours, with boto3 on the other side.
 //!
-//! moto comes from PyPI into a virtual environment under the target folder. Where there is no Python or no PyPI, or no
-//! corpus of log lines beside the checkout, the test says so and passes; `MILLRACE_REQUIRE_MOTO=1` makes that a failure.
+//! The messages are the lines of the corpus beside the checkout. Where there is none, a few lines that are built in take
+//! their place, and the test says so.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
-const PACKAGES: [&str; 2] = ["moto[server]", "boto3"];
+#[path = "../support/venv.rs"]
+mod venv;
 
-fn run(command: &mut Command) -> Result<Output, String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    if output.status.success() {
-        return Ok(output);
-    }
-    let text = [output.stdout, output.stderr].concat();
-    Err(format!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&text)))
-}
-
-/// The environment's Python, installed on the first run.
-fn python() -> Result<PathBuf, String> {
-    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("moto");
-    let python = venv.join("bin/python");
-    let ready = || {
-        Command::new(&python)
-            .args(["-c", "import moto.server, boto3, flask"])
-            .output()
-            .is_ok_and(|it| it.status.success())
-    };
-    if !ready() {
-        run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
-    }
-    Ok(python)
-}
+use std::path::Path;
+use std::process::Command;
 
 #[test]
 fn what_comes_back_from_moto_is_what_went_in() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
-    let required = std::env::var_os("MILLRACE_REQUIRE_MOTO").is_some();
-    if !corpus.is_dir() {
-        assert!(!required, "no corpus of log lines");
-        println!("skipped: no corpus of log lines beside the checkout");
-        return;
-    }
-    let python = match python() {
-        Ok(python) => python,
-        Err(why) => {
-            assert!(!required, "{why}");
-            println!("skipped: {why}");
-            return;
-        }
-    };
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/moto/world.py");
-    let output = run(Command::new(python).arg(script).arg(env!("CARGO_BIN_EXE_millrace")).arg(corpus)).unwrap();
+    let Some(python) = venv::python("moto", &["moto[server]", "boto3"], "moto.server, boto3, flask") else { return };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut world = Command::new(python);
+    world.arg(root.join("tests/moto/world.py")).arg(env!("CARGO_BIN_EXE_millrace"));
+    let output = venv::run(world.arg(root.join("../shared/corpus"))).unwrap();
     println!("{}", String::from_utf8_lossy(&output.stdout));
 }

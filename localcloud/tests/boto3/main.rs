@@ -1,53 +1,29 @@
 //! The program, called by boto3: a client that is not ours says whether calls, limits and errors are those of AWS.
-//!
-//! boto3 comes from PyPI into a virtual environment under the target folder. Where there is no Python or no PyPI the
-//! tests say so and pass; `MILLRACE_REQUIRE_MOTO=1` makes that a failure.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "what the tests share is test code too")]
+
+#[path = "../../../tests/support/venv.rs"]
+mod venv;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use localcloud::{Cloud, World};
 
+use self::venv::run;
+
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/boto3").join(name)
 }
 
-fn run(command: &mut Command) -> Result<Output, String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    if output.status.success() {
-        return Ok(output);
-    }
-    let text = [output.stdout, output.stderr].concat();
-    Err(format!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&text)))
-}
-
-fn install() -> Result<PathBuf, String> {
-    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("boto3");
-    let python = venv.join("bin/python");
-    if !Command::new(&python).args(["-c", "import boto3"]).output().is_ok_and(|it| it.status.success()) {
-        run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "boto3"]))?;
-    }
-    Ok(python)
-}
-
 /// The environment's Python, installed on the first run; none where that is not possible and not required.
 fn python() -> Option<&'static PathBuf> {
-    static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match PYTHON.get_or_init(install) {
-        Ok(python) => Some(python),
-        Err(why) => {
-            assert!(std::env::var_os("MILLRACE_REQUIRE_MOTO").is_none(), "{why}");
-            println!("skipped: {why}");
-            None
-        }
-    }
+    static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
+    PYTHON.get_or_init(|| venv::python("boto3", &["boto3"], "boto3")).as_ref()
 }
 
 /// The program, ended with the test.
