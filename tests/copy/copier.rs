@@ -99,6 +99,9 @@ fn error(code: &'static str) -> &'static str {
         "RequestTimeout" => "<Error><Code>RequestTimeout</Code><Message>try again</Message></Error>",
         "PreconditionFailed" => "<Error><Code>PreconditionFailed</Code><Message>changed</Message></Error>",
         "NoSuchKey" => "<Error><Code>NoSuchKey</Code><Message>gone</Message></Error>",
+        "NoSuchBucket" => "<Error><Code>NoSuchBucket</Code><Message>gone</Message></Error>",
+        "AccessDenied" => "<Error><Code>AccessDenied</Code><Message>no</Message></Error>",
+        "ServiceUnavailable" => "<Error><Code>ServiceUnavailable</Code><Message>try again</Message></Error>",
         _ => unreachable!("no such error in these tests"),
     }
 }
@@ -125,6 +128,69 @@ async fn a_long_object_is_copied_in_parts() {
     assert_eq!((world.calls("UploadPartCopy"), world.calls("CopyObject"), world.cloud.open_uploads()), (3, 0, 0));
     let totals = &copier.totals.snapshot()["acme"];
     assert_eq!((totals.copies, totals.copied_bytes), (1, 12 * MIB + 345));
+}
+
+/// predecessor.md §15, rows "s3 copy": what the call asks for. Two of the six keys of metadata there named the source, and
+/// with it the cluster; there are four here. And the type and encoding of the object, which REPLACE takes away, are told
+/// again.
+#[tokio::test(flavor = "multi_thread")]
+async fn predecessor_15_s3_copy_call() {
+    let mut stub = Stub::start([Answer::Head("t1", 100), Answer::Text(200, COPIED)]).await;
+
+    let done = Copier::at_stub(&stub, SINGLE_BYTES_MAX).await.copy(None).await;
+
+    assert_eq!((done.finish, done.cause), (Finish::Delivered, None));
+    let requests = stub.requests();
+    let copy = requests.iter().find(|it| it.line == format!("PUT /acme-logs/{COPY}")).unwrap();
+    let header = |name: &str| copy.headers.get(name).map(String::as_str);
+    let metadata: Vec<&str> = copy.headers.keys().filter_map(|name| name.strip_prefix("x-amz-meta-")).collect();
+    assert_eq!(
+        metadata,
+        ["application", "delivery-timestamp", "pod-name", "tenant-id"],
+        "15 s3 copy: metadata six keys"
+    );
+    let cases = [
+        ("ACL", "x-amz-acl", Some("bucket-owner-full-control")),
+        ("REPLACE", "x-amz-metadata-directive", Some("REPLACE")),
+        ("REPLACE keeps no tags", "x-amz-tagging-directive", Some("REPLACE")),
+        ("REPLACE, but the encoding stays", "content-encoding", Some("gzip")),
+        ("metadata: whose", "x-amz-meta-tenant-id", Some("acme")),
+        ("metadata: application", "x-amz-meta-application", Some("api")),
+        ("metadata: pod", "x-amz-meta-pod-name", Some("pod-0")),
+        ("metadata: no source bucket", "x-amz-meta-source-bucket", None),
+        ("metadata: no source key", "x-amz-meta-source-key", None),
+        // The source's key was not encoded there.
+        ("source", "x-amz-copy-source", Some("central-logs/acme/c1/api/pod-0/f.gz")),
+    ];
+    for (case, name, expected) in cases {
+        assert_eq!(header(name), expected, "15 s3 copy: {case}");
+    }
+}
+
+/// predecessor.md §15, rows "s3 error": how often a copy is tried, and what its message's fate is. What was not recoverable
+/// there lost the copy without a word, and so did the rest once its attempts were used up.
+#[tokio::test(flavor = "multi_thread")]
+async fn predecessor_15_s3_error() {
+    let cases = [
+        ("NoSuchBucket", 404, Finish::TenantDenied, 1),
+        ("NoSuchKey", 404, Finish::Missing, 1),
+        // Twice, for the second call asks whether it is the source that may not be read.
+        ("AccessDenied", 403, Finish::GlobalFault, 2),
+        ("SlowDown", 503, Finish::Retryable, 5),
+        ("ServiceUnavailable", 503, Finish::Retryable, 3),
+        ("RequestTimeout", 400, Finish::Retryable, 3),
+    ];
+    for (code, status, finish, calls) in cases {
+        let mut stub = Stub::answering(move |request| match request.line.split(' ').next() {
+            Some("HEAD") => Answer::Head("t", 100),
+            _ => Answer::Text(status, error(code)),
+        })
+        .await;
+        let done = Copier::at_stub(&stub, SINGLE_BYTES_MAX).await.copy(None).await;
+        assert_eq!(done.finish, finish, "15 s3 error: {code}");
+        let made = stub.requests().iter().filter(|it| !it.line.starts_with("HEAD ")).count();
+        assert_eq!(made, calls, "15 s3 error: {code}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

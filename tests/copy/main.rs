@@ -1,10 +1,11 @@
 //! Deliveries into tenants' buckets: the binary and the copier against an embedded cloud over HTTP, with tenants' accounts,
-//! bucket policies and session tags; and the copier against a store that fails on command.
+//! bucket policies and session tags; and the copier, and the sender of events, against services that fail on command.
 
 #![expect(clippy::unwrap_used, reason = "a step of a test that fails has failed the test")]
 
 mod copier;
 mod drain;
+mod sender;
 mod stub;
 mod world;
 
@@ -70,7 +71,7 @@ async fn a_second_delivery_takes_the_first_ones_place() {
     assert_eq!(world.get(ACME, "acme-logs", "ROSA/cluster-logs/acme/api/pod-0/f.gz").await.bytes, new);
 }
 
-/// The predecessor's row "multi".
+/// predecessor.md §15, rows "multi", as they are delivered.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_row_filters_for_itself() {
     let world = World::start().await;

@@ -1,6 +1,6 @@
-//! A store that says what it is told to: for answers that a sound one gives once in a million.
+//! Services that say what they are told to: for answers that sound ones give once in a million.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,11 +22,19 @@ pub(super) enum Answer {
     Never,
 }
 
-/// A request: method, target, and what a copy is conditioned on.
+/// A request: method, target, what a copy is conditioned on, and all headers by their names in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) line: String,
     pub(super) if_match: Option<String>,
+    pub(super) headers: BTreeMap<String, String>,
+}
+
+impl Request {
+    /// The operation, where a header names it: of a call to CloudWatch Logs.
+    pub(super) fn operation(&self) -> Option<&str> {
+        Some(self.headers.get("x-amz-target")?.split_once('.')?.1)
+    }
 }
 
 /// The server. It ends when it is dropped.
@@ -107,10 +115,9 @@ async fn read(connection: &mut TcpStream, held: &mut Vec<u8>) -> Option<Request>
         }
     };
     let head = String::from_utf8(held.drain(..end).collect()).unwrap();
-    let header = |wanted: &str| {
-        let lines = head.lines().filter_map(|line| line.split_once(": "));
-        lines.filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.to_owned()).next()
-    };
+    let lines = head.lines().filter_map(|line| line.split_once(": "));
+    let headers: BTreeMap<_, _> = lines.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+    let header = |wanted: &str| headers.get(wanted).cloned();
     let length: usize = header("content-length").map_or(0, |length| length.parse().unwrap());
     while held.len() < length {
         connection.read_buf(held).await.ok()?;
@@ -121,5 +128,6 @@ async fn read(connection: &mut TcpStream, held: &mut Vec<u8>) -> Option<Request>
     // The SDK's own mark says nothing here.
     let query: Vec<&str> = query.split('&').filter(|it| !it.is_empty() && !it.starts_with("x-id=")).collect();
     let line = if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) };
-    Some(Request { line, if_match: header("if-match").or_else(|| header("x-amz-copy-source-if-match")) })
+    let if_match = header("if-match").or_else(|| header("x-amz-copy-source-if-match"));
+    Some(Request { line, if_match, headers })
 }

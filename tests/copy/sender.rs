@@ -1,0 +1,168 @@
+//! The sender of events by itself: which calls it makes, and what becomes of the batch.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace::aws::sts::{Hops, Roles};
+use millrace::aws::{Aws, AwsSettings, Keys};
+use millrace::core::batch::{BatchLimits, Batcher, Event, Fed, SegmentId, SendWindow};
+use millrace::core::failure::{RetryPolicy, Service};
+use millrace::core::object::Ordinal;
+use millrace::core::scan::Message;
+use millrace::core::settlement::Finish;
+use millrace::core::tenant::{ClusterId, Field, TenantId, deliveries};
+use millrace::core::time::UnixMillis;
+use millrace::pipeline::credentials::Credentials;
+use millrace::pipeline::send::{Destination, SENDS_MAX, Sends};
+use millrace::pipeline::share::Pool;
+use millrace::world::World;
+
+use super::stub::{Answer, Stub};
+
+const GROUP: &str = "/acme/logs";
+const EVENTS: u64 = 3;
+/// As the daemon has it, but for its patience.
+const RETRIES: RetryPolicy =
+    RetryPolicy { attempts_max: 3, throttled_max: 12, base: Duration::from_millis(1), cap: Duration::from_millis(5) };
+const ASSUMED: &str = "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>id</AccessKeyId>\
+    <SecretAccessKey>secret</SecretAccessKey><SessionToken>token</SessionToken>\
+    <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>";
+
+const OK: Answer = Answer::Text(200, "{}");
+const MISSING: Answer = Answer::Text(400, r#"{"__type":"ResourceNotFoundException"}"#);
+const EXISTS: Answer = Answer::Text(400, r#"{"__type":"ResourceAlreadyExistsException"}"#);
+const THROTTLED: Answer = Answer::Text(400, r#"{"__type":"ThrottlingException"}"#);
+const UNAVAILABLE: Answer = Answer::Text(503, r#"{"__type":"ServiceUnavailableException"}"#);
+const DENIED: Answer = Answer::Text(400, r#"{"__type":"AccessDeniedException"}"#);
+const EXPIRED: Answer = Answer::Text(400, r#"{"__type":"ExpiredTokenException"}"#);
+
+/// The operations that must be asked for, in their order, and what is answered.
+type Script = Vec<(&'static str, Answer)>;
+
+/// A sender whose services are at `endpoint`.
+async fn sends(endpoint: &str) -> Sends {
+    let aws = Aws::connect(AwsSettings {
+        region: "us-east-1".to_owned(),
+        endpoints: [Service::Logs, Service::Sts].map(|service| (service, endpoint.to_owned())).into(),
+        keys: Some(Keys { id: "id".to_owned(), secret: "secret".to_owned() }),
+        ..AwsSettings::default()
+    })
+    .await;
+    let world = World::new();
+    let credentials = Credentials::new(&aws, Roles::new(&aws, Hops::One, None), world);
+    Sends { credentials, retries: RETRIES, world, places: Pool::new(SENDS_MAX) }
+}
+
+fn destination() -> Destination {
+    let fields = [
+        ("tenant_id", "acme"),
+        ("log_distribution_role_arn", "arn:aws:iam::222222222222:role/delivery"),
+        ("log_group_name", GROUP),
+    ];
+    let row: BTreeMap<_, _> = fields.map(|(name, text)| (name.to_owned(), Field::Text(text.to_owned()))).into();
+    let config = deliveries(&TenantId::try_from("acme").unwrap(), &[row], UnixMillis(0));
+    let cluster = ClusterId::try_from("c1").unwrap();
+    Destination { delivery: Arc::clone(&config.deliveries[0]), cluster, stream: "pod-0".into() }
+}
+
+/// Sends one batch to services that give these answers, and others to nothing. Gives the operations that were asked for,
+/// the events that were accepted, and what it means for the message when not all were.
+async fn send(answers: impl IntoIterator<Item = Answer>) -> (Vec<String>, u64, Option<Finish>) {
+    let mut answers: VecDeque<Answer> = answers.into_iter().collect();
+    let mut stub = Stub::answering(move |request| match request.operation() {
+        Some(_) => answers.pop_front().unwrap_or(Answer::Never),
+        None => Answer::Text(200, ASSUMED),
+    })
+    .await;
+    let to = destination();
+    let mut batcher = Batcher::new(BatchLimits::default(), GROUP, &to.stream);
+    batcher.begin_segment(SegmentId(1));
+    for at in 0..EVENTS {
+        let event = Event {
+            message: Message::Escaped(b"a line"),
+            timestamp: UnixMillis(1),
+            ordinal: Ordinal(at),
+            from_part: 0,
+            wide: false,
+        };
+        assert_eq!(batcher.feed(&event), Fed::Taken { parts: 1 });
+    }
+    let batch = batcher.seal(SendWindow::ALL).batches.remove(0);
+
+    let report = sends(&stub.endpoint).await.send(&to, batch).await;
+
+    let calls = stub.requests().iter().filter_map(|it| it.operation().map(str::to_owned)).collect();
+    let delivered = report.settled.values().map(|outcome| outcome.delivered).sum();
+    (calls, delivered, report.failed.map(|(fault, _)| fault.finish))
+}
+
+/// predecessor.md §15, rows "create". Groups and streams were looked for by Describe calls there, before each file. There
+/// are none here (design §5): PutLogEvents itself tells what is missing. So the row "describe error" has no call that
+/// could fail; the nearest to it is a creation that is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn predecessor_15_create() {
+    const PUT: &str = "PutLogEvents";
+    const STREAM: &str = "CreateLogStream";
+    const NEW_GROUP: &str = "CreateLogGroup";
+    let cases: [(&str, Script, Option<Finish>); 9] = [
+        ("neither", vec![(PUT, MISSING), (STREAM, MISSING), (NEW_GROUP, OK), (STREAM, OK), (PUT, OK)], None),
+        ("group only", vec![(PUT, MISSING), (STREAM, OK), (PUT, OK)], None),
+        ("both exist: none", vec![(PUT, OK)], None),
+        (
+            "AlreadyExists race for both",
+            vec![(PUT, MISSING), (STREAM, MISSING), (NEW_GROUP, EXISTS), (STREAM, EXISTS), (PUT, OK)],
+            None,
+        ),
+        ("AlreadyExists race for the stream", vec![(PUT, MISSING), (STREAM, EXISTS), (PUT, OK)], None),
+        (
+            "created, but not seen at once",
+            vec![(PUT, MISSING), (STREAM, OK), (PUT, MISSING), (STREAM, EXISTS), (PUT, OK)],
+            None,
+        ),
+        (
+            "describe error: the stream's creation is denied",
+            vec![(PUT, MISSING), (STREAM, DENIED)],
+            Some(Finish::TenantDenied),
+        ),
+        (
+            "describe error: the group's creation is denied",
+            vec![(PUT, MISSING), (STREAM, MISSING), (NEW_GROUP, DENIED)],
+            Some(Finish::TenantDenied),
+        ),
+        (
+            "describe error: the creation fails for a while",
+            vec![(PUT, MISSING), (STREAM, UNAVAILABLE), (PUT, MISSING), (STREAM, OK), (PUT, OK)],
+            None,
+        ),
+    ];
+    for (case, script, finish) in cases {
+        let (operations, answers): (Vec<&str>, Vec<Answer>) = script.into_iter().unzip();
+        let (calls, delivered, failed) = send(answers).await;
+        assert_eq!(calls, operations, "15 create: {case}");
+        assert_eq!((delivered, failed), (if finish.is_none() { EVENTS } else { 0 }, finish), "15 create: {case}");
+    }
+}
+
+/// predecessor.md §15, row "retry": the calls, and what becomes of the message. What is given up here is handed back, and
+/// the batch is sent again by the next attempt.
+#[tokio::test(flavor = "multi_thread")]
+async fn predecessor_15_retry_calls() {
+    let forever = |answer: Answer| vec![answer; 100];
+    let cases = [
+        ("throttled twice then ok", vec![THROTTLED, THROTTLED, OK], 3, None),
+        // An error after 3 attempts there. Being throttled is no attempt here (design §5), but it has a bound.
+        ("throttled always", forever(THROTTLED), RETRIES.throttled_max, Some(Finish::Retryable)),
+        ("unavailable twice then ok", vec![UNAVAILABLE, UNAVAILABLE, OK], 3, None),
+        ("unavailable always", forever(UNAVAILABLE), 3, Some(Finish::Retryable)),
+        ("throttled beside unavailable", vec![UNAVAILABLE, THROTTLED, UNAVAILABLE, THROTTLED, OK], 5, None),
+        // It was tried again after every error, three times in all.
+        ("denied", vec![DENIED], 1, Some(Finish::TenantDenied)),
+        ("credentials expired", vec![EXPIRED, OK], 2, None),
+    ];
+    for (case, answers, wanted, finish) in cases {
+        let (calls, delivered, failed) = send(answers).await;
+        assert_eq!(calls, vec!["PutLogEvents"; wanted as usize], "15 retry: {case}");
+        assert_eq!((delivered, failed), (if finish.is_none() { EVENTS } else { 0 }, finish), "15 retry: {case}");
+    }
+}
