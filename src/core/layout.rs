@@ -198,8 +198,8 @@ mod tests {
         Ok([tenant.as_str(), cluster.as_str(), &application, &pod].map(String::from).into())
     }
 
-    /// predecessor.md §15, rows "key", and the envelope row of keys that are off the layout. The row of the environment
-    /// (prod-, stg-, dev- → …) has no case: it was for information only, and no part of design §1.2.
+    /// predecessor.md §15, rows "key", and the envelope row of keys that are off the layout. The environment that it told
+    /// from the cluster's name was for information only, and is no part of design §1.2: the name stays what it is.
     #[test]
     fn predecessor_15_key() {
         const CLUSTER_FIRST: &str = "{cluster}/{tenant}/{application}/{pod}";
@@ -207,7 +207,8 @@ mod tests {
         let short = |found| Err(KeyError::Short { found, least: 5 });
         let tenant = |segment, cause| Err(KeyError::Id { segment, what: "tenant", cause });
         let cluster = |segment, cause| Err(KeyError::Id { segment, what: "cluster", cause });
-        let good = || Ok(["t", "c", "a", "p"].map(String::from).into());
+        let of_cluster = |name| Ok(["t", name, "a", "p"].map(String::from).into());
+        let good = || of_cluster("c");
         let cases = [
             ("five segments, tenant first", LAYOUT_DEFAULT, "t/c/a/p/file.json.gz", good()),
             ("five segments, the predecessor's layout", CLUSTER_FIRST, "c/t/a/p/file.json.gz", good()),
@@ -224,6 +225,10 @@ mod tests {
             // No characters were checked; a session tag takes only these (design §1.2).
             ("tenant off the tag alphabet", CLUSTER_FIRST, "c/t*/a/p/f", tenant(1, IdError::Character(2))),
             ("cluster off the tag alphabet", CLUSTER_FIRST, "c%/t/a/p/f", cluster(0, IdError::Character(2))),
+            ("prod- cluster (production)", CLUSTER_FIRST, "prod-1/t/a/p/f", of_cluster("prod-1")),
+            ("stg- cluster (staging)", CLUSTER_FIRST, "stg-1/t/a/p/f", of_cluster("stg-1")),
+            ("dev- cluster (development)", CLUSTER_FIRST, "dev-1/t/a/p/f", of_cluster("dev-1")),
+            ("other- cluster (production)", CLUSTER_FIRST, "other-1/t/a/p/f", of_cluster("other-1")),
             ("fixed text", FIXED, "logs/t/c/a/p/f", good()),
             ("other fixed text", FIXED, "Logs/t/c/a/p/f", Err(KeyError::Fixed(0))),
         ];

@@ -164,6 +164,58 @@ mod tests {
         assert_eq!(settle(&[Finish::Invalid], 1, &policy, 0), Settlement::Acknowledge);
     }
 
+    /// predecessor.md §15, rows "requeue": when a failed delivery is tried again. There a copy of the message was sent to
+    /// the queue, 2^(retries + 1) s later and 900 s at most, and after three retries it was dropped with a line in the
+    /// log. Here (design §7) the message itself is handed back, and the delay begins at 10 s, of which half is fixed and
+    /// half is drawn. Retry 0 is the first receive. In brackets the delay there.
+    #[test]
+    fn predecessor_15_requeue() {
+        let patient = SettlePolicy { attempts_max: u32::MAX, ..POLICY };
+        let at =
+            |retries: u32, policy: &SettlePolicy, entropy| settle(&[Finish::Retryable], retries + 1, policy, entropy);
+        let delays = [
+            ("retry 0 (2)", 0, 5..=10),
+            ("retry 1 (4)", 1, 10..=20),
+            ("retry 2 (8)", 2, 20..=40),
+            ("retry 3 (16)", 3, 40..=80),
+            ("retry 4 (32)", 4, 80..=160),
+            ("retry 5 (64)", 5, 160..=320),
+            ("retry 6 (128)", 6, 320..=640),
+            ("retry 7 (256)", 7, 450..=900),
+            ("retry 8 (512)", 8, 450..=900),
+            ("retry 9 (900)", 9, 450..=900),
+            ("retry 10 (900)", 10, 450..=900),
+            ("retry 1000 (900)", 1000, 450..=900),
+        ];
+        for (case, retries, seconds) in delays {
+            for (entropy, delay) in [(0, *seconds.start()), (u64::MAX, *seconds.end())] {
+                let expected = Settlement::HandBack(Duration::from_secs(delay));
+                assert_eq!(at(retries, &patient, entropy), expected, "15 requeue: {case}");
+            }
+        }
+
+        let three = |dead_letters| SettlePolicy { attempts_max: 3, dead_letters, ..POLICY };
+        let (shortest, longest) = (Duration::from_secs(450), Duration::from_secs(900));
+        let ends = [
+            ("retry 1 max 3", 1, three(true), 0, Settlement::HandBack(Duration::from_secs(10))),
+            (
+                "retry 2 max 3: the third attempt was the last",
+                2,
+                three(true),
+                0,
+                Settlement::DeadLetter(Finish::Retryable),
+            ),
+            // There it was dropped without a word to anybody: no send, no error.
+            ("retry 5 max 3", 5, three(true), 0, Settlement::DeadLetter(Finish::Retryable)),
+            // With no URL to send to, it was dropped too; here it stays in its queue, whose own redrive may take it.
+            ("empty URL", 5, three(false), 0, Settlement::HandBack(shortest)),
+            ("empty URL, longest", 5, three(false), u64::MAX, Settlement::HandBack(longest)),
+        ];
+        for (case, retries, policy, entropy, expected) in ends {
+            assert_eq!(at(retries, &policy, entropy), expected, "15 requeue: {case}");
+        }
+    }
+
     /// All sets of outcomes, with and without a dead-letter queue, on the first and on the last receive, by the laws of
     /// design §7 one after the other.
     #[test]
