@@ -52,7 +52,7 @@ fn a_row_of_the_seeds_single_key_table_is_a_cloudwatch_delivery_that_is_on() {
 
 /// predecessor.md §15, rows "tenant". There each of these but the last was TenantNotFound, and one bad row failed all.
 /// Here they are told apart: a message of an unknown or disabled tenant is deleted, one of an invalid row is kept.
-/// The row of DynamoDB's ValidationException has no case: an empty tenant is off the layout before any query (design §1.2).
+/// The table's errors are in `core/failure.rs`: that of an empty id cannot come, for it is off the layout before any query.
 #[test]
 fn predecessor_15_tenant() {
     let off = || row(&[("enabled", Field::Flag(false))]);
@@ -252,6 +252,59 @@ fn roles_of_any_partition_and_a_new_groups_wishes_are_taken() {
     assert_eq!(target.group.tags, [(Arc::from("team"), Arc::from("sre"))]);
 }
 
+/// Applications that differ by case or by blanks; the members of all groups; what folds in Unicode alone; and no name.
+const NAMES: [&str; 17] = [
+    "",
+    "kube-apiserver",
+    "KUBE-APISERVER",
+    "openshift-apiserver",
+    "oauth-openshift",
+    "openshift-oauth-apiserver",
+    "kube-controller-manager",
+    "openshift-controller-manager",
+    "openshift-route-controller-manager",
+    "kube-scheduler",
+    "Kube-Scheduler",
+    "etcd",
+    "EtCd",
+    "etcd ",
+    "größe",
+    "GRÖSSE",
+    "\u{212a}ube-scheduler",
+];
+/// Groups in several cases, and what is none.
+const GROUP_NAMES: [&str; 8] =
+    ["API", "api", "Authentication", "CONTROLLER manager", "Controller Manager", "scheduler", "Kubelet", ""];
+
+/// design §6, word by word, for what a row wants: all applications or these, folded; `None`: the row is invalid.
+fn wanted(desired: &[&str], groups: &[&str]) -> Option<Option<Vec<String>>> {
+    let mut names: Vec<String> =
+        desired.iter().filter(|name| !name.is_empty()).map(|name| (*name).to_owned()).collect();
+    if names.is_empty() && groups.is_empty() {
+        return Some(None);
+    }
+    for group in groups {
+        let members: &[&str] = match group.to_ascii_lowercase().as_str() {
+            "api" => &["kube-apiserver", "openshift-apiserver"],
+            "authentication" => &["oauth-openshift", "openshift-oauth-apiserver"],
+            "controller manager" => {
+                &["kube-controller-manager", "openshift-controller-manager", "openshift-route-controller-manager"]
+            }
+            "scheduler" => &["kube-scheduler"],
+            _ => &[],
+        };
+        names.extend(members.iter().map(|name| (*name).to_owned()));
+    }
+    (!names.is_empty()).then(|| Some(names.iter().map(|name| name.to_ascii_lowercase()).collect()))
+}
+
+/// What the code has for the same.
+fn filtered(desired: &Field, groups: &Field) -> Option<Vec<bool>> {
+    let config = read(&[("desired_logs", desired.clone()), ("groups", groups.clone())]);
+    let delivery = config.deliveries.first()?;
+    Some(NAMES.iter().map(|application| delivery.admits(application).is_ok()).collect())
+}
+
 fn field() -> impl Strategy<Value = Field> {
     let leaf = prop_oneof![
         ".{0,20}".prop_map(Field::Text),
@@ -270,6 +323,35 @@ fn field() -> impl Strategy<Value = Field> {
 }
 
 proptest! {
+    /// A row wants what its names and its groups' members are, whatever their ASCII case; all, if it names none. Order and
+    /// repetitions do not matter, and a list is as good as a set.
+    #[test]
+    fn a_row_wants_what_it_names(
+        desired in prop::collection::vec(prop::sample::select(&NAMES[..]), 0..5),
+        groups in prop::collection::vec(prop::sample::select(&GROUP_NAMES[..]), 0..4),
+        again in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+    ) {
+        let expected = wanted(&desired, &groups).map(|wanted| {
+            let admits = |name: &&str| wanted.as_ref().is_none_or(|names| names.contains(&name.to_ascii_lowercase()));
+            NAMES.iter().map(admits).collect::<Vec<_>>()
+        });
+        prop_assert_eq!(&filtered(&list(&desired), &list(&groups)), &expected);
+
+        let shuffled = |mut names: Vec<&'static str>| {
+            let repeated: Vec<_> = again.iter().filter(|_| !names.is_empty()).map(|at| *at.get(&names)).collect();
+            names.extend(repeated);
+            names.reverse();
+            names
+        };
+        let (desired, groups) = (shuffled(desired), shuffled(groups));
+        prop_assert_eq!(&filtered(&list(&desired), &list(&groups)), &expected);
+        let set = |names: &[&str]| Field::TextSet(names.iter().map(|name| (*name).to_owned()).collect());
+        prop_assert_eq!(&filtered(&set(&desired), &set(&groups)), &expected);
+        let loud = |names: &[&str]| list(&names.iter().map(|name| name.to_ascii_uppercase()).collect::<Vec<_>>()
+            .iter().map(String::as_str).collect::<Vec<_>>());
+        prop_assert_eq!(&filtered(&loud(&desired), &loud(&groups)), &expected);
+    }
+
     /// Whatever stands in a row, it is one of on, off, expired or invalid, and a delivery is the tenant's own.
     #[test]
     fn any_row_has_one_outcome(changes in prop::collection::vec((0_usize..14, field()), 0..5)) {
