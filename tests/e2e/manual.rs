@@ -1,13 +1,15 @@
 //! Mode `manual`: exit codes and texts.
 
-use crate::stage::Stage;
+use serde_json::json;
+
+use crate::stage::{BUCKET, CENTRAL, Stage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exit_codes_and_texts() {
     let mut stage = Stage::new().await;
     let acme = stage.tenant("acme", |_| {});
     stage.tenant("off", |row| {
-        row.insert("enabled".to_owned(), serde_json::json!({ "BOOL": false }));
+        row.insert("enabled".to_owned(), json!({ "BOOL": false }));
     });
     stage.tenant_that_may("shut", Vec::new(), |_| {});
     stage.put_messages("acme/c1/api/pod-0/1.json.gz", &["one", "two"]);
@@ -58,6 +60,44 @@ async fn exit_codes_and_texts() {
         assert!(!err.contains("unheard"), "{name}: no log text in the log: {err}");
     }
     assert_eq!(stage.messages(&acme, "pod-0"), ["one", "two"]);
+}
+
+/// predecessor.md §15, rows "envelope" (by manual stdin) and "tenant" (what is asked of the table). Each of these was a
+/// warning and exit code 0 there (Python). Design §8 decides otherwise: 0 only if all was delivered, and one line on
+/// standard error says what was not (docs/outcomes.md).
+#[tokio::test(flavor = "multi_thread")]
+async fn predecessor_15_manual() {
+    let mut stage = Stage::new().await;
+    stage.tenant("acme", |_| {});
+    stage.put_messages("acme/c1/api/pod-0/1.json.gz", &["one"]);
+    let lacking = json!({ "Records": [{ "s3": { "bucket": { "name": BUCKET }, "object": {} } }] });
+    let lacking = json!({ "Message": lacking.to_string() }).to_string();
+    let notice = Stage::notification;
+    let known = "acme/c1/api/pod-0/1.json.gz";
+    let off_layout = "not delivered: invalid_notification";
+    let unknown = "not delivered: unknown_tenant s3://central-logs/nobody/c1/api/p/f.gz: tenant nobody is unknown";
+    let no_table = "not delivered: global_fault s3://central-logs/acme/c1/api/pod-0/1.json.gz: dynamodb Query";
+    // The input, a setting, what is said, and the queries that the table gets: one that finds nothing is confirmed.
+    let cases = [
+        ("record lacking key", lacking, ("LOG_LEVEL", "warn"), off_layout, 0),
+        ("key of one segment", notice(&["file.json.gz"]), ("LOG_LEVEL", "warn"), off_layout, 0),
+        (
+            "unknown tenant via manual stdin",
+            notice(&[known, "nobody/c1/api/p/f.gz"]),
+            ("LOG_LEVEL", "warn"),
+            unknown,
+            3,
+        ),
+        ("empty id (no query made)", notice(&["/c1/api/p/f.gz"]), ("LOG_LEVEL", "warn"), off_layout, 0),
+        ("DDB other error: raised", notice(&[known]), ("TENANT_CONFIG_TABLE", "nowhere"), no_table, 1),
+    ];
+    for (case, input, setting, text, queries) in cases {
+        let before = stage.calls("Query", CENTRAL);
+        let (code, out, err) = stage.manual(&input, &[setting]).await;
+        assert_eq!(code, 1, "15 {case}: {out}{err}");
+        assert!(err.contains(text), "15 {case}: {err}");
+        assert_eq!(stage.calls("Query", CENTRAL) - before, queries, "15 {case}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

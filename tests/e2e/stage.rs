@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use localcloud::{AccessKey, Cloud, Notify, Permissions, TrustPolicy};
+use localcloud::{AccessKey, BucketGrant, Cloud, Notify, Permissions, TrustPolicy};
 use serde_json::{Map, Value, json};
 
 /// The account of bucket, queue, table and central role.
@@ -37,6 +37,7 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 /// A tenant.
 pub(crate) struct Tenant {
     pub(crate) account: String,
+    name: String,
 }
 
 pub(crate) struct Stage {
@@ -64,7 +65,8 @@ impl Stage {
             tag_session: true,
             ..TrustPolicy::default()
         };
-        let may = ["sts:AssumeRole", "sts:TagSession"].map(|action| (action.to_owned(), "*".to_owned()));
+        let may = ["sts:AssumeRole", "sts:TagSession", "s3:GetObject", "s3:PutObject"]
+            .map(|action| (action.to_owned(), "*".to_owned()));
         let central_role = cloud.add_role(CENTRAL, "central", trust, may.to_vec());
         Self { cloud, key, queue, dead, central_role, tenants: 0 }
     }
@@ -82,15 +84,8 @@ impl Stage {
         change: impl FnOnce(&mut Map<String, Value>),
     ) -> Tenant {
         self.tenants += 1;
-        let account = format!("{:012}", 200_000_000_000 + self.tenants);
-        let trust = TrustPolicy {
-            principals: vec![self.central_role.clone()],
-            external_id: Some(CENTRAL.to_owned()),
-            principal_tags: [("tenant_id".to_owned(), name.to_owned())].into(),
-            tag_session: true,
-            ..TrustPolicy::default()
-        };
-        let role = self.cloud.add_role(&account, "delivery", trust, permissions);
+        let tenant = Tenant { account: format!("{:012}", 200_000_000_000 + self.tenants), name: name.to_owned() };
+        let role = self.allow(&tenant, permissions);
         let row = json!({
             "tenant_id": { "S": name },
             "type": { "S": "cloudwatch" },
@@ -101,7 +96,43 @@ impl Stage {
         let Value::Object(mut row) = row else { unreachable!("a row is an object") };
         change(&mut row);
         self.cloud.put_item(CENTRAL, TABLE, row).unwrap();
-        Tenant { account }
+        tenant
+    }
+
+    /// From now on the tenant's role may do this and nothing else.
+    pub(crate) fn allow(&self, tenant: &Tenant, permissions: Permissions) -> String {
+        let trust = TrustPolicy {
+            principals: vec![self.central_role.clone()],
+            external_id: Some(CENTRAL.to_owned()),
+            principal_tags: [("tenant_id".to_owned(), tenant.name.clone())].into(),
+            tag_session: true,
+            ..TrustPolicy::default()
+        };
+        self.cloud.add_role(&tenant.account, "delivery", trust, permissions)
+    }
+
+    /// Adds a row that has the tenant's objects copied into a bucket of its own, which lets nobody in yet.
+    pub(crate) fn bucket_row(&self, tenant: &Tenant, bucket: &str) {
+        self.cloud.create_bucket(&tenant.account, bucket);
+        let row = json!({
+            "tenant_id": { "S": tenant.name },
+            "type": { "S": "s3" },
+            "bucket_name": { "S": bucket },
+        });
+        let Value::Object(row) = row else { unreachable!("a row is an object") };
+        self.cloud.put_item(CENTRAL, TABLE, row).unwrap();
+    }
+
+    /// From now on the tenant's bucket takes copies that are the tenant's.
+    pub(crate) fn open_bucket(&self, tenant: &Tenant, bucket: &str) {
+        let grant = BucketGrant {
+            principals: vec![self.central_role.clone()],
+            actions: vec!["s3:PutObject".to_owned()],
+            principal_tags: [("tenant_id".to_owned(), tenant.name.clone())].into(),
+            acl: Some("bucket-owner-full-control".to_owned()),
+            ..BucketGrant::default()
+        };
+        self.cloud.grant(bucket, grant);
     }
 
     /// Writes an object as a collector does; the queue is told of it.
