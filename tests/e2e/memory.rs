@@ -61,23 +61,36 @@ async fn one_large_object() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_open_streams() {
+    // So many that what each may hold of the memory is enough for its streams; half as many would have to send.
+    const TENANTS: u64 = 8;
+    const STREAMS: u64 = 200;
     let mut stage = Stage::new().await;
-    let tenants: Vec<String> = (0..4).map(|at| format!("tenant-{at}")).collect();
-    for name in &tenants {
-        stage.tenant(name, |_| {});
-    }
-    let fleet = Fleet { tenants, pods: 50, ..Fleet::default() };
+    let tenants: Vec<String> = (0..TENANTS).map(|at| format!("tenant-{at}")).collect();
+    let accounts: Vec<String> = tenants.iter().map(|name| stage.tenant(name, |_| {}).account).collect();
+    let fleet = Fleet { tenants, pods: STREAMS / TENANTS, ..Fleet::default() };
     let start_ms = stage.cloud.now_ms() - 3_600_000;
-    let spec = ObjectSpec { objects: 800, size: ObjectSize::Bytes(MIB / 2), fleet, start_ms, ..ObjectSpec::default() };
-    let (records, _) = put(&stage, &objects(spec));
-    // So long a linger that every stream stays open until its batch is full or memory is short.
-    let daemon = stage.sqs(&[("LINGER", "2s")]);
-    stage.until_settled(0).await;
+    let spec = ObjectSpec { start_ms, fleet, ..ObjectSpec::default() };
+    // An object of a few lines for each stream, whose batch then waits for more for as long as this test is patient.
+    let first = ObjectSpec { objects: STREAMS, size: ObjectSize::Records(3), ..spec.clone() };
+    let (first_records, _) = put(&stage, &objects(first));
+    let daemon = stage.sqs(&[("LINGER", "300s")]);
+    let read = |objects: u64| stage.calls("GetObject", CENTRAL) >= objects;
+    until("every stream's object is read", || read(STREAMS)).await;
+    let sent = || accounts.iter().map(|account| stage.calls("PutLogEvents", account)).sum::<u64>();
+    let messages = usize::try_from(STREAMS).unwrap();
+    assert_eq!((sent(), stage.left()), (0, (messages, 0)), "all streams are open at once, and nothing is sent of any");
+
+    // Ten times as much as memory takes of the same streams: now full batches are sent, and others for want of memory.
+    let more = ObjectSpec { objects: 4 * STREAMS, size: ObjectSize::Bytes(MIB / 2), seed: spec.seed + 1, ..spec };
+    let (more_records, _) = put(&stage, &objects(more));
+    until("every message is received, and every object read", || stage.left().1 == 0 && read(5 * STREAMS)).await;
     let peak = daemon.peak_rss();
-    daemon.stop().await;
+    let (status, _) = daemon.stop().await;
+    assert!(status.success(), "{status}");
+    assert_eq!(stage.left(), (0, 0));
     let mut streams = 0;
     stage.cloud.each_stream(|_, _, _, _, _| streams += 1);
     println!("{streams} streams: peak RSS {} KiB", peak / 1024);
-    assert_eq!((streams, arrived(&stage)), (200, records));
+    assert_eq!((streams, arrived(&stage)), (STREAMS, first_records + more_records));
     assert!(peak <= ALLOWED_BYTES, "{} KiB", peak / 1024);
 }
