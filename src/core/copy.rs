@@ -172,17 +172,34 @@ mod tests {
         destination_key(&object(key), &Layout::default().apply(key).unwrap(), &target(prefix))
     }
 
-    /// The predecessor's row "s3 copy"; that a prefix ends in one slash and has its default is the row's parser's matter.
+    /// predecessor.md §15, row "s3 copy": "key has no cluster id". That a prefix ends in one slash and has its default is
+    /// the matter of the row's parser (`core/tenant/row_tests.rs`), the rest that of the call (`tests/copy/copier.rs`).
     #[test]
-    fn a_copys_key_has_no_cluster() {
-        let key = copied("acme/secret-cluster/api/pod-0/20260102-ab.json.gz", "ROSA/cluster-logs/").unwrap();
-        assert_eq!(key, "ROSA/cluster-logs/acme/api/pod-0/20260102-ab.json.gz");
-        assert_eq!(copied("acme/c1/api/pod-0/f", "custom/path/").unwrap(), "custom/path/acme/api/pod-0/f");
-        assert_eq!(copied("acme/c1/api/pod-0/f", "").unwrap(), "acme/api/pod-0/f");
-        // Whatever the layout.
-        let key = "secret-cluster/acme/api/pod-0/f";
-        let identity = Layout::parse("{cluster}/{tenant}/{application}/{pod}").unwrap().apply(key).unwrap();
-        assert_eq!(destination_key(&object(key), &identity, &target("")).unwrap(), "acme/api/pod-0/f");
+    fn predecessor_15_s3_copy_key() {
+        const TENANT_FIRST: &str = "{tenant}/{cluster}/{application}/{pod}";
+        const CLUSTER_FIRST: &str = "{cluster}/{tenant}/{application}/{pod}";
+        let cases = [
+            (
+                "key has no cluster id",
+                TENANT_FIRST,
+                "acme/secret-cluster/api/pod-0/20260102-ab.json.gz",
+                "ROSA/cluster-logs/",
+                "ROSA/cluster-logs/acme/api/pod-0/20260102-ab.json.gz",
+            ),
+            (
+                "key has no cluster id in the predecessor's layout",
+                CLUSTER_FIRST,
+                "secret-cluster/acme/api/pod-0/f",
+                "custom/path/",
+                "custom/path/acme/api/pod-0/f",
+            ),
+            ("no prefix at all", TENANT_FIRST, "acme/c1/api/pod-0/f", "", "acme/api/pod-0/f"),
+        ];
+        for (case, layout, key, prefix, expected) in cases {
+            let identity = Layout::parse(layout).unwrap().apply(key).unwrap();
+            let copied = destination_key(&object(key), &identity, &target(prefix));
+            assert_eq!(copied.as_deref(), Ok(expected), "15 s3 copy: {case}");
+        }
     }
 
     /// The predecessor took the last segment alone, so that the second of two such objects took the first one's place.

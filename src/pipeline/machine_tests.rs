@@ -74,8 +74,8 @@ fn messages(bodies: &[Vec<u8>]) -> Vec<String> {
 
 /// predecessor.md §15, rows "offset" and "requeue" (the offset): what an attempt sends that resumes. The offset came
 /// with the message there, one for all its objects and deliveries, and partial progress was never put into it. Here it
-/// is a place in one object for one delivery (design §7); who keeps it between attempts is a matter of its own, which
-/// has its own tests. An object that was all sent before is read over and gives nothing, which is no fault of it.
+/// is a place in one object for one delivery (design §7). Nobody keeps it between attempts yet: that is the store of
+/// progress, which comes later. An object that was all sent before is read over and gives nothing.
 #[test]
 fn predecessor_15_offset() {
     let lines = |count: usize| (0..count).map(|at| format!("{{\"message\":\"{at}\"}}\n")).collect::<String>();

@@ -1,6 +1,8 @@
-//! What a linter cannot see: layers, generated documents, the README's commands.
+//! What a linter cannot see: layers, generated documents, the README's commands, the predecessor's cases.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read the sources has failed")]
+
+mod predecessor;
 
 use std::fs;
 use std::path::{Path, PathBuf};
