@@ -25,6 +25,8 @@ pub struct Source {
 #[derive(Debug)]
 pub struct Part {
     body: ByteStream,
+    /// Bytes of the part that have not come yet.
+    left: u64,
     /// The object's entity tag.
     pub etag: Option<ETag>,
     /// Bytes of the whole object.
@@ -71,14 +73,18 @@ impl Source {
             .send()
             .await;
         let output = answer(Service::S3, "GetObject", result)?;
-        let total = output.content_range().and_then(|range| range.rsplit('/').next()?.parse().ok());
-        // Without a range in the answer it is the whole object; a store that ignores ranges must not be read twice.
-        let whole = output.content_length().and_then(|length| u64::try_from(length).ok());
-        let Some(total) = total.or(if from == 0 { whole } else { None }) else {
-            return Err(broken("the answer does not say which range it is"));
+        let (left, total) = match output.content_range().map(|range| span(range, from)) {
+            Some(Some(found)) => found,
+            // Without a range in the answer it is the whole object; a store that ignores ranges must not be read twice.
+            None if from == 0 => {
+                let whole = output.content_length().and_then(|length| u64::try_from(length).ok());
+                let whole = whole.ok_or_else(|| broken("the answer does not say how long the object is"))?;
+                (whole, whole)
+            }
+            Some(None) | None => return Err(broken("the answer is not the range that was asked for")),
         };
         let modified = output.last_modified().and_then(|time| time.to_millis().ok()).map_or(UnixMillis(0), UnixMillis);
-        Ok(Part { etag: output.e_tag().map(ETag::new), total, modified, body: output.body })
+        Ok(Part { etag: output.e_tag().map(ETag::new), total, modified, left, body: output.body })
     }
 
     /// What an object is; see [`Self::get`] for `pin`.
@@ -125,8 +131,12 @@ impl Part {
     /// The connection broke, or nothing came in time.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         match tokio::time::timeout(READ_TIMEOUT, self.body.next()).await {
-            Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
+            Ok(Some(Ok(bytes))) => {
+                self.left = self.left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                Ok(Some(bytes))
+            }
             Ok(Some(Err(error))) => Err(broken(&error.to_string())),
+            Ok(None) if self.left > 0 => Err(broken("the answer ended early")),
             Ok(None) => Ok(None),
             Err(_) => Err(Failure { kind: FailureKind::Timeout, ..broken("no bytes came in time") }),
         }
@@ -144,6 +154,15 @@ pub(super) fn config(aws: &Aws) -> aws_sdk_s3::config::Builder {
     config
 }
 
+/// How many bytes an answer has, and how many the object, if it begins at `from`: of `bytes 0-9/20`, 10 and 20 (RFC 9110,
+/// "Content-Range").
+fn span(range: &str, from: u64) -> Option<(u64, u64)> {
+    let (ends, total) = range.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = ends.split_once('-')?;
+    let (first, last, total): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, total.parse().ok()?);
+    (first == from && first <= last && last < total).then(|| (last - first + 1, total))
+}
+
 fn broken(text: &str) -> Failure {
     Failure {
         service: Service::S3,
@@ -151,5 +170,31 @@ fn broken(text: &str) -> Failure {
         kind: FailureKind::Connection,
         text: text.to_owned(),
         request_id: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::span;
+
+    proptest! {
+        /// An answer is taken for what was asked for only if it says that it is.
+        #[test]
+        fn ranges_are_read_as_they_are_written(first: u64, last: u64, total: u64, from: u64) {
+            let (first, last) = (first.min(last), first.max(last));
+            let written = format!("bytes {first}-{last}/{total}");
+            let sound = last < total;
+            prop_assert_eq!(span(&written, first), sound.then(|| (last - first + 1, total)));
+            prop_assert_eq!(span(&written, from), span(&written, first).filter(|_| from == first));
+        }
+
+        #[test]
+        fn noise_is_no_range(text in "(bytes )?[0-9*]{0,3}[-/ ]?[0-9*]{0,3}[-/]?[0-9*]{0,3}", from in 0..3_u64) {
+            if let Some((bytes, total)) = span(&text, from) {
+                prop_assert_eq!(text, format!("bytes {}-{}/{}", from, from + bytes - 1, total));
+            }
+        }
     }
 }

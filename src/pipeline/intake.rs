@@ -18,6 +18,8 @@ use crate::world::World;
 
 /// First and longest wait after a failed poll.
 const POLL_DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// Least time that a message in work is hidden for, whatever the queue's own is: a queue may have none.
+const VISIBILITY_MIN: Duration = Duration::from_secs(3);
 /// maxReceiveCount below which the queue gives up messages that are only handed back.
 const RECEIVES_MIN: u32 = 20;
 
@@ -133,7 +135,8 @@ impl Intake {
         _place: OwnedSemaphorePermit,
     ) {
         tokio::pin!(delivery);
-        let beat = (visibility / 3).max(Duration::from_secs(1));
+        let visibility = visibility.max(VISIBILITY_MIN);
+        let beat = visibility / 3;
         let reports = loop {
             tokio::select! {
                 biased;

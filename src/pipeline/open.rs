@@ -160,7 +160,10 @@ impl OpenObjects {
     /// Whether records were read and none of them was good.
     pub(super) fn is_hollow(&self, segment: SegmentId) -> bool {
         self.with(|objects| {
-            objects.get(&segment).is_some_and(|open| open.count.good == 0 && open.count.tally.read() > 0)
+            objects.get(&segment).is_some_and(|open| {
+                let tally = &open.count.tally;
+                open.count.good == 0 && tally.read() > tally.resumed_skipped()
+            })
         })
     }
 

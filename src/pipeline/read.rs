@@ -157,13 +157,10 @@ impl Reader {
     async fn read(&mut self, first: Part) -> Result<(), ReadFault> {
         let (total, pin) = (first.total, first.etag.clone());
         let mut attempts = Attempts::default();
-        let mut next = Some(first);
+        let mut part = first;
         loop {
             let before = self.reached;
-            let broken = match next.take() {
-                Some(part) => self.pass_on(part).await,
-                None => None,
-            };
+            let broken = self.pass_on(part).await;
             if self.reached > before {
                 attempts = Attempts::default();
             }
@@ -174,7 +171,7 @@ impl Reader {
             if self.reached >= total || self.to_lane.is_closed() {
                 return Ok(());
             }
-            next = Some(self.fetch(pin.as_ref(), &mut attempts).await?);
+            part = self.fetch(pin.as_ref(), &mut attempts).await?;
         }
     }
 

@@ -134,7 +134,7 @@ impl Sends {
                             tokio::time::sleep(CREATED_DELAY * creations).await;
                         }
                         creations += 1;
-                        match create(&group, to).await {
+                        match self.create(to, &group).await {
                             Ok(()) => continue,
                             Err(failure) => failure,
                         }
@@ -157,6 +157,11 @@ impl Sends {
     async fn call(&self, to: &Destination, group: &LogGroup, body: &Bytes) -> Result<Accepted, Failure> {
         let _place = self.places.claim(to.delivery.tenant(), 1).await;
         group.put(body.clone()).await
+    }
+
+    async fn create(&self, to: &Destination, group: &LogGroup) -> Result<(), Failure> {
+        let _place = self.places.claim(to.delivery.tenant(), 1).await;
+        Box::pin(create(group, to)).await
     }
 }
 

@@ -1,10 +1,12 @@
 //! Deliveries into tenants' buckets: the binary and the copier against an embedded cloud over HTTP, with tenants' accounts,
-//! bucket policies and session tags; and the copier, and the sender of events, against services that fail on command.
+//! bucket policies and session tags; and the copier, the reader
+//! and the sender of events, against services that fail on command.
 
 #![expect(clippy::unwrap_used, reason = "a step of a test that fails has failed the test")]
 
 mod copier;
 mod drain;
+mod reader;
 mod sender;
 mod stub;
 mod world;

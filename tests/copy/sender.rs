@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use millrace::aws::sts::{Hops, Roles};
 use millrace::aws::{Aws, AwsSettings, Keys};
-use millrace::core::batch::{BatchLimits, Batcher, Event, Fed, SegmentId, SendWindow};
+use millrace::core::batch::{Batch, BatchLimits, Batcher, Event, Fed, SegmentId, SendWindow};
 use millrace::core::failure::{RetryPolicy, Service};
 use millrace::core::object::Ordinal;
 use millrace::core::scan::Message;
@@ -76,6 +76,14 @@ async fn send(answers: impl IntoIterator<Item = Answer>) -> (Vec<String>, u64, O
     })
     .await;
     let to = destination();
+    let report = sends(&stub.endpoint).await.send(&to, batch(&to)).await;
+
+    let calls = stub.requests().iter().filter_map(|it| it.operation().map(str::to_owned)).collect();
+    let delivered = report.settled.values().map(|outcome| outcome.delivered).sum();
+    (calls, delivered, report.failed.map(|(fault, _)| fault.finish))
+}
+
+fn batch(to: &Destination) -> Batch {
     let mut batcher = Batcher::new(BatchLimits::default(), GROUP, &to.stream);
     batcher.begin_segment(SegmentId(1));
     for at in 0..EVENTS {
@@ -88,13 +96,27 @@ async fn send(answers: impl IntoIterator<Item = Answer>) -> (Vec<String>, u64, O
         };
         assert_eq!(batcher.feed(&event), Fed::Taken { parts: 1 });
     }
-    let batch = batcher.seal(SendWindow::ALL).batches.remove(0);
+    batcher.seal(SendWindow::ALL).batches.remove(0)
+}
 
-    let report = sends(&stub.endpoint).await.send(&to, batch).await;
-
-    let calls = stub.requests().iter().filter_map(|it| it.operation().map(str::to_owned)).collect();
-    let delivered = report.settled.values().map(|outcome| outcome.delivered).sum();
-    (calls, delivered, report.failed.map(|(fault, _)| fault.finish))
+/// What is created for a batch is one of the calls in flight, whose number has a limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_takes_a_place_among_the_calls_in_flight() {
+    let mut stub = Stub::answering(|request| match request.operation() {
+        Some("PutLogEvents") => MISSING,
+        Some(_) => Answer::Never,
+        None => Answer::Text(200, ASSUMED),
+    })
+    .await;
+    let (sends, to) = (sends(&stub.endpoint).await, destination());
+    let creating = async { while stub.request().await.operation() != Some("CreateLogStream") {} };
+    let sending = sends.send(&to, batch(&to));
+    tokio::pin!(sending);
+    tokio::select! {
+        report = &mut sending => panic!("{report:?}"),
+        () = creating => {}
+    }
+    assert_eq!(sends.places.used(), 1);
 }
 
 /// predecessor.md §15, rows "create". Groups and streams were looked for by Describe calls there, before each file. There

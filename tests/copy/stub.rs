@@ -16,6 +16,8 @@ const REQUESTS_MAX: usize = 256;
 pub(super) enum Answer {
     /// An object's head: its tag and its length.
     Head(&'static str, u64),
+    /// A part of an object: its Content-Range and its bytes.
+    Part(&'static str, &'static str),
     /// A status and a body.
     Text(u16, &'static str),
     /// Nothing, ever.
@@ -94,6 +96,10 @@ async fn serve(mut connection: TcpStream, answers: Arc<Mutex<Answers>>, told: mp
         let reply = match answer {
             Answer::Head(tag, bytes) => format!(
                 "HTTP/1.1 200 OK\r\nETag: \"{tag}\"\r\nContent-Length: {bytes}\r\nContent-Encoding: gzip\r\n\r\n"
+            ),
+            Answer::Part(range, body) => format!(
+                "HTTP/1.1 206 Partial Content\r\nETag: \"1\"\r\nContent-Range: {range}\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
             ),
             Answer::Text(status, body) => {
                 format!("HTTP/1.1 {status} Told\r\nContent-Length: {}\r\n\r\n{body}", body.len())

@@ -1,0 +1,77 @@
+//! The reader of objects by itself, against a store that gives what it should not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace::aws::s3::Source;
+use millrace::aws::{Aws, AwsSettings, Keys};
+use millrace::core::failure::{RetryPolicy, Service};
+use millrace::core::object::ObjectRef;
+use millrace::pipeline::read::{Chunk, ReadFault, Reads};
+use millrace::world::World;
+use tokio_util::task::TaskTracker;
+
+use super::stub::{Answer, Stub};
+
+const RETRIES: RetryPolicy =
+    RetryPolicy { attempts_max: 3, throttled_max: 12, base: Duration::from_millis(1), cap: Duration::from_millis(5) };
+
+/// Reads an object of twenty bytes in parts of ten. Gives its bytes, why it ended early, and the ranges that were asked for.
+async fn read(answers: impl IntoIterator<Item = Answer>) -> (String, Option<ReadFault>, Vec<String>) {
+    let mut stub = Stub::start(answers).await;
+    let aws = Aws::connect(AwsSettings {
+        region: "us-east-1".to_owned(),
+        endpoints: [(Service::S3, stub.endpoint.clone())].into(),
+        s3_path_style: true,
+        keys: Some(Keys { id: "id".to_owned(), secret: "secret".to_owned() }),
+        ..AwsSettings::default()
+    })
+    .await;
+    let (source, tracker) = (Source::new(&aws), TaskTracker::new());
+    let reads = Reads { source, part_bytes: 10, retries: RETRIES, world: World::new(), tracker };
+    let object = ObjectRef {
+        bucket: Arc::from("b"),
+        key: Arc::from("k"),
+        version: None,
+        etag: None,
+        size: None,
+        sequencer: None,
+    };
+    let (mut text, mut fault) = (String::new(), None);
+    match reads.open(&object, None).await {
+        Ok(mut reading) => loop {
+            match reading.next().await {
+                Chunk::Bytes(bytes) => text.push_str(std::str::from_utf8(&bytes).unwrap()),
+                Chunk::End => break,
+                Chunk::Failed(why) => {
+                    fault = Some(why);
+                    break;
+                }
+            }
+        },
+        Err(why) => fault = Some(why),
+    }
+    let ranges = stub.requests().iter().map(|request| request.headers["range"].clone()).collect();
+    (text, fault, ranges)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_are_taken_only_for_what_they_are() {
+    let first = Answer::Part("bytes 0-9/20", "0123456789");
+    let second = Answer::Part("bytes 10-19/20", "abcdefghij");
+    let (text, fault, ranges) = read([first.clone(), second.clone()]).await;
+    assert_eq!((text.as_str(), fault), ("0123456789abcdefghij", None));
+    assert_eq!(ranges, ["bytes=0-9", "bytes=10-19"]);
+
+    // No bytes, or others than were asked for, are attempts without progress, and those have an end.
+    let empty = Answer::Part("bytes 10-19/20", "");
+    let others = Answer::Part("bytes 0-9/20", "0123456789");
+    for wrong in [empty.clone(), others] {
+        let (text, fault, ranges) = read([first.clone(), wrong.clone(), wrong.clone(), wrong]).await;
+        assert_eq!(text, "0123456789");
+        assert!(matches!(fault, Some(ReadFault::Failed(_))), "{fault:?}");
+        assert_eq!(ranges.len(), 4, "{ranges:?}");
+    }
+    let (text, fault, _) = read([first, empty, second]).await;
+    assert_eq!((text.as_str(), fault), ("0123456789abcdefghij", None));
+}
