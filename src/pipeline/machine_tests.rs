@@ -122,18 +122,22 @@ proptest! {
         }
         stored.extend(behind.bytes());
         stored.truncate(stored.len() - cut.saturating_sub(20).min(stored.len()));
+        let intact = stored.clone();
         if let Some(damage) = damage.filter(|_| !stored.is_empty()) {
             let at = damage.index(stored.len());
             stored[at] ^= 1;
         }
         let (whole, pieces) = (run(&stored, stored.len().max(1)), run(&stored, 7));
-        if let Err(DecodeFault::Damaged { .. }) = whole.end {
+        // Whether the line that was cut off counts as bad depends on where the pieces end.
+        let seen = |made: Made| (made.bodies, made.end, made.good, made.bytes);
+        match (&whole.end, &pieces.end) {
             // Where it is noticed depends on the pieces, and so does what was decoded before.
-            prop_assert!(matches!(pieces.end, Err(DecodeFault::Damaged { .. })), "{:?}", pieces.end);
-        } else {
-            // Whether the line that was cut off counts as bad depends on where the pieces end.
-            let seen = |made: Made| (made.bodies, made.end, made.good, made.bytes);
-            prop_assert_eq!(seen(whole), seen(pieces));
+            (Err(DecodeFault::Damaged { .. }), end) => {
+                prop_assert!(matches!(end, Err(DecodeFault::Damaged { .. })), "{:?}", end);
+            }
+            // In one go, damage of a code that nothing uses is passed over: what comes out has the right checksum.
+            (Ok(()), Err(DecodeFault::Damaged { .. })) => prop_assert_eq!(seen(whole), seen(run(&intact, 7))),
+            _ => prop_assert_eq!(seen(whole), seen(pieces)),
         }
     }
 }
