@@ -45,7 +45,11 @@ fn install<W>(filter: EnvFilter, text: bool, colours: bool, writer: W)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_target(false)
+        .log_internal_errors(false);
     // A second start, as in tests, keeps the first subscriber.
     let _already_installed = if text {
         lines.with_ansi(colours).try_init()

@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 
 use millrace::config::{self, Cli};
-use millrace::{allocator, modes};
+use millrace::{allocator, console, modes};
 
-#[expect(clippy::print_stderr, reason = "the log may not be started yet, and the user must see it")]
 fn main() -> ExitCode {
     allocator::set_up();
     let cli: Cli = match config::parse() {
@@ -16,7 +15,7 @@ fn main() -> ExitCode {
     match modes::run(mode) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("millrace: {error}");
+            console::remark(format_args!("millrace: {error}"));
             ExitCode::from(error.exit_code())
         }
     }

@@ -64,19 +64,22 @@ impl Queue {
         Self { client: Client::from_conf(config.build()), url: url.to_owned() }
     }
 
-    /// Waits up to `wait` for messages and takes at most `count` (and [`BATCH_ENTRIES_MAX`]) of them.
+    /// Waits up to `wait`, in whole seconds, for messages and takes at most `count` (and [`BATCH_ENTRIES_MAX`]) of them, which
+    /// are then hidden for `visibility`.
     ///
     /// # Errors
     /// The call's failure.
-    pub async fn receive(&self, count: usize, wait: Duration) -> Result<Vec<Message>, Failure> {
+    pub async fn receive(&self, count: usize, wait: Duration, visibility: Duration) -> Result<Vec<Message>, Failure> {
         let count = i32::try_from(count.clamp(1, BATCH_ENTRIES_MAX)).unwrap_or(1);
         let wait = i32::try_from(wait.min(WAIT_MAX).as_secs()).unwrap_or(0);
+        let visibility = i32::try_from(visibility.as_secs()).ok();
         let result = self
             .client
             .receive_message()
             .queue_url(&self.url)
             .max_number_of_messages(count)
             .wait_time_seconds(wait)
+            .set_visibility_timeout(visibility)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .customize()
             .config_override(aws_sdk_sqs::config::Config::builder().timeout_config(timeouts(WAIT_MAX + CALL_TIMEOUT)))

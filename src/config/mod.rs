@@ -10,7 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub use self::sources::{UsageError, no_mode, parse};
 
-use self::units::{bytes, count, duration};
+use self::units::{bytes, count, duration, seconds};
 use crate::core::batch::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX, EVENT_BYTES_MIN};
 use crate::core::layout::Layout;
 
@@ -94,7 +94,7 @@ pub struct QueueSettings {
 #[derive(Clone, Debug, Args)]
 pub struct PollSettings {
     /// How long one poll waits for messages.
-    #[arg(long, env = "SQS_WAIT", value_name = "TIME", default_value = "20s", value_parser = duration(Duration::ZERO, Duration::from_secs(20)))]
+    #[arg(long, env = "SQS_WAIT", value_name = "TIME", default_value = "20s", value_parser = seconds(20))]
     pub sqs_wait: Duration,
 
     /// Messages held at a time; no more are polled while so many are in work.

@@ -11,7 +11,7 @@ const INTRODUCTION: &str = "\
 # Configuration
 
 Made from the settings' definitions in `src/config`; a test keeps it so. Every setting is a flag and an environment
-variable; the flag wins. A wrong value stops the start with one line that names it. Sizes take `KiB`, `MiB`, `GiB` (and
+variable; the flag wins, and an empty variable is as if it were not set. A wrong value stops the start with one line that names it. Sizes take `KiB`, `MiB`, `GiB` (and
 `KB`, `MB`, `GB`), times `ms`, `s`, `m`, `h`.
 
 Credentials come by the SDK's usual chain: environment, profile (SSO too), web identity, container, instance.

@@ -1,12 +1,13 @@
 //! Command line and environment → settings, or one line that says what is wrong.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser};
+use clap::{Arg, Command, CommandFactory, FromArgMatches};
 
 use super::{Cli, MODES};
+use crate::console;
 
 /// Exit code of wrong usage and wrong settings.
 const USAGE: u8 = 2;
@@ -32,7 +33,6 @@ pub enum UsageError {
 impl UsageError {
     /// Prints it, and gives the exit code: 0 when help or the version was asked for.
     #[must_use]
-    #[expect(clippy::print_stderr, reason = "the user must see it")]
     pub fn report(&self) -> ExitCode {
         match self {
             Self::Other(error) => {
@@ -41,7 +41,7 @@ impl UsageError {
                 ExitCode::from(if error.use_stderr() { USAGE } else { 0 })
             }
             Self::Mode(_) | Self::Value { .. } | Self::Missing(_) | Self::Flag(_) | Self::NoMode(_) => {
-                eprintln!("millrace: {self}");
+                console::remark(format_args!("millrace: {self}"));
                 ExitCode::from(USAGE)
             }
         }
@@ -54,10 +54,12 @@ impl UsageError {
 /// [`UsageError`].
 #[expect(clippy::disallowed_methods, reason = "this is where settings are read")]
 pub fn parse() -> Result<Cli, UsageError> {
-    from(std::env::args_os().collect(), std::env::var("EXECUTION_MODE").ok())
+    // Manifests leave variables empty that they do not set.
+    let empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    from(std::env::args_os().collect(), std::env::var("EXECUTION_MODE").ok(), empty)
 }
 
-fn from(mut args: Vec<OsString>, mode: Option<String>) -> Result<Cli, UsageError> {
+fn from(mut args: Vec<OsString>, mode: Option<String>, unset: impl Fn(&OsStr) -> bool) -> Result<Cli, UsageError> {
     let named = args.get(1).is_some_and(|arg| {
         let arg = arg.to_string_lossy();
         !arg.starts_with('-') || matches!(&*arg, "-h" | "--help" | "-V" | "--version")
@@ -68,18 +70,28 @@ fn from(mut args: Vec<OsString>, mode: Option<String>) -> Result<Cli, UsageError
         }
         args.insert(1.min(args.len()), mode.into());
     }
-    Cli::try_parse_from(args).map_err(one_line)
+    let matches = command(unset).try_get_matches_from(args).map_err(one_line)?;
+    Cli::from_arg_matches(&matches).map_err(one_line)
+}
+
+/// The command line, without the variables that `unset` names.
+fn command(unset: impl Fn(&OsStr) -> bool) -> Command {
+    let without = |arg: Arg| if arg.get_env().is_some_and(&unset) { arg.env(None) } else { arg };
+    Cli::command().mut_subcommands(|mode| mode.mut_args(without))
 }
 
 /// Says that no mode was named.
 #[must_use]
-#[expect(clippy::print_stderr, clippy::disallowed_methods, reason = "the user must see it; settings are read here")]
+#[expect(clippy::disallowed_methods, reason = "settings are read here")]
 pub fn no_mode() -> ExitCode {
     if std::env::var("AWS_LAMBDA_RUNTIME_API").is_ok() {
-        eprintln!("millrace: this version has no mode for Lambda; allowed are {}", MODES.join(", "));
+        console::remark(format_args!(
+            "millrace: this version has no mode for Lambda; allowed are {}",
+            MODES.join(", ")
+        ));
         return ExitCode::from(USAGE);
     }
-    eprintln!("{}", Cli::command().render_help());
+    console::remark(Cli::command().render_help());
     ExitCode::from(USAGE)
 }
 
@@ -87,8 +99,8 @@ pub fn no_mode() -> ExitCode {
 fn setting(flag: &str) -> String {
     let long = flag.trim_start_matches("--").split([' ', '=']).next().unwrap_or_default();
     let command = Cli::command();
-    let mut settings = command.get_subcommands().flat_map(clap::Command::get_arguments);
-    let variable = settings.find(|arg| arg.get_long() == Some(long)).and_then(clap::Arg::get_env);
+    let mut settings = command.get_subcommands().flat_map(Command::get_arguments);
+    let variable = settings.find(|arg| arg.get_long() == Some(long)).and_then(Arg::get_env);
     variable.map_or_else(|| format!("--{long}"), |name| format!("{} (--{long})", name.to_string_lossy()))
 }
 
@@ -125,7 +137,7 @@ mod tests {
 
     fn error(args: &[&str], mode: Option<&str>) -> String {
         let args = std::iter::once("millrace").chain(args.iter().copied()).map(OsString::from).collect();
-        from(args, mode.map(str::to_owned)).unwrap_err().to_string()
+        from(args, mode.map(str::to_owned), |_| false).unwrap_err().to_string()
     }
 
     #[test]
@@ -137,7 +149,7 @@ mod tests {
             ),
             (
                 &["sqs", "--linger", "1"],
-                "LINGER (--linger) is \"1\": a time with its unit is wanted; 0ns to 300s are allowed, such as 500ms, 20s, 5m or 1h",
+                "LINGER (--linger) is \"1\": a time with its unit is wanted; 0 to 300s are allowed, such as 500ms, 20s, 5m or 1h",
             ),
             (
                 &["manual", "--max-batch-size", "0"],
@@ -185,7 +197,7 @@ mod tests {
     fn the_variable_names_the_mode_unless_a_subcommand_does() {
         let parse = |args: &[&str], mode: Option<&str>| {
             let args = std::iter::once("millrace").chain(args.iter().copied()).map(OsString::from).collect();
-            from(args, mode.map(str::to_owned)).unwrap().mode
+            from(args, mode.map(str::to_owned), |_| false).unwrap().mode
         };
         assert!(matches!(parse(&["--hops", "1"], Some("manual")), Some(super::super::Mode::Manual(_))));
         assert!(matches!(parse(&["version"], Some("manual")), Some(super::super::Mode::Version)));
@@ -196,12 +208,12 @@ mod tests {
     fn a_table_may_be_named_by_its_arn() {
         let arn = "arn:aws:dynamodb:eu-west-1:111111111111:table/tenants";
         let args = ["millrace", "manual", "--tenant-config-table", arn].map(OsString::from).to_vec();
-        assert!(from(args, None).is_ok());
+        assert!(from(args, None, |_| false).is_ok());
     }
 
     #[test]
     fn levels_are_taken_in_any_case() {
         let args = ["millrace", "manual", "--log-level", "WARNING"].map(OsString::from).to_vec();
-        assert!(from(args, None).is_ok());
+        assert!(from(args, None, |_| false).is_ok());
     }
 }

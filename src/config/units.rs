@@ -36,11 +36,21 @@ pub(super) fn bytes(least: u64, most: u64) -> impl Fn(&str) -> Result<u64, Strin
 /// Reads a time such as `500ms`, within bounds.
 pub(super) fn duration(least: Duration, most: Duration) -> impl Fn(&str) -> Result<Duration, String> + Clone {
     move |text| {
-        let allowed = || format!("{least:?} to {most:?} are allowed, such as 500ms, 20s, 5m or 1h");
+        let least_text = if least.is_zero() { "0".to_owned() } else { format!("{least:?}") };
+        let allowed = || format!("{least_text} to {most:?} are allowed, such as 500ms, 20s, 5m or 1h");
         let value = if text == "0" { Some(0) } else { with_unit_only(text, &TIME_UNITS) };
         let value =
             value.map(Duration::from_millis).ok_or_else(|| format!("a time with its unit is wanted; {}", allowed()))?;
         if (least..=most).contains(&value) { Ok(value) } else { Err(allowed()) }
+    }
+}
+
+/// Reads a time of whole seconds, from zero on.
+pub(super) fn seconds(most: u64) -> impl Fn(&str) -> Result<Duration, String> + Clone {
+    move |text| {
+        let value = duration(Duration::ZERO, Duration::from_secs(most))(text).ok();
+        let whole = value.filter(|value| value.subsec_nanos() == 0);
+        whole.ok_or_else(|| format!("whole seconds from 0 to {most}s are allowed, such as {most}s"))
     }
 }
 
@@ -82,7 +92,12 @@ mod tests {
         assert_eq!(wait("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(wait("0"), Ok(Duration::ZERO));
         assert!(wait("20").is_err(), "a bare number does not say what it counts");
-        assert!(wait("21s").unwrap_err().starts_with("0ns to 20s"));
+        assert!(wait("21s").unwrap_err().starts_with("0 to 20s"));
+        let whole = seconds(20);
+        assert_eq!((whole("20s"), whole("0")), (Ok(Duration::from_secs(20)), Ok(Duration::ZERO)));
+        for wrong in ["500ms", "21s", "5"] {
+            assert_eq!(whole(wrong), Err("whole seconds from 0 to 20s are allowed, such as 20s".to_owned()));
+        }
     }
 
     #[test]

@@ -23,15 +23,17 @@ pub enum Finish {
     Corrupt,
     /// Something is out of order for a while.
     Retryable,
-    /// The tenant's role, group or bucket refuses, or the tenant's row is invalid.
+    /// The tenant's role, group or bucket refuses.
     TenantDenied,
+    /// The tenant's row cannot be used.
+    ConfigInvalid,
     /// The daemon's own rights or resources are missing.
     GlobalFault,
 }
 
 impl Finish {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Delivered,
         Self::Skipped,
         Self::Unknown,
@@ -41,6 +43,7 @@ impl Finish {
         Self::Corrupt,
         Self::Retryable,
         Self::TenantDenied,
+        Self::ConfigInvalid,
         Self::GlobalFault,
     ];
 
@@ -57,6 +60,7 @@ impl Finish {
             Self::Corrupt => "corrupt_object",
             Self::Retryable => "retryable",
             Self::TenantDenied => "tenant_denied",
+            Self::ConfigInvalid => "config_invalid",
             Self::GlobalFault => "global_fault",
         }
     }
@@ -110,7 +114,7 @@ pub fn settle(finishes: &[Finish], receive_count: u32, policy: &SettlePolicy, en
         // Never the message's fault, so it is never poison for it.
         return hand_back(RETRY_DELAYS);
     }
-    if has(Finish::TenantDenied) {
+    if has(Finish::TenantDenied) || has(Finish::ConfigInvalid) {
         return hand_back(DENIED_DELAYS);
     }
     for transient in [Finish::Retryable, Finish::Missing] {
@@ -153,6 +157,7 @@ mod tests {
         assert_eq!(at(Finish::Missing, 5), Settlement::DeadLetter(Finish::Missing));
         assert_eq!(at(Finish::TenantDenied, 50), Settlement::HandBack(Duration::from_secs(1800)));
         assert_eq!(at(Finish::TenantDenied, 1), Settlement::HandBack(Duration::from_secs(300)));
+        assert_eq!(at(Finish::ConfigInvalid, 5), at(Finish::TenantDenied, 5));
         assert_eq!(at(Finish::GlobalFault, 50), Settlement::HandBack(Duration::from_secs(450)));
         assert_eq!(settle(&[], 1, &POLICY, 0), Settlement::Acknowledge);
     }
@@ -230,7 +235,8 @@ mod tests {
                 let policy = SettlePolicy { attempts_max: 5, keep_unknown, dead_letters };
                 let settled = settle(&finishes, receives, &policy, u64::MAX / 3);
                 let again = has(Finish::Retryable) || has(Finish::Missing);
-                let held = has(Finish::GlobalFault) || has(Finish::TenantDenied);
+                let tenants = has(Finish::TenantDenied) || has(Finish::ConfigInvalid);
+                let held = has(Finish::GlobalFault) || tenants;
                 match settled {
                     Settlement::Acknowledge => {
                         let lost = has(Finish::Corrupt) || has(Finish::Invalid) && dead_letters;
@@ -245,7 +251,7 @@ mod tests {
                         assert!(again || held || has(Finish::Corrupt) && !dead_letters, "{finishes:?}");
                         assert!(held || !again || receives < 5 || !dead_letters, "poison goes: {finishes:?}");
                         assert!(delay >= Duration::from_secs(5) && delay <= Duration::from_secs(3600));
-                        if has(Finish::TenantDenied) && !has(Finish::GlobalFault) {
+                        if tenants && !has(Finish::GlobalFault) {
                             assert!(delay >= Duration::from_secs(300), "{delay:?}");
                         }
                     }

@@ -7,6 +7,7 @@ use tracing::warn;
 
 use super::{Daemon, ModeError, Reach, told_to_stop};
 use crate::config::ManualSettings;
+use crate::console;
 use crate::core::envelope::BODY_BYTES_MAX;
 use crate::core::settlement::Finish;
 use crate::pipeline::ObjectReport;
@@ -25,21 +26,21 @@ pub async fn run(settings: ManualSettings) -> Result<(), ModeError> {
         body = input() => body?,
         told = &mut told => return Err(stopped(told)),
     };
-    let work = daemon.pipeline.process("manual", &body);
-    tokio::pin!(work);
-    let reports = tokio::select! {
-        reports = &mut work => reports,
-        told = &mut told => {
-            warn!(drain_timeout = ?shared.drain_timeout, "told to stop; what is in work is finished");
-            match tokio::time::timeout(shared.drain_timeout, &mut work).await {
-                Ok(reports) => reports,
-                Err(_) => return Err(stopped(told)),
+    let mut deadline = None;
+    let reports = {
+        let work = daemon.pipeline.process("manual", &body);
+        tokio::pin!(work);
+        tokio::select! {
+            reports = &mut work => Ok(reports),
+            told = &mut told => {
+                warn!(drain_timeout = ?shared.drain_timeout, "told to stop; what is in work is finished");
+                let until = *deadline.insert(tokio::time::Instant::now() + shared.drain_timeout);
+                tokio::time::timeout_at(until, &mut work).await.map_err(|_| stopped(told))
             }
         }
     };
-    daemon.pipeline.close();
-    daemon.tracker.close();
-    daemon.tracker.wait().await;
+    daemon.end(deadline.unwrap_or_else(tokio::time::Instant::now)).await;
+    let reports = reports?;
     let failures: Vec<String> = reports.iter().filter(|report| !report.finish.is_success()).map(line).collect();
     if !failures.is_empty() {
         return Err(ModeError::NotDelivered(failures.join("; ")));
@@ -74,12 +75,11 @@ fn line(report: &ObjectReport) -> String {
     format!("{}{object}{cause}", report.finish.name())
 }
 
-#[expect(clippy::print_stdout, reason = "the result of the command")]
 fn say(reports: &[ObjectReport]) {
     let (done, others): (Vec<_>, Vec<_>) = reports.iter().partition(|report| report.finish == Finish::Delivered);
     for report in others {
-        println!("{}", line(report));
+        console::say(line(report));
     }
     let events: u64 = reports.iter().map(|report| report.delivered).sum();
-    println!("delivered {events} events of {} object deliveries", done.len());
+    console::say(format_args!("delivered {events} events of {} object deliveries", done.len()));
 }

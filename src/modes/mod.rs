@@ -12,12 +12,14 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::error;
 
 use crate::aws::dynamodb::TenantTable;
 use crate::aws::s3::Source;
 use crate::aws::sts::{Hops, Roles};
 use crate::aws::{Aws, AwsSettings};
 use crate::config::{Mode, OversizeEvents, ReachSettings, Settings};
+use crate::console;
 use crate::core::batch::{BatchLimits, Oversize};
 use crate::core::failure::{RetryPolicy, Service};
 use crate::core::tenant::account_of;
@@ -112,9 +114,8 @@ pub fn run(mode: Mode) -> Result<(), ModeError> {
     outcome
 }
 
-#[expect(clippy::print_stdout, reason = "it is what was asked for")]
 fn version() {
-    println!("millrace {}", env!("CARGO_PKG_VERSION"));
+    console::say(format_args!("millrace {}", env!("CARGO_PKG_VERSION")));
 }
 
 /// What the modes build upon.
@@ -150,7 +151,19 @@ impl Reach {
     }
 }
 
+/// Time that calls in flight get when the time to drain is up.
+const LAST_CALLS: Duration = Duration::from_secs(3);
+
 impl Daemon {
+    /// Ends all lanes and copies, which nobody waits for any more; what is on its way gets a little time after `deadline`.
+    async fn end(&self, deadline: tokio::time::Instant) {
+        self.pipeline.close();
+        self.tracker.close();
+        if tokio::time::timeout_at(deadline + LAST_CALLS, self.tracker.wait()).await.is_err() {
+            error!("some calls did not end in time; what they send may arrive again");
+        }
+    }
+
     async fn start(settings: &Settings, reach: Reach, linger: Duration) -> Result<Self, ModeError> {
         let Reach { aws, hops, external_id } = reach;
         let budget = Budget::new(settings.memory_budget, settings.record_bytes_max)?;

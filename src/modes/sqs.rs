@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::{Daemon, ModeError, Reach, told_to_stop};
 use crate::aws::sqs::Queue;
@@ -17,9 +17,6 @@ use crate::pipeline::settle::Settler;
 
 /// MAX_BATCH_SIZE of the predecessors, which many environments still carry.
 const PREDECESSOR_BATCH: u16 = 1_000;
-
-/// Time that calls in flight get when the time to drain is up.
-const LAST_CALLS: Duration = Duration::from_secs(3);
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -94,12 +91,8 @@ pub(super) async fn serve(
         abandon.cancel();
         messages.wait().await;
     }
-    daemon.pipeline.close();
-    daemon.tracker.close();
-    // Lanes whose messages were handed back stop before their next batch; what is on its way then gets a little time.
-    if tokio::time::timeout_at(deadline + LAST_CALLS, daemon.tracker.wait()).await.is_err() {
-        error!("some calls did not end in time; what they send may arrive again");
-    }
+    // Lanes whose messages were handed back stop before their next batch.
+    daemon.end(deadline).await;
     info!("stopped");
     outcome
 }

@@ -67,15 +67,16 @@ impl Intake {
     /// # Errors
     /// [`IntakeError`].
     pub async fn run(self, pipeline: &Pipeline, stop: &CancellationToken) -> Result<(), IntakeError> {
-        let attributes = self.queue.attributes().await.map_err(IntakeError::Queue)?;
+        let attributes = self.attributes().await.map_err(IntakeError::Queue)?;
         self.check(attributes);
+        let visibility = attributes.visibility.max(VISIBILITY_MIN);
         let mut failures = 0;
         loop {
             if pipeline.is_misconfigured() {
                 return Err(IntakeError::LayoutOrTable);
             }
             let Some(places) = self.places_for_poll(stop).await else { return Ok(()) };
-            let poll = self.queue.receive(places.len(), self.wait);
+            let poll = self.queue.receive(places.len(), self.wait, visibility);
             let received = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
@@ -87,7 +88,7 @@ impl Intake {
                     for (message, place) in messages.into_iter().zip(places) {
                         // Taken here, where the order of arrival is known; worked on beside the others.
                         let delivery = pipeline.process(&message.id, &message.body);
-                        self.tracker.spawn(self.clone().work(delivery, message, attributes.visibility, place));
+                        self.tracker.spawn(self.clone().work(delivery, message, visibility, place));
                     }
                 }
                 Err(failure) => {
@@ -99,6 +100,20 @@ impl Intake {
                         () = tokio::time::sleep(delay) => {}
                     }
                 }
+            }
+        }
+    }
+
+    async fn attributes(&self) -> Result<QueueAttributes, Failure> {
+        let mut attempts = Attempts::default();
+        loop {
+            let failure = match self.queue.attributes().await {
+                Ok(attributes) => return Ok(attributes),
+                Err(failure) => failure,
+            };
+            match attempts.next(failure.verdict(), &self.retries, self.world.entropy()) {
+                Some(delay) => tokio::time::sleep(delay).await,
+                None => return Err(failure),
             }
         }
     }
@@ -134,19 +149,20 @@ impl Intake {
         visibility: Duration,
         _place: OwnedSemaphorePermit,
     ) {
-        tokio::pin!(delivery);
-        let visibility = visibility.max(VISIBILITY_MIN);
-        let beat = visibility / 3;
-        let reports = loop {
-            tokio::select! {
-                biased;
-                reports = &mut delivery => break Some(reports),
-                () = tokio::time::sleep(beat) => self.settler.ask(Settle::Hide(message.receipt.clone(), visibility)).await,
-                () = self.abandon.cancelled() => break None,
+        let beats = async {
+            loop {
+                tokio::time::sleep(visibility / 3).await;
+                self.settler.ask(Settle::Hide(message.receipt.clone(), visibility)).await;
             }
         };
+        let reports = tokio::select! {
+            biased;
+            () = self.abandon.cancelled() => None,
+            reports = delivery => Some(reports),
+            () = beats => None,
+        };
         let Some(reports) = reports else {
-            // The drain is over: another replica takes over at once.
+            // The drain is over, and the delivery given up: another replica takes over at once.
             return self.settler.ask(Settle::Hide(message.receipt, Duration::ZERO)).await;
         };
         let finishes: Vec<Finish> = reports.iter().map(|report| report.finish).collect();

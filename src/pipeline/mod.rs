@@ -98,6 +98,7 @@ struct Inner {
     layout: Layout,
     resolver: Resolver,
     turns: Turns<StreamKey>,
+    lane_turns: Turns<LaneKey>,
     lanes: Lanes,
     copies: Copies,
     table: Arc<Mutex<LaneTable>>,
@@ -125,6 +126,7 @@ impl Pipeline {
             layout,
             resolver,
             turns: Turns::default(),
+            lane_turns: Turns::default(),
             lanes,
             copies,
             table: Arc::default(),
@@ -149,7 +151,8 @@ impl Pipeline {
     }
 
     /// Takes what a message's body tells of, at once, and gives what delivers it and says what became of it. Empty: there
-    /// was nothing to do. Of one log stream, what was taken first goes first.
+    /// was nothing to do. Of one log stream, what was taken first goes first: who keeps this without polling it holds the
+    /// others back.
     pub fn process(&self, message_id: &str, body: &str) -> impl Future<Output = Vec<ObjectReport>> + Send + use<> {
         let (mut reports, arrivals) = self.take(message_id, body);
         let (pipeline, message_id) = (self.clone(), message_id.to_owned());
@@ -157,6 +160,8 @@ impl Pipeline {
             // All at a time: one that must wait holds back no other.
             let work = arrivals.into_iter().map(|arrival| pipeline.deliver(&message_id, arrival));
             reports.extend(join_all(work).await.into_iter().flatten());
+            // Now it is known whether there is any tenant that the table has.
+            reports.iter_mut().filter(|report| report.finish == Finish::Unknown).for_each(|it| pipeline.doubt(it));
             reports
         }
     }
@@ -211,6 +216,8 @@ impl Pipeline {
             Err(report) => return vec![*report],
         };
         let mut wanted = Vec::new();
+        // Each delivery gets its turn at its lane here, in the order of this stream's objects. So this turn ends before any
+        // of them waits, and a full lane holds back itself alone.
         for delivery in &config.deliveries {
             let key = delivery.key();
             let before = finished_key(&object, &key).is_some_and(|key| self.inner.finished.contains_key(&key));
@@ -224,24 +231,16 @@ impl Pipeline {
                     (Finish::Delivered, "it was delivered before".to_owned())
                 }
                 Ok(()) => {
-                    wanted.push(self.deliver_to(delivery, key, &identity, &stream, &object));
+                    let lane = (key.clone(), identity.cluster.clone(), Arc::clone(&stream));
+                    let turn = self.inner.lane_turns.take(lane);
+                    wanted.push(self.deliver_to(delivery, key, &identity, turn, &object));
                     continue;
                 }
             };
             reports.push(ObjectReport::none(Some(object.clone()), finish, cause));
         }
-        let mut work = std::pin::pin!(join_all(wanted));
-        // At its first step each delivery takes its place in its lane. Then it is another's turn, even if a lane is full.
-        let done = tokio::select! {
-            biased;
-            done = &mut work => Some(done),
-            () = std::future::ready(()) => None,
-        };
         drop(turn);
-        reports.extend(match done {
-            Some(done) => done,
-            None => work.await,
-        });
+        reports.extend(join_all(wanted).await);
         reports
     }
 
@@ -258,14 +257,7 @@ impl Pipeline {
             Ok(Some(config)) => config,
             Ok(None) => {
                 warn!(message_id, %tenant, %object, reason = Skip::Unknown.name(), "object skipped");
-                let finish = self.unknown(object);
-                let known_were_some = finish == Finish::Unknown;
-                let hint = if known_were_some {
-                    ""
-                } else {
-                    ", as all were so far: are KEY_LAYOUT and TENANT_CONFIG_TABLE right?"
-                };
-                return Err(Box::new(report(finish, format!("tenant {tenant} is unknown{hint}"))));
+                return Err(Box::new(report(Finish::Unknown, format!("tenant {tenant} is unknown"))));
             }
             Err(failure) => {
                 warn!(message_id, %tenant, %object, cause = %failure, "tenant not resolved");
@@ -277,10 +269,10 @@ impl Pipeline {
         };
         self.inner.resolved.store(true, Ordering::Relaxed);
         if config.deliveries.is_empty() && config.invalid.is_empty() {
-            info!(message_id, %tenant, %object, reason = Skip::Disabled.name(), "object skipped");
+            info!(message_id, %tenant, %object, reason = Skip::Disabled.name(), "tenant is disabled");
             return Err(Box::new(report(Finish::Skipped, format!("tenant {tenant} is disabled"))));
         }
-        let invalid = config.invalid.iter().map(|error| report(Finish::TenantDenied, error.to_string())).collect();
+        let invalid = config.invalid.iter().map(|error| report(Finish::ConfigInvalid, error.to_string())).collect();
         Ok((config, invalid))
     }
 
@@ -290,13 +282,12 @@ impl Pipeline {
         delivery: &Arc<Delivery>,
         key: DeliveryKey,
         identity: &Identity,
-        stream: &Arc<str>,
+        turn: Turn<LaneKey>,
         object: &ObjectRef,
     ) -> ObjectReport {
         let (report, read) = match delivery.target() {
             Target::CloudWatch(_) => {
-                let lane = (key.clone(), identity.cluster.clone(), Arc::clone(stream));
-                match self.submit(lane, delivery, object).await.await {
+                match self.submit(turn, delivery, object).await.await {
                     Ok(JobDone { finish, count, cause, etag }) => {
                         let (object, delivered) = (Some(object.clone()), count.tally.delivered());
                         (ObjectReport { object, finish, cause, delivered }, etag)
@@ -328,25 +319,33 @@ impl Pipeline {
         }
     }
 
-    /// Until a tenant has been found, an unknown one may as well be the layout's or the table's fault: it is kept.
-    fn unknown(&self, object: &ObjectRef) -> Finish {
+    /// Until a tenant has been found, an unknown one may as well be the layout's or the table's fault: its message is kept.
+    fn doubt(&self, report: &mut ObjectReport) {
         if self.inner.resolved.load(Ordering::Relaxed) {
-            return Finish::Unknown;
+            return;
         }
+        let hint = ", as all were so far: are KEY_LAYOUT and TENANT_CONFIG_TABLE right?";
+        (report.finish, report.cause) = (Finish::GlobalFault, report.cause.take().map(|cause| cause + hint));
         let mut unknown = self.inner.unknown.lock().unwrap_or_else(PoisonError::into_inner);
-        if unknown.len() < UNKNOWN_MAX {
+        if unknown.len() < UNKNOWN_MAX
+            && let Some(object) = &report.object
+        {
             unknown.insert(object.clone());
         }
-        Finish::GlobalFault
     }
 
-    /// Gives an object to its lane, which is started if it is not there. Waits while too many wait there already, in the
-    /// order of the first steps.
-    async fn submit(&self, key: LaneKey, delivery: &Arc<Delivery>, object: &ObjectRef) -> oneshot::Receiver<JobDone> {
+    /// Gives an object to its lane in its turn, starting the lane if it is not there. Waits while too many wait there already.
+    async fn submit(
+        &self,
+        mut turn: Turn<LaneKey>,
+        delivery: &Arc<Delivery>,
+        object: &ObjectRef,
+    ) -> oneshot::Receiver<JobDone> {
         let (done, result) = oneshot::channel();
         let mut job = Job { object: object.clone(), done };
+        turn.come().await;
         loop {
-            let lane = self.lane(&key, delivery);
+            let lane = self.lane(turn.of(), delivery);
             match lane.send(job).await {
                 Ok(()) => return result,
                 // The lane ended between the look and the sending: a new one takes its place.

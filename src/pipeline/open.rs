@@ -244,6 +244,7 @@ impl OpenObjects {
         self.totals.add(delivery.tenant().as_str(), |totals| {
             totals.objects += 1;
             totals.bytes += count.bytes;
+            totals.delivered_bytes += if finish == Finish::Delivered { count.bytes } else { 0 };
             totals.tally.merge(&count.tally);
         });
         if let Some(done) = open.done.take() {
@@ -277,6 +278,9 @@ impl OpenObjects {
         }
         if let Some((fault, lost)) = &report.failed {
             for (segment, events) in lost {
+                if !report.settled.contains_key(segment) {
+                    self.update(*segment, |open| open.sends += took);
+                }
                 self.fail(*segment, fault.finish, &fault.to_string(), *events);
             }
         }

@@ -18,6 +18,8 @@ pub struct TenantTotals {
     pub objects: u64,
     /// Decompressed bytes read.
     pub bytes: u64,
+    /// Decompressed bytes of the objects that were delivered.
+    pub delivered_bytes: u64,
     /// Events.
     pub tally: Tally,
     /// Accepted calls of PutLogEvents.

@@ -28,8 +28,8 @@ struct Table<K> {
     numbers: u64,
 }
 
-/// A place in the order of `K`. It is left when it is dropped, which one should not do before it has come: those behind
-/// would not wait for those before.
+/// A place in the order of `K`, left when it is dropped. Who drops it before it has come lets those behind pass those
+/// before; that happens when messages are handed back, of which no order is promised.
 #[derive(Debug)]
 pub(super) struct Turn<K: Clone + Eq + Hash> {
     before: Option<oneshot::Receiver<Infallible>>,
@@ -60,6 +60,11 @@ impl<K: Clone + Eq + Hash> Turns<K> {
 }
 
 impl<K: Clone + Eq + Hash> Turn<K> {
+    /// What it is a turn of.
+    pub(super) const fn of(&self) -> &K {
+        &self.of
+    }
+
     /// Waits until nobody is before it any more.
     pub(super) async fn come(&mut self) {
         if let Some(before) = &mut self.before {

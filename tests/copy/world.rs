@@ -183,8 +183,7 @@ impl World {
 
     /// Gives a notification of one key.
     pub(super) async fn deliver_key(&self, key: &str) -> Run {
-        let record = json!({ "s3": { "bucket": { "name": BUCKET }, "object": { "key": key } } });
-        self.manual(json!({ "Records": [record] }).to_string(), &[]).await
+        self.manual(notice(key), &[]).await
     }
 
     /// The binary in a mode, with the settings of this world.
@@ -211,6 +210,13 @@ impl World {
         let mut command = self.millrace("sqs", env);
         command.env("SQS_QUEUE_URL", self.cloud.queue_url(CENTRAL, "millrace"));
         command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap()
+    }
+
+    /// Starts mode `manual` with a notification of one key.
+    pub(super) fn deliver_on(&self, key: &str, env: &[(&str, &str)]) -> Child {
+        let mut child = self.millrace("manual", env).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(notice(key).as_bytes()).unwrap();
+        child
     }
 
     /// Messages in the queue that can be received, and those that are hidden.
@@ -263,4 +269,10 @@ impl World {
     pub(super) fn calls(&self, operation: &str) -> u64 {
         self.cloud.calls().iter().filter(|((_, name, _), _)| name == operation).map(|(_, calls)| *calls).sum()
     }
+}
+
+/// A notification of one key.
+fn notice(key: &str) -> String {
+    let record = json!({ "s3": { "bucket": { "name": BUCKET }, "object": { "key": key } } });
+    json!({ "Records": [record] }).to_string()
 }

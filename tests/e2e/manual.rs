@@ -133,6 +133,9 @@ async fn wrong_settings_stop_the_start_with_one_line() {
         (&[("CENTRAL_LOG_DISTRIBUTION_ROLE_ARN", "central")], "CENTRAL_LOG_DISTRIBUTION_ROLE_ARN"),
         (&[("KEY_LAYOUT", "{tenant}")], "KEY_LAYOUT (--key-layout) is \"{tenant}\""),
     ];
+    // What a manifest leaves empty is not set.
+    let (code, _, err) = stage.manual("{}", &[("HOPS", ""), ("AWS_ENDPOINT_URL_S3", ""), ("EXTERNAL_ID", "")]).await;
+    assert_eq!(code, 1, "it starts, and finds no notification: {err}");
     for (settings, text) in cases {
         let (code, _, err) = stage.manual("{}", settings).await;
         assert_eq!(code, 2, "{err}");

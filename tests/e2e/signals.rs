@@ -1,6 +1,6 @@
 //! SIGTERM and SIGINT end every mode in order.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Output, Stdio};
 
 use crate::stage::{Stage, until};
@@ -42,12 +42,15 @@ async fn held() -> (Stage, crate::stage::Tenant, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notification_by_hand_is_finished_before_the_end() {
     let (stage, acme, notice) = held().await;
-    let child = manual(&stage, &[], Some(&notice));
+    let mut child = manual(&stage, &[], Some(&notice));
     until("the batch is on its way", || stage.calls("PutLogEvents", &acme.account) > 0).await;
     tell("-INT", &child);
+    let said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let heard = tokio::task::spawn_blocking(|| said.map_while(Result::ok).any(|line| line.contains("told to stop")));
+    assert!(heard.await.unwrap());
     stage.cloud.release("PutLogEvents", &acme.account);
     let output = ended(child).await;
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(output.status.success(), "{}", output.status);
     assert_eq!(text(&output.stdout), "delivered 2 events of 1 object deliveries\n");
 }
 

@@ -51,12 +51,17 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn new() -> Self {
+        Self::with_visibility(VISIBILITY).await
+    }
+
+    /// The same with another visibility timeout of the queue.
+    pub(crate) async fn with_visibility(visibility: Duration) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let cloud = Cloud::start(address, REGION).await.unwrap();
         let key = cloud.add_user(CENTRAL, "millrace");
         cloud.create_bucket(CENTRAL, BUCKET);
         let dead = cloud.create_queue(CENTRAL, "dead", VISIBILITY, None);
-        let queue = cloud.create_queue(CENTRAL, "notifications", VISIBILITY, Some((dead.clone(), 100)));
+        let queue = cloud.create_queue(CENTRAL, "notifications", visibility, Some((dead.clone(), 100)));
         cloud.notify(BUCKET, Notify::Wrapped(queue.clone()));
         cloud.create_table(CENTRAL, TABLE, "tenant_id", Some("type"));
         let trust = TrustPolicy {

@@ -28,7 +28,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Lowest first: a layer uses those before it and itself.
-const LAYERS: [&str; 8] = ["core", "allocator", "config", "world", "logging", "aws", "pipeline", "modes"];
+const LAYERS: [&str; 9] = ["core", "allocator", "console", "config", "world", "logging", "aws", "pipeline", "modes"];
 
 fn layer(path: &Path) -> Option<usize> {
     let place = path.strip_prefix(root().join("src")).unwrap();
@@ -56,8 +56,23 @@ fn dependencies_point_downward() {
 #[test]
 fn steps_of_the_pipeline_name_no_later_step() {
     // The order of src/pipeline/mod.rs: services first, then the steps of an object's way.
-    const ORDER: [&str; 11] =
-        ["share", "budget", "credentials", "resolve", "read", "compute", "send", "lane", "copy", "settle", "intake"];
+    const ORDER: [&str; 15] = [
+        "share",
+        "totals",
+        "turns",
+        "budget",
+        "credentials",
+        "resolve",
+        "read",
+        "machine",
+        "compute",
+        "send",
+        "open",
+        "lane",
+        "copy",
+        "settle",
+        "intake",
+    ];
     for (own, name) in ORDER.iter().enumerate() {
         let text = fs::read_to_string(root().join(format!("src/pipeline/{name}.rs"))).unwrap();
         for used in text.split("super::").skip(1) {

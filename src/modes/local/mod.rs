@@ -28,6 +28,7 @@ use crate::aws::s3::Source;
 use crate::aws::sts::Hops;
 use crate::aws::{AwsSettings, Keys};
 use crate::config::{LocalSettings, QueueSettings};
+use crate::console;
 use crate::core::batch::BATCH_BYTES_MAX;
 use crate::core::failure::{Failure, Service};
 use crate::pipeline::totals::{TenantTotals, Totals};
@@ -37,7 +38,7 @@ use crate::world::World;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Looks between two lines where there is no terminal.
 const LOOKS_PER_LINE: u32 = 10;
-/// Time without any progress after which it gives up.
+/// Time without any progress after which it gives up, besides what batches linger.
 const STALLED: Duration = Duration::from_secs(60);
 /// Clusters that the pods are spread over, and pods of each application of a tenant.
 const CLUSTERS: u64 = 2;
@@ -59,7 +60,7 @@ pub enum LocalError {
     Cloud(std::io::Error),
     #[error("an object could not be written: {0}")]
     Upload(Failure),
-    #[error("nothing moved for a minute: {0} messages are left in the queue")]
+    #[error("nothing moved for a minute and more: {0} messages are left in the queue")]
     Stalled(usize),
     #[error("told to stop before all was delivered")]
     Stopped,
@@ -138,7 +139,15 @@ async fn watch(
     tokio::pin!(told);
     let begun = world.now();
     let uploaded = Arc::new(AtomicU64::new(0));
-    let watch = Watch { cloud, tenancy, totals, uploaded: &uploaded, objects: objects.count(), world };
+    let watch = Watch {
+        cloud,
+        tenancy,
+        totals,
+        uploaded: &uploaded,
+        objects: objects.count(),
+        patience: settings.poll.linger + STALLED,
+        world,
+    };
     let upload = feed::upload(objects, store, &uploaded);
     let sent = tokio::select! {
         done = async { tokio::try_join!(async { upload.await.map_err(LocalError::Upload) }, watch.until_settled()) } => done?.0,
@@ -216,6 +225,8 @@ struct Watch<'w> {
     totals: &'w Totals,
     uploaded: &'w AtomicU64,
     objects: u64,
+    /// Time without any progress after which it gives up.
+    patience: Duration,
     world: World,
 }
 
@@ -231,7 +242,7 @@ impl Watch<'_> {
             let left = self.left();
             let sums = self.totals.snapshot();
             let sum = |of: fn(&TenantTotals) -> u64| sums.values().map(of).sum::<u64>();
-            let (bytes, delivered) = (sum(|it| it.bytes), sum(|it| it.tally.delivered()));
+            let (bytes, delivered) = (sum(|it| it.delivered_bytes), sum(|it| it.tally.delivered()));
             let settled = uploaded.saturating_sub(u64::try_from(left).unwrap_or(u64::MAX));
             let seconds = self.world.now().since(begun).as_secs_f64();
             let rate = megabytes(bytes) / seconds;
@@ -241,7 +252,7 @@ impl Watch<'_> {
                     bar.set_message(format!("{delivered} events, {rate:.0} MB/s"));
                 }
                 None if look % LOOKS_PER_LINE == 0 => {
-                    progress(&format!(
+                    console::remark(format_args!(
                         "{seconds:.0} s: {uploaded} of {} objects written, {settled} settled, {delivered} events delivered, {rate:.0} MB/s",
                         self.objects
                     ));
@@ -257,7 +268,7 @@ impl Watch<'_> {
             let now = (uploaded, left, delivered);
             if now != (last.1, last.2, last.3) {
                 last = (self.world.now(), uploaded, left, delivered);
-            } else if self.world.now().since(last.0) > STALLED {
+            } else if self.world.now().since(last.0) > self.patience {
                 return Err(LocalError::Stalled(left));
             }
         }
@@ -290,11 +301,6 @@ fn bar(objects: u64) -> ProgressBar {
 #[expect(clippy::cast_precision_loss, reason = "for people")]
 fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
-}
-
-#[expect(clippy::print_stderr, reason = "progress where there is no terminal")]
-fn progress(line: &str) {
-    eprintln!("{line}");
 }
 
 /// What was counted on the cloud's side: per tenant, and where nothing belongs.
@@ -340,7 +346,7 @@ fn summarize(
             arrived: found.arrived,
             batches: own.batches,
             batch_fullness: fullness(&own),
-            megabytes_per_second: megabytes(own.bytes) / seconds,
+            megabytes_per_second: megabytes(own.delivered_bytes) / seconds,
             calls: calls.remove(&tenant.account).unwrap_or_default(),
         });
     }
@@ -350,6 +356,7 @@ fn summarize(
         seconds,
         objects: u64::try_from(sent.len()).unwrap_or(u64::MAX),
         megabytes_per_second: tenants.iter().map(|row| row.megabytes_per_second).sum(),
+        megabytes_read_per_second: megabytes(totals.values().map(|own| own.bytes).sum()) / seconds,
         tenants,
         central_calls: calls.remove(CENTRAL).unwrap_or_default(),
     }
@@ -360,17 +367,15 @@ fn fullness(totals: &TenantTotals) -> Option<f64> {
     (totals.batches > 0).then(|| totals.billed_bytes as f64 / totals.batches as f64 / BATCH_BYTES_MAX as f64)
 }
 
-#[expect(clippy::print_stdout, reason = "it is the result of the command")]
 fn print(summary: &Summary, json: bool) {
     if json {
-        println!("{}", serde_json::to_string_pretty(summary).unwrap_or_default());
+        console::say(serde_json::to_string_pretty(summary).unwrap_or_default());
     } else {
-        println!("{summary}");
+        console::say(summary);
     }
 }
 
-/// Three lines that work against the embedded cloud.
-#[expect(clippy::print_stderr, reason = "standard output may be JSON")]
+/// Three lines that work against the embedded cloud; on standard error, for standard output may be JSON.
 fn say_how(cloud: &Cloud, tenancy: &Tenancy) {
     let Some(tenant) = tenancy.tenants.first() else { return };
     let reader = cloud.add_user(&tenant.account, "reader");
@@ -382,12 +387,14 @@ fn say_how(cloud: &Cloud, tenancy: &Tenancy) {
     };
     let (central, reader) = (with(&tenancy.key.id, &tenancy.key.secret), with(&reader.id, &reader.secret));
     let key = format!("{}/cluster-0/api/by-hand/1.json", tenant.name);
-    eprintln!("serving on at {} until SIGINT; try:", cloud.endpoint());
-    eprintln!("{reader} aws logs describe-log-streams --log-group-name {GROUP}");
-    eprintln!(
+    console::remark(format_args!("serving on at {} until SIGINT; try:", cloud.endpoint()));
+    console::remark(format_args!("{reader} aws logs describe-log-streams --log-group-name {GROUP}"));
+    console::remark(format_args!(
         "{central} python3 -c 'import boto3; boto3.client(\"s3\").put_object(Bucket=\"{BUCKET}\", Key=\"{key}\", Body=b\"{{\\\"message\\\":\\\"hello\\\"}}\")'"
-    );
-    eprintln!("{reader} aws logs get-log-events --log-group-name {GROUP} --log-stream-name by-hand");
+    ));
+    console::remark(format_args!(
+        "{reader} aws logs get-log-events --log-group-name {GROUP} --log-stream-name by-hand"
+    ));
 }
 
 #[cfg(test)]
