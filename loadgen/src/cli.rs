@@ -257,10 +257,10 @@ pub(crate) struct S3Args {
     #[arg(long)]
     pub(crate) bucket: Option<String>,
     /// S3 endpoint, such as http://127.0.0.1:4566 [default: AWS_ENDPOINT_URL, then AWS]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", requires = "bucket")]
     pub(crate) endpoint: Option<String>,
     /// Region [default: AWS_REGION, then the profile's, then us-east-1]
-    #[arg(long)]
+    #[arg(long, requires = "bucket")]
     pub(crate) region: Option<String>,
 }
 

@@ -88,6 +88,27 @@ impl Outlet<'_> {
         }
     }
 
+    /// Writes all that was collected, and counts what the reader took of it, also when that is not all.
+    fn write(&mut self) -> std::io::Result<()> {
+        let mut from = 0;
+        while let Some(left) = self.buffer.get(from..).filter(|left| !left.is_empty()) {
+            let taken = match self.out.write(left) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(taken) => taken,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            // Of a part, its whole lines; a stack trace then counts as several.
+            let lines = || left.iter().take(taken).filter(|byte| **byte == b'\n').count();
+            let logs = if taken == left.len() { self.logs } else { u64::try_from(lines()).unwrap_or(0).min(self.logs) };
+            self.progress.wrote(logs, u64::try_from(taken).unwrap_or(u64::MAX));
+            self.logs -= logs;
+            from += taken;
+        }
+        self.buffer.clear();
+        Ok(())
+    }
+
     /// Writes what was collected, when the rate allows it.
     fn flush(&mut self) -> Result<Flow, Failure> {
         let bytes = u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
@@ -107,13 +128,8 @@ impl Outlet<'_> {
         if self.stop.requested() {
             return Ok(Flow::End);
         }
-        match self.out.write_all(&self.buffer) {
-            Ok(()) => {
-                self.progress.wrote(self.logs, bytes);
-                self.buffer.clear();
-                self.logs = 0;
-                Ok(Flow::On)
-            }
+        match self.write() {
+            Ok(()) => Ok(Flow::On),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                 say(format_args!("Pipe broken, shutting down gracefully..."));
                 Ok(Flow::End)

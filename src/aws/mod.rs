@@ -154,7 +154,20 @@ where
             (kind, innermost(error))
         }
     };
-    Failure { service, operation, kind, text: text.chars().take(ERROR_TEXT_MAX).collect(), request_id }
+    Failure { service, operation, kind, text: one_line(&text), request_id }
+}
+
+/// A text in one line; of a long one, its beginning and its end, where the cause of a list of attempts stands.
+fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let line = lines.join("; ");
+    let chars = line.chars().count();
+    if chars <= ERROR_TEXT_MAX {
+        return line;
+    }
+    let half = ERROR_TEXT_MAX / 2;
+    let (head, tail): (String, String) = (line.chars().take(half).collect(), line.chars().skip(chars - half).collect());
+    format!("{head} … {tail}")
 }
 
 fn causes<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
@@ -167,4 +180,20 @@ fn lacks_credentials(error: &(dyn StdError + 'static)) -> bool {
 
 fn innermost(error: &(dyn StdError + 'static)) -> String {
     causes(error).last().map(ToString::to_string).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_errors_are_one_line_with_their_beginning_and_their_end() {
+        assert_eq!(
+            one_line("no credentials:\n  Environment: not set\n\n  Profile: none\n"),
+            "no credentials:; Environment: not set; Profile: none"
+        );
+        let long = one_line(&format!("begin {} end", "é".repeat(1000)));
+        assert!(long.starts_with("begin é") && long.ends_with("é end") && long.contains(" … "));
+        assert_eq!(long.chars().count(), ERROR_TEXT_MAX + 3);
+    }
 }

@@ -273,3 +273,18 @@ async fn a_message_in_work_is_hidden_whatever_the_queue_is_set_to() {
     daemon.stop().await;
     assert_eq!((stage.messages(&acme, "pod-0"), stage.calls("GetObject", CENTRAL)), (vec!["one".to_owned()], 1));
 }
+
+/// The other shapes in the field: a table that is keyed by the tenant alone, whose rows have no type, and raw delivery by SNS.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_without_a_type_and_raw_notifications_serve_as_well() {
+    let mut stage = Stage::plain().await;
+    let acme = stage.tenant("acme", |row| assert!(row.remove("type").is_some()));
+    let messages: Vec<String> = (0..10).map(|at| format!("line {at}")).collect();
+    stage.put_messages("acme/c1/api/pod 0/a+b é.json.gz", &messages);
+    let body = &stage.cloud.queue_bodies(&stage.queue)[0];
+    assert!(body.starts_with("{\"Records\":"), "{body}");
+    let daemon = stage.sqs(&[]);
+    stage.until_settled(0).await;
+    daemon.stop().await;
+    assert_eq!(stage.messages(&acme, "pod 0"), messages);
+}

@@ -51,19 +51,28 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn new() -> Self {
-        Self::with_visibility(VISIBILITY).await
+        Self::made(VISIBILITY, Some("type"), Notify::Wrapped).await
     }
 
     /// The same with another visibility timeout of the queue.
     pub(crate) async fn with_visibility(visibility: Duration) -> Self {
+        Self::made(visibility, Some("type"), Notify::Wrapped).await
+    }
+
+    /// The same with one row per tenant, and notifications that SNS delivers raw.
+    pub(crate) async fn plain() -> Self {
+        Self::made(VISIBILITY, None, Notify::Raw).await
+    }
+
+    async fn made(visibility: Duration, second_key: Option<&str>, notify: fn(String) -> Notify) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let cloud = Cloud::start(address, REGION).await.unwrap();
         let key = cloud.add_user(CENTRAL, "millrace");
         cloud.create_bucket(CENTRAL, BUCKET);
         let dead = cloud.create_queue(CENTRAL, "dead", VISIBILITY, None);
         let queue = cloud.create_queue(CENTRAL, "notifications", visibility, Some((dead.clone(), 100)));
-        cloud.notify(BUCKET, Notify::Wrapped(queue.clone()));
-        cloud.create_table(CENTRAL, TABLE, "tenant_id", Some("type"));
+        cloud.notify(BUCKET, notify(queue.clone()));
+        cloud.create_table(CENTRAL, TABLE, "tenant_id", second_key);
         let trust = TrustPolicy {
             principals: vec![CENTRAL.to_owned()],
             request_tags: vec!["tenant_id".to_owned(), "cluster_id".to_owned()],
