@@ -8,7 +8,7 @@ mod venv;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -171,22 +171,34 @@ fn tables_are_filled_and_queried() {
     let _skipped = part("tables", &[]);
 }
 
+/// A cloud with the world of the tests, and what is said when it starts.
+async fn world() -> (Cloud, String) {
+    let cloud = Cloud::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), "us-east-1").await.unwrap();
+    let started = World::read(&file("world.json")).unwrap().make(&cloud).unwrap();
+    let started = serde_json::to_string(&started).unwrap();
+    (cloud, started)
+}
+
+/// Starts a part of the script that tells and is told how far things are, a line each.
+fn talk(python: &Path, part: &str, started: &str) -> (Child, BufReader<ChildStdout>) {
+    let mut script = Command::new(python)
+        .arg(file("script.py"))
+        .args([part, started])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(script.stdout.take().unwrap());
+    (script, said)
+}
+
 /// The cloud's time is moved on here while the script waits.
 #[tokio::test]
 async fn sessions_expire_on_every_service() {
     let Some(python) = python() else { return };
-    let cloud = Cloud::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), "us-east-1").await.unwrap();
-    let started = World::read(&file("world.json")).unwrap().make(&cloud).unwrap();
-    let started = serde_json::to_string(&started).unwrap();
+    let (cloud, started) = world().await;
     let ended = tokio::task::spawn_blocking(move || {
-        let mut script = Command::new(python)
-            .arg(file("script.py"))
-            .args(["expiry", &started])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(script.stdout.take().unwrap());
+        let (mut script, mut said) = talk(python, "expiry", &started);
         let mut line = String::new();
         said.read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n");
@@ -205,18 +217,9 @@ async fn held_calls_are_answered_later_and_by_the_time_of_then() {
     const CENTRAL: &str = "111111111111";
     const HELD: [&str; 3] = ["PutObject", "AssumeRole", "CreateLogGroup"];
     let Some(python) = python() else { return };
-    let cloud = Cloud::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), "us-east-1").await.unwrap();
-    let started = World::read(&file("world.json")).unwrap().make(&cloud).unwrap();
-    let started = serde_json::to_string(&started).unwrap();
+    let (cloud, started) = world().await;
     let ended = tokio::task::spawn_blocking(move || {
-        let mut script = Command::new(python)
-            .arg(file("script.py"))
-            .args(["held", &started])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(script.stdout.take().unwrap());
+        let (mut script, mut said) = talk(python, "held", &started);
         let mut stdin = script.stdin.take().unwrap();
         let calls = |operation: &str| {
             let calls = cloud.calls();
