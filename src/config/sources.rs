@@ -143,10 +143,7 @@ mod tests {
     #[test]
     fn wrong_values_are_named_in_one_line_with_what_is_allowed() {
         let cases: &[(&[&str], &str)] = &[
-            (
-                &["manual", "--part-bytes", "1KiB"],
-                "PART_BYTES (--part-bytes) is \"1KiB\": 256KiB to 64MiB are allowed, such as 64MiB",
-            ),
+            (&["manual", "--part-bytes", "1KiB"], "PART_BYTES (--part-bytes) is \"1KiB\": 256KiB to 64MiB are allowed"),
             (
                 &["sqs", "--linger", "1"],
                 "LINGER (--linger) is \"1\": a time with its unit is wanted; 0 to 300s are allowed, such as 500ms, 20s, 5m or 1h",

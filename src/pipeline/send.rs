@@ -245,8 +245,11 @@ impl SendReport {
             }
         }
         let request_id = accepted.request_id.map(Arc::<str>::from);
-        let segments: BTreeSet<SegmentId> = batch.origins().map(|origin| origin.segment).collect();
-        for segment in segments {
+        // Neighbours mostly share their segment.
+        let mut last = None;
+        let segments =
+            batch.origins().map(|origin| origin.segment).filter(|segment| last.replace(*segment) != Some(*segment));
+        for segment in segments.collect::<BTreeSet<SegmentId>>() {
             self.settled.entry(segment).or_default().calls.push(request_id.clone());
         }
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);

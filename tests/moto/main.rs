@@ -18,7 +18,10 @@ const LOOKS_MAX: usize = 100;
 
 #[test]
 fn what_comes_back_from_moto_is_what_went_in() {
-    let Some(python) = venv::python("moto", &["moto[server]", "boto3"], "moto.server, boto3, flask") else { return };
+    let Some(python) = venv::python("moto", &["moto[server]==5.2.5", "boto3==1.44.8"], "moto.server, boto3, flask")
+    else {
+        return;
+    };
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut world = Command::new(python);
     world.arg(root.join("tests/moto/world.py")).arg(env!("CARGO_BIN_EXE_millrace"));
@@ -38,7 +41,7 @@ impl Drop for Process {
 /// What `--keep` prints is typed into a shell as it is: streams are listed, an object is written, and its event is read.
 #[test]
 fn the_lines_that_keep_prints_work_as_they_are() {
-    let Some(python) = venv::python("cli", &["awscli", "boto3"], "awscli, boto3") else { return };
+    let Some(python) = venv::python("cli", &["awscli==1.46.3", "boto3==1.44.8"], "awscli, boto3") else { return };
     let path = format!("{}:/usr/local/bin:/usr/bin:/bin", python.parent().unwrap().display());
     let mut local = Command::new(env!("CARGO_BIN_EXE_millrace"));
     local.args(["local", "--objects", "20", "--size", "4KiB", "--tenants", "1", "--keep"]);

@@ -3,7 +3,7 @@
 use aws_config::BehaviorVersion;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Region;
-use aws_sdk_s3::error::DisplayErrorContext;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use loadgen::{GeneratedObject, ObjectSource, Objects};
 use tokio::task::JoinSet;
@@ -96,6 +96,21 @@ async fn put(client: Client, bucket: String, object: GeneratedObject, gzip: bool
     }
     match request.body(ByteStream::from(object.body)).send().await {
         Ok(_) => Ok((object.recipe.records, object.decompressed_bytes, stored)),
-        Err(cause) => Err(Failure::Upload { bucket, key: object.key, cause: DisplayErrorContext(&cause).to_string() }),
+        Err(cause) => Err(Failure::Upload { bucket, key: object.key, cause: said(&cause) }),
     }
+}
+
+/// The service's code and message, or without an answer the errors below each other.
+fn said<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkError<E>) -> String {
+    if let Some(code) = error.code() {
+        return [code, error.message().unwrap_or_default()].join(": ");
+    }
+    let mut said = error.to_string();
+    let mut below = std::error::Error::source(error);
+    while let Some(error) = below {
+        said.push_str(": ");
+        said.push_str(&error.to_string());
+        below = error.source();
+    }
+    said
 }
