@@ -14,7 +14,7 @@ use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterio
 use loadgen::{Compression, MessageSpec, ObjectSize, ObjectSource, ObjectSpec};
 use millrace::core::batch::{BatchLimits, Batcher, SegmentId, SendWindow};
 use millrace::core::decode::Decoder;
-use millrace::core::object::Position;
+use millrace::core::progress::Progress;
 use millrace::core::scan::{RECORD_BYTES_MAX, ScanLimits, Scanner, Step};
 use millrace::core::tenant::TenantId;
 use millrace::core::time::UnixMillis;
@@ -164,7 +164,7 @@ fn path(set: &Set, worker: &mut Worker, machine: &mut Machine, budget: &LaneBudg
     let mut good = 0;
     for (number, object) in set.stored.iter().enumerate() {
         let stored_bytes = if known { object.len() as u64 } else { 0 };
-        machine.begin(SegmentId(number as u64), stored_bytes, UnixMillis(0), Position::default());
+        machine.begin(SegmentId(number as u64), stored_bytes, UnixMillis(0), Progress::default());
         let mut rest = object.clone();
         loop {
             match worker.turn(machine, budget, SendWindow::ALL) {

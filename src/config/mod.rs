@@ -101,7 +101,7 @@ pub struct PollSettings {
     #[arg(long, env = "MESSAGES_MAX", value_name = "COUNT", default_value_t = 500, value_parser = count::<u32>(1..=10_000))]
     pub messages_max: u32,
 
-    /// Failed attempts after which a message is a lost cause.
+    /// Attempts in a row without an event settled after which a message is a lost cause.
     #[arg(long, env = "POISON_ATTEMPTS", value_name = "COUNT", default_value_t = 5, value_parser = count::<u32>(1..=1_000))]
     pub poison_attempts: u32,
 

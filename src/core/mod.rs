@@ -8,6 +8,7 @@ pub mod failure;
 pub mod layout;
 pub mod object;
 pub mod pacing;
+pub mod progress;
 pub mod scan;
 pub mod settlement;
 pub mod tally;

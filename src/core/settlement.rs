@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::failure::Verdict;
 use super::pacing::backoff::equal_jitter;
 
 /// What became of one object for one delivery, or of a record that led to none.
@@ -21,8 +22,10 @@ pub enum Finish {
     Missing,
     /// The object is damaged, or holds no record at all.
     Corrupt,
-    /// Something is out of order for a while.
+    /// Something went wrong that may be the object's own doing.
     Retryable,
+    /// A service is out of order or has too much to do: no fault of the object, however often it is tried.
+    Unavailable,
     /// The tenant's role, group or bucket refuses.
     TenantDenied,
     /// The tenant's row cannot be used.
@@ -33,7 +36,7 @@ pub enum Finish {
 
 impl Finish {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Delivered,
         Self::Skipped,
         Self::Unknown,
@@ -42,6 +45,7 @@ impl Finish {
         Self::Missing,
         Self::Corrupt,
         Self::Retryable,
+        Self::Unavailable,
         Self::TenantDenied,
         Self::ConfigInvalid,
         Self::GlobalFault,
@@ -59,10 +63,35 @@ impl Finish {
             Self::Missing => "object_missing",
             Self::Corrupt => "corrupt_object",
             Self::Retryable => "retryable",
+            Self::Unavailable => "unavailable",
             Self::TenantDenied => "tenant_denied",
             Self::ConfigInvalid => "config_invalid",
             Self::GlobalFault => "global_fault",
         }
+    }
+
+    /// What a failure means that is nobody's refusal, and was tried again in place as often as is allowed.
+    #[must_use]
+    pub const fn of_passing(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Throttled | Verdict::Retry => Self::Unavailable,
+            Verdict::RefreshCredentials
+            | Verdict::Create
+            | Verdict::Exists
+            | Verdict::Bisect
+            | Verdict::Missing
+            | Verdict::NoBucket
+            | Verdict::Changed
+            | Verdict::BeyondEnd
+            | Verdict::Denied
+            | Verdict::GiveUp => Self::Retryable,
+        }
+    }
+
+    /// Whether an attempt that ended so, and settled no event, brings its object nearer to being poison.
+    #[must_use]
+    pub const fn is_strike(self) -> bool {
+        matches!(self, Self::Retryable | Self::Missing)
     }
 
     /// Whether every event that was to be delivered was.
@@ -72,11 +101,20 @@ impl Finish {
     }
 }
 
+/// How a delivery ended, and how often it was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// What became of it.
+    pub finish: Finish,
+    /// Attempts in a row, this one included, that settled no event and were nobody else's fault ([`Finish::is_strike`]).
+    pub strikes: u32,
+}
+
 /// Settings of the settlement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettlePolicy {
-    /// Failed attempts after which a message counts as poison.
-    pub attempts_max: u32,
+    /// Attempts without progress after which a message counts as poison.
+    pub strikes_max: u32,
     /// Whether messages of unknown tenants are kept in the dead-letter queue.
     pub keep_unknown: bool,
     /// Whether there is a dead-letter queue of our own.
@@ -102,14 +140,13 @@ const DENIED_DELAYS: (Duration, Duration) = (Duration::from_secs(600), Duration:
 /// Decides about a message whose deliveries all are finished. One that must be tried again decides for all, because the
 /// message is one; then one that is a lost cause; a message is deleted only when neither is among them.
 #[must_use]
-pub fn settle(finishes: &[Finish], receive_count: u32, policy: &SettlePolicy, entropy: u64) -> Settlement {
+pub fn settle(ended: &[Ended], receive_count: u32, policy: &SettlePolicy, entropy: u64) -> Settlement {
     let hand_back =
         |(base, cap)| Settlement::HandBack(equal_jitter(receive_count.saturating_sub(1), base, cap, entropy));
     let dead = |finish| {
         if policy.dead_letters { Settlement::DeadLetter(finish) } else { hand_back((RETRY_DELAYS.1, RETRY_DELAYS.1)) }
     };
-    let has = |wanted: Finish| finishes.contains(&wanted);
-    let poison = receive_count >= policy.attempts_max;
+    let has = |wanted: Finish| ended.iter().any(|it| it.finish == wanted);
     if has(Finish::GlobalFault) {
         // Never the message's fault, so it is never poison for it.
         return hand_back(RETRY_DELAYS);
@@ -117,13 +154,12 @@ pub fn settle(finishes: &[Finish], receive_count: u32, policy: &SettlePolicy, en
     if has(Finish::TenantDenied) || has(Finish::ConfigInvalid) {
         return hand_back(DENIED_DELAYS);
     }
-    for transient in [Finish::Retryable, Finish::Missing] {
-        if has(transient) {
-            return if poison { dead(transient) } else { hand_back(RETRY_DELAYS) };
-        }
+    let alive = |it: &Ended| it.finish.is_strike() && it.strikes < policy.strikes_max;
+    if has(Finish::Unavailable) || ended.iter().any(alive) {
+        return hand_back(RETRY_DELAYS);
     }
-    if has(Finish::Corrupt) {
-        return dead(Finish::Corrupt);
+    if let Some(lost) = [Finish::Retryable, Finish::Missing, Finish::Corrupt].into_iter().find(|finish| has(*finish)) {
+        return dead(lost);
     }
     if has(Finish::Invalid) {
         // Without a queue to keep it in it is deleted: it can never become a notification.
@@ -141,11 +177,16 @@ mod tests {
 
     use super::*;
 
-    const POLICY: SettlePolicy = SettlePolicy { attempts_max: 5, keep_unknown: false, dead_letters: true };
+    /// Deliveries that ended so for so many times in a row.
+    fn ended(finishes: &[Finish], strikes: u32) -> Vec<Ended> {
+        finishes.iter().map(|finish| Ended { finish: *finish, strikes }).collect()
+    }
+
+    const POLICY: SettlePolicy = SettlePolicy { strikes_max: 5, keep_unknown: false, dead_letters: true };
 
     #[test]
     fn each_outcome_alone() {
-        let at = |finish, receives| settle(&[finish], receives, &POLICY, 0);
+        let at = |finish, receives| settle(&ended(&[finish], receives), receives, &POLICY, 0);
         for finish in [Finish::Delivered, Finish::Skipped, Finish::Superseded, Finish::Unknown] {
             assert_eq!(at(finish, 1), Settlement::Acknowledge);
         }
@@ -153,7 +194,13 @@ mod tests {
         assert_eq!(at(Finish::Retryable, 1), Settlement::HandBack(Duration::from_secs(5)));
         assert_eq!(at(Finish::Retryable, 3), Settlement::HandBack(Duration::from_secs(20)));
         assert_eq!(at(Finish::Retryable, 5), Settlement::DeadLetter(Finish::Retryable));
+        assert_eq!(at(Finish::Unavailable, 50), Settlement::HandBack(Duration::from_secs(450)));
         assert_eq!(at(Finish::Corrupt, 1), Settlement::DeadLetter(Finish::Corrupt));
+        // Poison are attempts without progress, not receives; and a delivery that may yet succeed keeps the message.
+        let patient = [Ended { finish: Finish::Retryable, strikes: 1 }];
+        assert_eq!(settle(&patient, 50, &POLICY, 0), Settlement::HandBack(Duration::from_secs(450)));
+        let mixed = [Ended { finish: Finish::Retryable, strikes: 9 }, Ended { finish: Finish::Missing, strikes: 1 }];
+        assert_eq!(settle(&mixed, 1, &POLICY, 0), Settlement::HandBack(Duration::from_secs(5)));
         assert_eq!(at(Finish::Missing, 5), Settlement::DeadLetter(Finish::Missing));
         assert_eq!(at(Finish::TenantDenied, 50), Settlement::HandBack(Duration::from_secs(1800)));
         assert_eq!(at(Finish::TenantDenied, 1), Settlement::HandBack(Duration::from_secs(300)));
@@ -165,8 +212,11 @@ mod tests {
     #[test]
     fn without_a_dead_letter_queue_nothing_but_noise_is_deleted() {
         let policy = SettlePolicy { dead_letters: false, ..POLICY };
-        assert_eq!(settle(&[Finish::Corrupt], 9, &policy, 0), Settlement::HandBack(Duration::from_secs(450)));
-        assert_eq!(settle(&[Finish::Invalid], 1, &policy, 0), Settlement::Acknowledge);
+        assert_eq!(
+            settle(&ended(&[Finish::Corrupt], 9), 9, &policy, 0),
+            Settlement::HandBack(Duration::from_secs(450))
+        );
+        assert_eq!(settle(&ended(&[Finish::Invalid], 1), 1, &policy, 0), Settlement::Acknowledge);
     }
 
     /// predecessor.md §15, rows "requeue": when a failed delivery is tried again. There a copy of the message was sent to
@@ -175,9 +225,10 @@ mod tests {
     /// half is drawn. Retry 0 is the first receive. In brackets the delay there.
     #[test]
     fn predecessor_15_requeue() {
-        let patient = SettlePolicy { attempts_max: u32::MAX, ..POLICY };
-        let at =
-            |retries: u32, policy: &SettlePolicy, entropy| settle(&[Finish::Retryable], retries + 1, policy, entropy);
+        let patient = SettlePolicy { strikes_max: u32::MAX, ..POLICY };
+        let at = |retries: u32, policy: &SettlePolicy, entropy| {
+            settle(&ended(&[Finish::Retryable], retries + 1), retries + 1, policy, entropy)
+        };
         let delays = [
             ("retry 0 (2)", 0, 5..=10),
             ("retry 1 (4)", 1, 10..=20),
@@ -199,7 +250,7 @@ mod tests {
             }
         }
 
-        let three = |dead_letters| SettlePolicy { attempts_max: 3, dead_letters, ..POLICY };
+        let three = |dead_letters| SettlePolicy { strikes_max: 3, dead_letters, ..POLICY };
         let (shortest, longest) = (Duration::from_secs(450), Duration::from_secs(900));
         let ends = [
             ("retry 1 max 3", 1, three(true), 0, Settlement::HandBack(Duration::from_secs(10))),
@@ -232,11 +283,12 @@ mod tests {
             for (receives, dead_letters, keep_unknown) in
                 [1, 4, 5, 90].into_iter().flat_map(|it| [(it, true, true), (it, true, false), (it, false, true)])
             {
-                let policy = SettlePolicy { attempts_max: 5, keep_unknown, dead_letters };
-                let settled = settle(&finishes, receives, &policy, u64::MAX / 3);
+                let policy = SettlePolicy { strikes_max: 5, keep_unknown, dead_letters };
+                let settled = settle(&ended(&finishes, receives), receives, &policy, u64::MAX / 3);
                 let again = has(Finish::Retryable) || has(Finish::Missing);
+                let waits = has(Finish::Unavailable);
                 let tenants = has(Finish::TenantDenied) || has(Finish::ConfigInvalid);
-                let held = has(Finish::GlobalFault) || tenants;
+                let held = has(Finish::GlobalFault) || tenants || waits;
                 match settled {
                     Settlement::Acknowledge => {
                         let lost = has(Finish::Corrupt) || has(Finish::Invalid) && dead_letters;
@@ -260,7 +312,7 @@ mod tests {
                 reversed.reverse();
                 reversed.extend_from_slice(&finishes);
                 assert_eq!(
-                    settle(&reversed, receives, &policy, u64::MAX / 3),
+                    settle(&ended(&reversed, receives), receives, &policy, u64::MAX / 3),
                     settled,
                     "order and number do not matter"
                 );
@@ -275,8 +327,8 @@ mod tests {
             picks in prop::collection::vec(0..Finish::ALL.len(), 0..6), receives in 1_u32..20, dead_letters: bool, keep_unknown: bool, entropy: u64,
         ) {
             let finishes: Vec<Finish> = picks.into_iter().map(|at| Finish::ALL[at]).collect();
-            let policy = SettlePolicy { attempts_max: 5, keep_unknown, dead_letters };
-            if settle(&finishes, receives, &policy, entropy) == Settlement::Acknowledge {
+            let policy = SettlePolicy { strikes_max: 5, keep_unknown, dead_letters };
+            if settle(&ended(&finishes, receives), receives, &policy, entropy) == Settlement::Acknowledge {
                 let done = |it: &Finish| it.is_success() || matches!(it, Finish::Unknown | Finish::Invalid);
                 prop_assert!(finishes.iter().all(done));
             }

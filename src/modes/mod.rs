@@ -25,6 +25,7 @@ use crate::core::failure::{RetryPolicy, Service};
 use crate::core::tenant::account_of;
 use crate::logging::{self, Stream};
 use crate::pipeline::Pipeline;
+use crate::pipeline::book::Book;
 use crate::pipeline::budget::{Budget, BudgetTooSmall};
 use crate::pipeline::compute::Compute;
 use crate::pipeline::credentials::Credentials;
@@ -197,6 +198,7 @@ impl Daemon {
             record_bytes_max: usize::try_from(settings.record_bytes_max).unwrap_or(usize::MAX),
             linger,
             drain: drain.clone(),
+            book: Book::default(),
             totals: Arc::new(Totals::default()),
         };
         let pipeline = Pipeline::new(settings.key_layout.clone(), resolver, lanes);

@@ -58,7 +58,7 @@ pub(super) async fn serve(
         dead_letters: queues.dlq_url.as_deref().map(|url| Queue::new(&daemon.aws, url)),
         settler,
         policy: SettlePolicy {
-            attempts_max: poll.poison_attempts,
+            strikes_max: poll.poison_attempts,
             keep_unknown,
             dead_letters: queues.dlq_url.is_some(),
         },

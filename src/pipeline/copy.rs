@@ -325,14 +325,14 @@ impl Copies {
             Verdict::RefreshCredentials => Finish::GlobalFault,
             Verdict::NoBucket => Finish::TenantDenied,
             Verdict::Missing => Finish::Missing,
-            Verdict::Retry
+            passing @ (Verdict::Retry
             | Verdict::Throttled
             | Verdict::Create
             | Verdict::Exists
             | Verdict::Bisect
             | Verdict::Changed
             | Verdict::BeyondEnd
-            | Verdict::GiveUp => Finish::Retryable,
+            | Verdict::GiveUp) => Finish::of_passing(passing),
         };
         CopyFault { finish, cause: failure.to_string() }
     }
@@ -343,7 +343,7 @@ fn source_fault(failure: &Failure) -> CopyFault {
     let finish = match failure.verdict() {
         Verdict::Missing => Finish::Missing,
         Verdict::Denied | Verdict::RefreshCredentials => Finish::GlobalFault,
-        Verdict::Retry
+        passing @ (Verdict::Retry
         | Verdict::Throttled
         | Verdict::Create
         | Verdict::Exists
@@ -351,7 +351,7 @@ fn source_fault(failure: &Failure) -> CopyFault {
         | Verdict::NoBucket
         | Verdict::Changed
         | Verdict::BeyondEnd
-        | Verdict::GiveUp => Finish::Retryable,
+        | Verdict::GiveUp) => Finish::of_passing(passing),
     };
     CopyFault { finish, cause: failure.to_string() }
 }

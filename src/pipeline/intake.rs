@@ -13,7 +13,7 @@ use super::{ObjectReport, Pipeline};
 use crate::aws::sqs::{BATCH_ENTRIES_MAX, Message, Queue, QueueAttributes};
 use crate::core::failure::{Attempts, Failure, RetryPolicy};
 use crate::core::pacing::backoff::equal_jitter;
-use crate::core::settlement::{Finish, SettlePolicy, Settlement, settle};
+use crate::core::settlement::{Ended, Finish, SettlePolicy, Settlement, settle};
 use crate::world::World;
 
 /// First and longest wait after a failed poll.
@@ -165,8 +165,13 @@ impl Intake {
             // The drain is over, and the delivery given up: another replica takes over at once.
             return self.settler.ask(Settle::Hide(message.receipt, Duration::ZERO)).await;
         };
-        let finishes: Vec<Finish> = reports.iter().map(|report| report.finish).collect();
-        let settlement = settle(&finishes, message.receive_count, &self.policy, self.world.entropy());
+        // Of an object of which no version is known, all receives count.
+        let ended = |report: &ObjectReport| Ended {
+            finish: report.finish,
+            strikes: report.strikes.unwrap_or(message.receive_count),
+        };
+        let ended: Vec<Ended> = reports.iter().map(ended).collect();
+        let settlement = settle(&ended, message.receive_count, &self.policy, self.world.entropy());
         let request = match settlement {
             Settlement::Acknowledge => Settle::Delete(message.receipt),
             Settlement::HandBack(delay) => Settle::Hide(message.receipt, delay),

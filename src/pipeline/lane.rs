@@ -16,19 +16,21 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::book::{Book, Known};
 use super::budget::{Budget, CARRY_BYTES_MAX, LaneBudget, Permit};
 use super::compute::Compute;
 use super::machine::{Group, Machine, Rest};
 use super::open::{Job, OpenObjects, Stage, Stopwatch};
 use super::read::{Chunk, ReadFault, Reading, Reads};
-use super::send::{Destination, Sends};
+use super::send::{Destination, SendReport, Sends};
 use super::totals::Totals;
-use crate::core::batch::{BatchLimits, Batcher, SegmentId, SendWindow};
+use crate::core::batch::{BatchLimits, Batcher, Origin, SegmentId, SegmentShare, SendWindow};
 use crate::core::decode::DecodeFault;
 use crate::core::failure::Verdict;
-use crate::core::object::{ETag, ObjectRef, Position};
+use crate::core::object::{ETag, ObjectRef};
+use crate::core::progress::Progress;
 use crate::core::settlement::Finish;
-use crate::core::tenant::Target;
+use crate::core::tenant::{DeliveryKey, Target};
 use crate::core::time::UnixMillis;
 
 /// Sealed groups that wait for the sender; one more is being sent, and one is being filled.
@@ -57,6 +59,8 @@ pub struct Lanes {
     pub linger: Duration,
     /// Set when the process is to end: nothing lingers any more.
     pub drain: CancellationToken,
+    /// What earlier attempts have settled.
+    pub book: Book,
     /// Sums over all lanes.
     pub totals: Arc<Totals>,
 }
@@ -79,6 +83,7 @@ pub fn start(
     let (to_sender, groups) = mpsc::channel(GROUPS_WAITING_MAX);
     let open = Arc::new(OpenObjects::new(to.clone(), Arc::clone(&lanes.totals), lanes.reads.world));
     let tracker = lanes.reads.tracker.clone();
+    let delivery = to.delivery.key();
     tracker.spawn(send_groups(lanes.sends.clone(), to, groups, Arc::clone(&open)));
     let filler = Filler {
         machine: Some(Box::new(Machine::new(batcher, lanes.record_bytes_max))),
@@ -86,6 +91,7 @@ pub fn start(
         budget,
         to_sender,
         open,
+        delivery,
         segments: 0,
     };
     tracker.spawn(filler.run(jobs, idle));
@@ -93,20 +99,36 @@ pub fn start(
 
 /// The sender: one batch after the other.
 async fn send_groups(sends: Sends, to: Destination, mut groups: mpsc::Receiver<Group>, open: Arc<OpenObjects>) {
-    while let Some(group) = groups.recv().await {
-        let Group { sealed, growth } = group;
+    while let Some(Group { sealed, growth }) = groups.recv().await {
+        // What comes behind a gap moves no object's progress.
+        let whole = |share: &&SegmentShare| !open.has_failed(share.segment);
+        let shares: Vec<SegmentShare> = sealed.shares.iter().filter(whole).copied().collect();
+        let (mut unsent, mut reports) = (Vec::new(), Vec::new());
         for batch in sealed.batches {
             // Events of an object that has failed since are not sent: its next attempt sends them, in their order.
-            let failed: HashSet<SegmentId> =
-                batch.origins().map(|origin| origin.segment).filter(|segment| open.has_failed(*segment)).collect();
-            for segment in &failed {
-                let events = batch.origins().filter(|origin| origin.segment == *segment).count();
-                open.fail(*segment, Finish::Retryable, "", u64::try_from(events).unwrap_or(u64::MAX));
-            }
-            let Some(batch) = batch.without(|segment| failed.contains(&segment)) else { continue };
+            let lost: HashSet<SegmentId> = unsent.iter().map(|origin: &Origin| origin.segment).collect();
+            let failed = |segment| lost.contains(&segment) || open.has_failed(segment);
+            let failed: HashSet<SegmentId> = batch.segments().iter().copied().filter(|it| failed(*it)).collect();
+            let batch = if failed.is_empty() {
+                Some(batch)
+            } else {
+                let (rest, left) = batch.sift(|origin| failed.contains(&origin.segment));
+                unsent.extend_from_slice(&left);
+                reports.push((SendReport::left(left), Duration::ZERO));
+                rest
+            };
+            let Some(batch) = batch else { continue };
             let begun = sends.world.now();
             let report = Box::pin(sends.send(&to, batch)).await;
-            open.settle(&report, sends.world.now().since(begun));
+            unsent.extend_from_slice(&report.unsent);
+            reports.push((report, sends.world.now().since(begun)));
+        }
+        // Progress first: an object is reported with the last of its events.
+        for share in &shares {
+            open.advance(share, &unsent);
+        }
+        for (report, took) in &reports {
+            open.settle(report, *took);
         }
         drop(growth);
     }
@@ -118,6 +140,7 @@ struct Filler {
     budget: Arc<LaneBudget>,
     to_sender: mpsc::Sender<Group>,
     open: Arc<OpenObjects>,
+    delivery: DeliveryKey,
     segments: u64,
 }
 
@@ -251,7 +274,7 @@ impl Filler {
         drop(source);
         let (finish, cause) = end.finish();
         // What stands before a cut is whole; but nothing is sent any more of bytes that are known to be wrong.
-        let keeps = matches!(end, ReadEnd::Whole | ReadEnd::Cut(_)) && !self.open.has_failed(segment);
+        let keeps = matches!(end, ReadEnd::Whole | ReadEnd::Before | ReadEnd::Cut(_)) && !self.open.has_failed(segment);
         let abandoned = if keeps { 0 } else { self.machine.as_mut().map_or(0, |machine| machine.abandon(segment)) };
         match cause {
             Some(cause) if keeps => self.open.remark(segment, cause),
@@ -323,11 +346,18 @@ impl Filler {
         if let Err(fault) = self.reopen(object, source).await {
             return Ok(ReadEnd::Fault(fault));
         }
-        self.open.found(segment, source.etag.as_ref());
+        let read = ObjectRef { etag: source.etag.clone(), ..object.clone() };
+        let settled = match self.lanes.book.find(&read, &self.delivery).await {
+            // It is the successor of the one that was told of, and its own notification was faster.
+            Some(Known::Finished) => return Ok(ReadEnd::Before),
+            Some(Known::Tried { progress, .. }) => Progress::clone(&progress),
+            None => Progress::default(),
+        };
+        self.open.found(segment, source.etag.as_ref(), settled.clone());
         let (modified, stored_bytes) =
             source.reading.as_ref().map_or((UnixMillis(0), 0), |reading| (reading.modified, reading.stored_bytes));
         let Some(machine) = &mut self.machine else { return Err(Broken) };
-        machine.begin(segment, stored_bytes, modified, Position::default());
+        machine.begin(segment, stored_bytes, modified, settled);
         let mut window = self.send_window();
         let outcome = loop {
             // Whatever a pause let go of is taken up again first. No batch is open then.
@@ -410,6 +440,8 @@ struct Source {
 enum ReadEnd {
     /// To its end.
     Whole,
+    /// Not at all: it was delivered before.
+    Before,
     /// To its end, and there was no record in it.
     Hollow,
     /// Its bytes end early.
@@ -426,6 +458,7 @@ impl ReadEnd {
     fn finish(&self) -> (Finish, Option<String>) {
         match self {
             Self::Whole => (Finish::Delivered, None),
+            Self::Before => (Finish::Delivered, Some("it was delivered before".to_owned())),
             Self::Hollow => (Finish::Corrupt, Some("the object holds no record that could be read".to_owned())),
             Self::Cut(fault) | Self::Damaged(fault) => (Finish::Corrupt, Some(fault.to_string())),
             Self::Fault(fault) => (finish_of(fault), Some(fault.to_string())),
@@ -441,6 +474,6 @@ fn finish_of(fault: &ReadFault) -> Finish {
         ReadFault::Denied(_) => Finish::GlobalFault,
         // The ambient identity's credentials are gone: no fault of the object.
         ReadFault::Failed(failure) if failure.verdict() == Verdict::RefreshCredentials => Finish::GlobalFault,
-        ReadFault::Failed(_) => Finish::Retryable,
+        ReadFault::Failed(failure) => Finish::of_passing(failure.verdict()),
     }
 }

@@ -12,6 +12,7 @@ use crate::core::batch::{Batcher, Event, Fed, Sealed, SegmentId, SendWindow};
 use crate::core::decode::{DecodeFault, Decoder, SmallDecoder};
 use crate::core::event::Timeline;
 use crate::core::object::{ObjectFault, Ordinal, Position};
+use crate::core::progress::Progress;
 use crate::core::scan::{Record, ScanLimits, Scanner, Step};
 use crate::core::tally::{Dropped, Tally};
 use crate::core::time::UnixMillis;
@@ -69,7 +70,10 @@ struct Run {
     scanner: Scanner,
     timeline: Timeline,
     modified: UnixMillis,
-    resume: Position,
+    /// What earlier attempts have settled.
+    settled: Progress,
+    /// Where the record goes on that was cut, or is resumed within.
+    cut: Position,
     /// Stored bytes of the whole object.
     stored_bytes: u64,
     /// The first record that is not counted yet: those before it are read again after a pause.
@@ -126,9 +130,9 @@ impl Machine {
         }
     }
 
-    /// Begins an object of so many stored bytes at `resume`; events without a time of their own before the first that has
-    /// one get `modified`.
-    pub fn begin(&mut self, segment: SegmentId, stored_bytes: u64, modified: UnixMillis, resume: Position) {
+    /// Begins an object of so many stored bytes, of which earlier attempts have `settled` some; events without a time of
+    /// their own before the first that has one get `modified`.
+    pub fn begin(&mut self, segment: SegmentId, stored_bytes: u64, modified: UnixMillis, settled: Progress) {
         debug_assert!(self.run.is_none() && self.carry.is_empty());
         self.batcher.begin_segment(segment);
         self.input_ended = false;
@@ -137,7 +141,8 @@ impl Machine {
             scanner: self.scanner(),
             timeline: Timeline::new(modified),
             modified,
-            resume,
+            cut: settled.next(),
+            settled,
             stored_bytes,
             next: Ordinal(0),
             count: ObjectCount::default(),
@@ -392,13 +397,13 @@ impl Machine {
             run.timeline.resolve(record.timestamp);
             return Taken::Whole;
         }
-        if record.ordinal < run.resume.ordinal {
+        if run.settled.has_record(record.ordinal) {
             // The time is still learnt, so that a record without one gets the same as at the first attempt.
             run.timeline.resolve(record.timestamp);
             run.count.tally.skip_resumed(1);
             return Taken::Whole;
         }
-        let part = if record.ordinal == run.resume.ordinal { run.resume.part } else { 0 };
+        let part = if record.ordinal == run.cut.ordinal { run.cut.part } else { 0 };
         let mut event = Event {
             message: record.message,
             timestamp: run.timeline.peek(record.timestamp),
@@ -428,7 +433,7 @@ impl Machine {
             }
             Fed::PartTaken { next, parts } => {
                 run.count.tally.pend(u64::from(parts));
-                run.resume = Position { ordinal: record.ordinal, part: next };
+                run.cut = Position { ordinal: record.ordinal, part: next };
                 self.seal(send_window);
                 Taken::Stop(Rest::Sealed)
             }
@@ -498,8 +503,7 @@ impl Run {
         if fault.ordinal() < self.next {
             return;
         }
-        let resumed = fault.ordinal() < self.resume.ordinal;
-        if resumed {
+        if self.settled.has_record(fault.ordinal()) {
             self.count.tally.skip_resumed(1);
             return;
         }

@@ -27,15 +27,15 @@ struct Made {
 }
 
 fn run(stored: &[u8], piece: usize) -> Made {
-    run_from(stored, piece, Position::default())
+    run_from(stored, piece, Progress::default())
 }
 
-fn run_from(stored: &[u8], piece: usize, resume: Position) -> Made {
+fn run_from(stored: &[u8], piece: usize, settled: Progress) -> Made {
     let budget = Budget::new(256 << 20, RECORD_BYTES_MAX as u64).unwrap();
     let budget = budget.lane(&TenantId::try_from("acme").unwrap(), 0);
     let mut machine = Machine::new(Batcher::new(BatchLimits::default(), "/acme", "pod"), RECORD_BYTES_MAX);
     let mut worker = Worker::new();
-    machine.begin(SegmentId(0), stored.len() as u64, UnixMillis(7), resume);
+    machine.begin(SegmentId(0), stored.len() as u64, UnixMillis(7), settled);
     let mut pieces = stored.chunks(piece);
     let (mut bodies, mut tally, mut good, mut bytes) = (Vec::new(), Tally::default(), 0, 0);
     let mut take = |machine: &mut Machine| {
@@ -74,8 +74,7 @@ fn messages(bodies: &[Vec<u8>]) -> Vec<String> {
 
 /// predecessor.md §15, rows "offset" and "requeue" (the offset): what an attempt sends that resumes. The offset came
 /// with the message there, one for all its objects and deliveries, and partial progress was never put into it. Here it
-/// is a place in one object for one delivery (design §7). Nobody keeps it between attempts yet: that is the store of
-/// progress, which comes later. An object that was all sent before is read over and gives nothing.
+/// is a place in one object for one delivery (design §7). An object that was all sent before is read over and gives nothing.
 #[test]
 fn predecessor_15_offset() {
     let lines = |count: usize| (0..count).map(|at| format!("{{\"message\":\"{at}\"}}\n")).collect::<String>();
@@ -91,7 +90,7 @@ fn predecessor_15_offset() {
     ];
     for (case, resume, expected) in cases {
         for stored in [lines(100).into_bytes(), gzip(lines(100).as_bytes())] {
-            let made = run_from(&stored, 11, resume);
+            let made = run_from(&stored, 11, Progress::new(resume, []));
             assert_eq!(made.end, Ok(()), "15 offset: {case}");
             let expected: Vec<usize> = expected.clone().collect();
             assert_eq!(
@@ -103,6 +102,17 @@ fn predecessor_15_offset() {
             assert_eq!((made.tally.read(), made.tally.resumed_skipped()), (100, skipped), "15 offset: {case}");
         }
     }
+}
+
+/// Records that an earlier attempt had accepted out of their order are left out too.
+#[test]
+fn what_was_settled_beyond_a_gap_is_not_sent_again() {
+    let lines = (0..100).map(|at| format!("{{\"message\":\"{at}\"}}\n")).collect::<String>();
+    let settled = Progress::new(Position { ordinal: Ordinal(10), part: 0 }, [20..30, 50..100]);
+    let made = run_from(lines.as_bytes(), 11, settled);
+    let expected: Vec<String> = (10..20).chain(30..50).map(|at: u32| at.to_string()).collect();
+    assert_eq!(messages(&made.bodies), expected);
+    assert_eq!((made.tally.read(), made.tally.resumed_skipped()), (100, 70));
 }
 
 proptest! {
@@ -149,7 +159,7 @@ fn a_small_object_is_decoded_in_one_go() {
     let budget = budget.lane(&TenantId::try_from("acme").unwrap(), 0);
     for (stored_bytes, in_one_go) in [(stored.len(), true), (stored.len() + 1, false)] {
         let mut machine = Machine::new(Batcher::new(BatchLimits::default(), "/acme", "pod"), RECORD_BYTES_MAX);
-        machine.begin(SegmentId(0), stored_bytes as u64, UnixMillis(7), Position::default());
+        machine.begin(SegmentId(0), stored_bytes as u64, UnixMillis(7), Progress::default());
         machine.push(stored.clone().into());
         assert_eq!(Worker::new().turn(&mut machine, &budget, SendWindow::ALL), Rest::Input);
         let run = machine.run.as_ref().unwrap();

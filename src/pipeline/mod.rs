@@ -3,6 +3,7 @@
 //! Every source of notifications (the queue, standard input) ends in [`Pipeline::process`]: body → objects → tenant →
 //! deliveries → lanes and copies, and back with what became of each.
 
+pub mod book;
 pub mod budget;
 pub mod compute;
 pub mod copy;
@@ -22,14 +23,13 @@ mod turns;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures_util::future::join_all;
-use moka::future::Cache;
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
+use self::book::Known;
 use self::copy::{Copies, CopyDone};
 use self::lane::Lanes;
 use self::open::{Job, JobDone};
@@ -40,7 +40,8 @@ use crate::core::copy::SINGLE_BYTES_MAX;
 use crate::core::envelope::{self, Noticed, Notification};
 use crate::core::failure::{Failure, Verdict};
 use crate::core::layout::{Identity, Layout, stream_name};
-use crate::core::object::{ETag, ObjectRef};
+use crate::core::object::ObjectRef;
+use crate::core::progress::Progress;
 use crate::core::settlement::Finish;
 use crate::core::tenant::{ClusterId, Delivery, DeliveryKey, Skip, Target, TenantConfig, TenantId};
 
@@ -48,10 +49,6 @@ use crate::core::tenant::{ClusterId, Delivery, DeliveryKey, Skip, Target, Tenant
 const JOBS_WAITING_MAX: usize = 64;
 /// Objects of unknown tenants, none resolved before, after which the layout or the table is taken to be wrong.
 const UNKNOWN_MAX: usize = 10;
-/// Finished deliveries of objects that are remembered, so that a message of several, or one that comes again, does not
-/// repeat them; and for how long: a message is in flight for 12 hours at most.
-const FINISHED_MAX: u64 = 10_000;
-const FINISHED_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// What became of one object of a notification, for one delivery.
 #[derive(Clone, Debug)]
@@ -64,6 +61,8 @@ pub struct ObjectReport {
     pub cause: Option<String>,
     /// Events accepted; none are counted where the object is copied.
     pub delivered: u64,
+    /// See [`Ended::strikes`](crate::core::settlement::Ended), where they can be known.
+    pub strikes: Option<u32>,
 }
 
 /// An object that a message told of, with its place in the order of its stream.
@@ -77,8 +76,6 @@ struct Arrival {
 
 /// A log stream of a tenant, whatever its deliveries are.
 type StreamKey = (TenantId, ClusterId, Arc<str>);
-/// A digest of a version of an object and of where it is delivered to.
-type FinishedKey = [u8; 32];
 type LaneKey = (DeliveryKey, ClusterId, Arc<str>);
 
 #[derive(Debug, Default)]
@@ -105,7 +102,6 @@ struct Inner {
     resolved: AtomicBool,
     /// Objects of unknown tenants while none was known, up to [`UNKNOWN_MAX`].
     unknown: Mutex<HashSet<ObjectRef>>,
-    finished: Cache<FinishedKey, ()>,
 }
 
 impl Pipeline {
@@ -132,7 +128,6 @@ impl Pipeline {
             table: Arc::default(),
             resolved: AtomicBool::new(false),
             unknown: Mutex::default(),
-            finished: Cache::builder().max_capacity(FINISHED_MAX).time_to_live(FINISHED_LIFE).build(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -220,7 +215,7 @@ impl Pipeline {
         // of them waits, and a full lane holds back itself alone.
         for delivery in &config.deliveries {
             let key = delivery.key();
-            let before = finished_key(&object, &key).is_some_and(|key| self.inner.finished.contains_key(&key));
+            let before = self.inner.lanes.book.find(&object, &key).await == Some(Known::Finished);
             let (finish, cause) = match delivery.admits(&identity.application) {
                 Err(skip) => {
                     info!(message_id, tenant = %identity.tenant, %object, reason = skip.name(), "object skipped");
@@ -263,7 +258,7 @@ impl Pipeline {
                 warn!(message_id, %tenant, %object, cause = %failure, "tenant not resolved");
                 let global =
                     matches!(failure.verdict(), Verdict::Denied | Verdict::GiveUp | Verdict::RefreshCredentials);
-                let finish = if global { Finish::GlobalFault } else { Finish::Retryable };
+                let finish = if global { Finish::GlobalFault } else { Finish::of_passing(failure.verdict()) };
                 return Err(Box::new(report(finish, failure.to_string())));
             }
         };
@@ -285,38 +280,34 @@ impl Pipeline {
         turn: Turn<LaneKey>,
         object: &ObjectRef,
     ) -> ObjectReport {
-        let (report, read) = match delivery.target() {
+        let (report, read, progress) = match delivery.target() {
             Target::CloudWatch(_) => {
                 match self.submit(turn, delivery, object).await.await {
-                    Ok(JobDone { finish, count, cause, etag }) => {
+                    Ok(JobDone { finish, count, cause, etag, progress }) => {
                         let (object, delivered) = (Some(object.clone()), count.tally.delivered());
-                        (ObjectReport { object, finish, cause, delivered }, etag)
+                        (ObjectReport { object, finish, cause, delivered, strikes: None }, etag, progress)
                     }
                     // The lane was cut off: at the end of a drain, or because a compute thread ended.
                     Err(_) => {
                         let (finish, cause) = (Finish::Retryable, "the lane was ended".to_owned());
-                        (ObjectReport::none(Some(object.clone()), finish, cause), None)
+                        (ObjectReport::none(Some(object.clone()), finish, cause), None, Progress::default())
                     }
                 }
             }
             Target::S3(_) => {
                 let CopyDone { finish, cause, etag, .. } =
                     self.inner.copies.start(delivery, identity, object).done().await;
-                (ObjectReport { object: Some(object.clone()), finish, cause, delivered: 0 }, etag)
+                let object = Some(object.clone());
+                (ObjectReport { object, finish, cause, delivered: 0, strikes: None }, etag, Progress::default())
             }
         };
+        let book = &self.inner.lanes.book;
         if report.finish == Finish::Delivered {
-            self.remember(object, &key, read).await;
+            book.finish(object, read, &key).await;
+            return report;
         }
-        report
-    }
-
-    /// Remembers that an object is delivered: the version that was told of, and the one that was read in its place.
-    async fn remember(&self, object: &ObjectRef, to: &DeliveryKey, read: Option<ETag>) {
-        let read = ObjectRef { etag: read, ..object.clone() };
-        for key in [object, &read].into_iter().filter_map(|object| finished_key(object, to)) {
-            self.inner.finished.insert(key, ()).await;
-        }
+        let strikes = book.fail(object, read, &key, progress, report.finish).await;
+        ObjectReport { strikes, ..report }
     }
 
     /// Until a tenant has been found, an unknown one may as well be the layout's or the table's fault: its message is kept.
@@ -386,19 +377,8 @@ impl Pipeline {
     }
 }
 
-/// None when it is not known which version it is.
-fn finished_key(object: &ObjectRef, to: &DeliveryKey) -> Option<FinishedKey> {
-    let version = object.version.as_deref().or_else(|| object.etag.as_ref().map(ETag::as_str))?;
-    let mut digest = Sha256::new();
-    for part in [&*object.bucket, &*object.key, version, &format!("{to:?}")] {
-        digest.update(part.len().to_le_bytes());
-        digest.update(part);
-    }
-    Some(digest.finalize().into())
-}
-
 impl ObjectReport {
     const fn none(object: Option<ObjectRef>, finish: Finish, cause: String) -> Self {
-        Self { object, finish, cause: Some(cause), delivered: 0 }
+        Self { object, finish, cause: Some(cause), delivered: 0, strikes: None }
     }
 }

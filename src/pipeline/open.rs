@@ -1,7 +1,7 @@
 //! The objects of a lane that are not finished: each is settled when it is read to its end, and none of its events is
 //! pending any more. Then it leaves its receipt, a line in the log.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use tracing::{info, warn};
 use super::machine::{FAULTS_KEPT_MAX, ObjectCount};
 use super::send::{Destination, SendReport};
 use super::totals::Totals;
-use crate::core::batch::{SegmentId, SegmentShare};
-use crate::core::object::{ETag, ObjectRef};
+use crate::core::batch::{Origin, SegmentId, SegmentShare};
+use crate::core::object::{ETag, ObjectRef, Position};
+use crate::core::progress::Progress;
 use crate::core::settlement::Finish;
 use crate::core::tally::{Dropped, Rejected};
 use crate::core::time::Tick;
@@ -41,6 +42,8 @@ pub struct JobDone {
     pub cause: Option<String>,
     /// The tag of what was read.
     pub etag: Option<ETag>,
+    /// What is settled, by this attempt and by earlier ones.
+    pub progress: Progress,
 }
 
 /// What an object's lane does for it, for the times in its receipt. Its sends go on beside that.
@@ -102,6 +105,8 @@ struct Open {
     sealed: bool,
     /// The tag of what is read.
     etag: Option<ETag>,
+    /// What is settled, by this attempt and by earlier ones.
+    progress: Progress,
     done: Option<oneshot::Sender<JobDone>>,
 }
 
@@ -141,6 +146,7 @@ impl OpenObjects {
             cause: None,
             sealed: false,
             etag: None,
+            progress: Progress::default(),
             done: Some(job.done),
         };
         self.with(|objects| objects.insert(segment, open));
@@ -167,9 +173,16 @@ impl OpenObjects {
         })
     }
 
-    /// Books which version is read.
-    pub(super) fn found(&self, segment: SegmentId, etag: Option<&ETag>) {
-        self.update(segment, |open| open.etag = etag.cloned());
+    /// Books which version is read, and what earlier attempts have settled of it.
+    pub(super) fn found(&self, segment: SegmentId, etag: Option<&ETag>, progress: Progress) {
+        self.update(segment, |open| (open.etag, open.progress) = (etag.cloned(), progress));
+    }
+
+    /// Books that all of an object's events in a group are settled, save those that are `unsent`.
+    pub(super) fn advance(&self, share: &SegmentShare, unsent: &[Origin]) {
+        let of_it = unsent.iter().filter(|origin| origin.segment == share.segment);
+        let unsettled = of_it.map(|origin| Position { ordinal: origin.ordinal, part: origin.part });
+        self.update(share.segment, |open| open.progress.settle(share.end, unsettled));
     }
 
     /// Books a turn.
@@ -249,7 +262,8 @@ impl OpenObjects {
         });
         if let Some(done) = open.done.take() {
             // Whoever waited may have given up at the end of a drain.
-            let _nobody_waits = done.send(JobDone { finish, count: open.count, cause, etag: open.etag });
+            let _nobody_waits =
+                done.send(JobDone { finish, count: open.count, cause, etag: open.etag, progress: open.progress });
         }
     }
 
@@ -276,13 +290,15 @@ impl OpenObjects {
                 open.request_ids.extend(outcome.calls.iter().flatten().take(room).cloned());
             });
         }
-        if let Some((fault, lost)) = &report.failed {
-            for (segment, events) in lost {
-                if !report.settled.contains_key(segment) {
-                    self.update(*segment, |open| open.sends += took);
-                }
-                self.fail(*segment, fault.finish, &fault.to_string(), *events);
+        let (finish, cause) = match &report.failed {
+            Some(fault) => (fault.finish, fault.to_string()),
+            None => (Finish::Retryable, String::new()),
+        };
+        for (segment, events) in by_segment(&report.unsent) {
+            if !report.settled.contains_key(&segment) {
+                self.update(segment, |open| open.sends += took);
             }
+            self.fail(segment, finish, &cause, events);
         }
     }
 
@@ -293,6 +309,15 @@ impl OpenObjects {
             open.failed.get_or_insert_with(|| (finish, cause.to_owned()));
         });
     }
+}
+
+/// Events of each segment.
+fn by_segment(origins: &[Origin]) -> BTreeMap<SegmentId, u64> {
+    let mut events = BTreeMap::new();
+    for origin in origins {
+        *events.entry(origin.segment).or_default() += 1;
+    }
+    events
 }
 
 /// Adds a turn's counts.

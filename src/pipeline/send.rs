@@ -20,7 +20,7 @@ use crate::world::World;
 /// Calls in flight over all lanes, and so connections to CloudWatch Logs.
 pub const SENDS_MAX: u64 = 64;
 /// Events of one batch that are refused one by one, and none accepted, before it is taken to be no event's fault.
-const REFUSED_ALONE_MAX: u64 = 16;
+const REFUSED_ALONE_MAX: usize = 16;
 /// How often a stream that was just created is tried again while the service does not see it yet.
 const CREATIONS_MAX: u32 = 4;
 /// Wait between these tries.
@@ -69,8 +69,12 @@ pub struct Outcome {
 pub struct SendReport {
     /// Per segment, what is settled.
     pub settled: BTreeMap<SegmentId, Outcome>,
-    /// Events of each segment that are not, and why.
-    pub failed: Option<(SendFault, BTreeMap<SegmentId, u64>)>,
+    /// Why the rest is not, if it was tried.
+    pub failed: Option<SendFault>,
+    /// The rest.
+    pub unsent: Vec<Origin>,
+    /// Events that were refused alone, while no other was accepted.
+    refused: Vec<Origin>,
     /// Calls of PutLogEvents that were accepted, with their events and counted bytes.
     pub accepted: Vec<(u64, u64)>,
 }
@@ -101,18 +105,15 @@ impl Sends {
                         Some((left, right)) => waiting.extend([right, left]),
                         None => report.refuse(&batch, to, &failure),
                     }
-                    if report.refuses_all() {
-                        let mut lost = report.take_back();
-                        count(&mut lost, waiting.iter().flat_map(Batch::origins));
-                        report.failed = Some((SendFault { finish: Finish::TenantDenied, failure }, lost));
+                    if report.refused.len() >= REFUSED_ALONE_MAX {
+                        report.take_back();
+                        report.fail(SendFault { finish: Finish::TenantDenied, failure }, &waiting);
                         break;
                     }
                 }
                 Err(failure) => {
-                    let finish = finish_of(&failure);
-                    let mut lost = BTreeMap::new();
-                    count(&mut lost, std::iter::once(&batch).chain(&waiting).flat_map(Batch::origins));
-                    report.failed = Some((SendFault { finish, failure }, lost));
+                    waiting.push(batch);
+                    report.fail(SendFault { finish: finish_of(&failure), failure }, &waiting);
                     break;
                 }
             }
@@ -200,7 +201,7 @@ fn finish_of(failure: &Failure) -> Finish {
         // New credentials were refused too: the tenant's, where its region is not enabled; else the daemon's own.
         Verdict::RefreshCredentials if failure.service == Service::Logs => Finish::TenantDenied,
         Verdict::RefreshCredentials => Finish::GlobalFault,
-        Verdict::Retry
+        passing @ (Verdict::Retry
         | Verdict::Throttled
         | Verdict::Create
         | Verdict::Exists
@@ -209,28 +210,27 @@ fn finish_of(failure: &Failure) -> Finish {
         | Verdict::NoBucket
         | Verdict::Changed
         | Verdict::BeyondEnd
-        | Verdict::GiveUp => Finish::Retryable,
-    }
-}
-
-/// Adds events to the counts of their segments.
-fn count(counts: &mut BTreeMap<SegmentId, u64>, origins: impl Iterator<Item = Origin>) {
-    for origin in origins {
-        *counts.entry(origin.segment).or_default() += 1;
+        | Verdict::GiveUp) => Finish::of_passing(passing),
     }
 }
 
 impl SendReport {
-    /// Whether so many events were refused, and none accepted, that something else must be wrong: the group, the stream.
-    fn refuses_all(&self) -> bool {
-        let refused = |outcome: &Outcome| outcome.rejected[Rejected::Refused as usize];
-        self.accepted.is_empty() && self.settled.values().map(refused).sum::<u64>() >= REFUSED_ALONE_MAX
+    /// Events that were not tried.
+    #[must_use]
+    pub fn left(unsent: Vec<Origin>) -> Self {
+        Self { unsent, ..Self::default() }
     }
 
-    /// Takes the refusals back, and gives them by segment.
-    fn take_back(&mut self) -> BTreeMap<SegmentId, u64> {
-        let settled = std::mem::take(&mut self.settled);
-        settled.into_iter().map(|(segment, outcome)| (segment, outcome.rejected.iter().sum())).collect()
+    /// Takes the refusals back: when so many events are refused one by one and none is accepted, something else must be
+    /// wrong, the group or the stream.
+    fn take_back(&mut self) {
+        self.settled.clear();
+        self.unsent.append(&mut self.refused);
+    }
+
+    fn fail(&mut self, fault: SendFault, left: &[Batch]) {
+        self.failed = Some(fault);
+        self.unsent.extend(left.iter().flat_map(Batch::origins));
     }
 
     fn accept(&mut self, batch: &Batch, accepted: Accepted, doubtful: bool) {
@@ -244,6 +244,7 @@ impl SendReport {
                 }
             }
         }
+        self.refused.clear();
         let request_id = accepted.request_id.map(Arc::<str>::from);
         // Neighbours mostly share their segment.
         let mut last = None;
@@ -263,6 +264,9 @@ impl SendReport {
                 "event refused by the API; it was dropped"
             );
             self.settled.entry(origin.segment).or_default().rejected[Rejected::Refused as usize] += 1;
+            if self.accepted.is_empty() {
+                self.refused.push(origin);
+            }
         }
     }
 }

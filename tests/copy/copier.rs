@@ -176,9 +176,9 @@ async fn predecessor_15_s3_error() {
         ("NoSuchKey", 404, Finish::Missing, 1),
         // Twice, for the second call asks whether it is the source that may not be read.
         ("AccessDenied", 403, Finish::GlobalFault, 2),
-        ("SlowDown", 503, Finish::Retryable, 5),
-        ("ServiceUnavailable", 503, Finish::Retryable, 3),
-        ("RequestTimeout", 400, Finish::Retryable, 3),
+        ("SlowDown", 503, Finish::Unavailable, 5),
+        ("ServiceUnavailable", 503, Finish::Unavailable, 3),
+        ("RequestTimeout", 400, Finish::Unavailable, 3),
     ];
     for (code, status, finish, calls) in cases {
         let mut stub = Stub::answering(move |request| match request.line.split(' ').next() {
@@ -238,7 +238,7 @@ async fn attempts_are_bounded() {
 
     let done = Copier::at_stub(&stub, SINGLE_BYTES_MAX).await.copy(None).await;
 
-    assert_eq!(done.finish, Finish::Retryable);
+    assert_eq!(done.finish, Finish::Unavailable);
     assert_eq!(stub.requests().len(), 1 + 3);
 }
 

@@ -14,7 +14,7 @@ use millrace::core::settlement::Finish;
 use millrace::core::tenant::{ClusterId, Field, TenantId, deliveries};
 use millrace::core::time::UnixMillis;
 use millrace::pipeline::credentials::Credentials;
-use millrace::pipeline::send::{Destination, SENDS_MAX, Sends};
+use millrace::pipeline::send::{Destination, SENDS_MAX, SendReport, Sends};
 use millrace::pipeline::share::Pool;
 use millrace::world::World;
 
@@ -34,6 +34,7 @@ const MISSING: Answer = Answer::Text(400, r#"{"__type":"ResourceNotFoundExceptio
 const EXISTS: Answer = Answer::Text(400, r#"{"__type":"ResourceAlreadyExistsException"}"#);
 const THROTTLED: Answer = Answer::Text(400, r#"{"__type":"ThrottlingException"}"#);
 const UNAVAILABLE: Answer = Answer::Text(503, r#"{"__type":"ServiceUnavailableException"}"#);
+const INVALID: Answer = Answer::Text(400, r#"{"__type":"InvalidParameterException"}"#);
 const DENIED: Answer = Answer::Text(400, r#"{"__type":"AccessDeniedException"}"#);
 const EXPIRED: Answer = Answer::Text(400, r#"{"__type":"ExpiredTokenException"}"#);
 
@@ -69,6 +70,12 @@ fn destination() -> Destination {
 /// Sends one batch to services that give these answers, and others to nothing. Gives the operations that were asked for,
 /// the events that were accepted, and what it means for the message when not all were.
 async fn send(answers: impl IntoIterator<Item = Answer>) -> (Vec<String>, u64, Option<Finish>) {
+    let (calls, report) = report(answers).await;
+    let delivered = report.settled.values().map(|outcome| outcome.delivered).sum();
+    (calls, delivered, report.failed.map(|fault| fault.finish))
+}
+
+async fn report(answers: impl IntoIterator<Item = Answer>) -> (Vec<String>, SendReport) {
     let mut answers: VecDeque<Answer> = answers.into_iter().collect();
     let mut stub = Stub::answering(move |request| match request.operation() {
         Some(_) => answers.pop_front().unwrap_or(Answer::Never),
@@ -79,8 +86,7 @@ async fn send(answers: impl IntoIterator<Item = Answer>) -> (Vec<String>, u64, O
     let report = sends(&stub.endpoint).await.send(&to, batch(&to)).await;
 
     let calls = stub.requests().iter().filter_map(|it| it.operation().map(str::to_owned)).collect();
-    let delivered = report.settled.values().map(|outcome| outcome.delivered).sum();
-    (calls, delivered, report.failed.map(|(fault, _)| fault.finish))
+    (calls, report)
 }
 
 fn batch(to: &Destination) -> Batch {
@@ -174,9 +180,9 @@ async fn predecessor_15_retry_calls() {
     let cases = [
         ("throttled twice then ok", vec![THROTTLED, THROTTLED, OK], 3, None),
         // An error after 3 attempts there. Being throttled is no attempt here (design §5), but it has a bound.
-        ("throttled always", forever(THROTTLED), RETRIES.throttled_max, Some(Finish::Retryable)),
+        ("throttled always", forever(THROTTLED), RETRIES.throttled_max, Some(Finish::Unavailable)),
         ("unavailable twice then ok", vec![UNAVAILABLE, UNAVAILABLE, OK], 3, None),
-        ("unavailable always", forever(UNAVAILABLE), 3, Some(Finish::Retryable)),
+        ("unavailable always", forever(UNAVAILABLE), 3, Some(Finish::Unavailable)),
         ("throttled beside unavailable", vec![UNAVAILABLE, THROTTLED, UNAVAILABLE, THROTTLED, OK], 5, None),
         // It was tried again after every error, three times in all.
         ("denied", vec![DENIED], 1, Some(Finish::TenantDenied)),
@@ -186,5 +192,29 @@ async fn predecessor_15_retry_calls() {
         let (calls, delivered, failed) = send(answers).await;
         assert_eq!(calls, vec!["PutLogEvents"; wanted as usize], "15 retry: {case}");
         assert_eq!((delivered, failed), (if finish.is_none() { EVENTS } else { 0 }, finish), "15 retry: {case}");
+    }
+}
+
+/// Of a batch that was halved, what was accepted is not among what is left, whichever half it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_a_halved_batch_is_named() {
+    let cases = [
+        ("the first half is accepted", vec![INVALID, OK, DENIED], 1, vec![1, 2]),
+        (
+            "the first half is refused alone, of the second the first",
+            vec![INVALID, INVALID, INVALID, OK, DENIED],
+            1,
+            vec![2],
+        ),
+        ("all are refused alone, but for one", vec![INVALID, INVALID, INVALID, INVALID, DENIED], 0, vec![2]),
+        ("nothing is accepted", vec![INVALID, DENIED], 0, vec![0, 1, 2]),
+    ];
+    for (case, answers, delivered, left) in cases {
+        let (_, report) = report(answers).await;
+        assert_eq!(report.settled.values().map(|outcome| outcome.delivered).sum::<u64>(), delivered, "{case}");
+        let mut unsent: Vec<u64> = report.unsent.iter().map(|origin| origin.ordinal.0).collect();
+        unsent.sort_unstable();
+        assert_eq!(unsent, left, "{case}");
+        assert_eq!(report.failed.map(|fault| fault.finish), Some(Finish::TenantDenied), "{case}");
     }
 }

@@ -8,6 +8,7 @@ mod flow;
 mod local;
 mod manual;
 mod memory;
+mod progress;
 mod read;
 mod signals;
 mod stage;

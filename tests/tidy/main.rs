@@ -56,8 +56,9 @@ fn dependencies_point_downward() {
 #[test]
 fn steps_of_the_pipeline_name_no_later_step() {
     // The order of src/pipeline/mod.rs: services first, then the steps of an object's way.
-    const ORDER: [&str; 15] = [
+    const ORDER: [&str; 16] = [
         "share",
+        "book",
         "totals",
         "turns",
         "budget",

@@ -26,7 +26,7 @@ pub use self::reject::RejectRanges;
 pub use self::seal::{Sealed, SegmentShare, SendWindow};
 
 use self::body::Writer;
-use super::object::Ordinal;
+use super::object::{Ordinal, Position};
 use super::scan::Message;
 use super::tally::Dropped;
 use super::time::UnixMillis;
@@ -208,6 +208,8 @@ pub struct Batcher {
     billed: usize,
     /// Whether the entries' times ascend so far.
     ascending: bool,
+    /// Where the last event goes on: not all of its parts had room.
+    cut: Option<Position>,
     begun: Option<SegmentId>,
 }
 
@@ -228,6 +230,7 @@ impl Batcher {
             segments: Vec::new(),
             billed: 0,
             ascending: true,
+            cut: None,
             begun: None,
         }
     }
@@ -254,7 +257,13 @@ impl Batcher {
                 self.roll_back(mark);
                 match ended {
                     Ok(ControlFlow::Continue(())) => Fed::Dropped(Dropped::EmptyMessage),
-                    Ok(ControlFlow::Break(())) if event.wide => split::pack(self, event),
+                    Ok(ControlFlow::Break(())) if event.wide => {
+                        let fed = split::pack(self, event);
+                        if let Fed::PartTaken { next, .. } = fed {
+                            self.cut = Some(Position { ordinal: event.ordinal, part: next });
+                        }
+                        fed
+                    }
                     Ok(ControlFlow::Break(())) => Fed::Wide,
                     Err(bad) => Fed::Bad(bad),
                 }
@@ -332,6 +341,8 @@ impl Batcher {
             self.ascending = entries.is_sorted_by_key(|entry| entry.timestamp);
             self.body = body;
             self.entries = entries;
+            // What was cut is its segment's last event, and that segment is the last.
+            self.cut = None;
         }
         u64::try_from(gone).unwrap_or(u64::MAX)
     }
@@ -378,6 +389,7 @@ impl Batcher {
             entries: std::mem::take(&mut self.entries),
             segments: std::mem::take(&mut self.segments),
             ascending: self.ascending,
+            cut: self.cut.take(),
         };
         self.billed = 0;
         self.ascending = true;
@@ -431,19 +443,29 @@ impl Batch {
         Origin { segment, ordinal: entry.ordinal, part: entry.part, timestamp: entry.timestamp }
     }
 
-    /// The batch without the events of some segments; `None` when none is left.
+    /// Takes the events out for which `gone` says so, and gives where they came from. `None`: no other is left.
     #[must_use]
-    pub fn without(self, gone: impl Fn(SegmentId) -> bool) -> Option<Self> {
-        if !self.segments.iter().any(|segment| gone(*segment)) {
-            return Some(self);
+    pub fn sift(self, gone: impl Fn(&Origin) -> bool) -> (Option<Self>, Vec<Origin>) {
+        let (mut keep, mut taken) = (Vec::new(), Vec::new());
+        for entry in &self.entries {
+            let origin = self.origin(entry);
+            if gone(&origin) { taken.push(origin) } else { keep.push(*entry) }
         }
-        let keep: Vec<Entry> = self.entries.iter().filter(|entry| !gone(self.origin(entry).segment)).copied().collect();
-        if keep.is_empty() {
-            return None;
+        if taken.is_empty() {
+            return (Some(self), taken);
         }
-        let head = self.body.get(..self.head)?;
-        let (body, entries) = seal::rebuild(head, &self.body, &keep);
-        Some(Self { body: seal::finished(body), head: self.head, entries, segments: self.segments })
+        let head = self.body.get(..self.head).filter(|_| !keep.is_empty());
+        let rest = head.map(|head| {
+            let (body, entries) = seal::rebuild(head, &self.body, &keep);
+            Self { body: seal::finished(body), head: self.head, entries, segments: Arc::clone(&self.segments) }
+        });
+        (rest, taken)
+    }
+
+    /// The segments that its events may be of.
+    #[must_use]
+    pub fn segments(&self) -> &[SegmentId] {
+        &self.segments
     }
 
     /// Two halves of a batch that was refused as a whole. `None` for a single event: it alone is to blame.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{BODY_END, Batch, Entry, SPAN_MILLIS_MAX, SegmentId};
+use crate::core::object::{Ordinal, Position};
 use crate::core::time::UnixMillis;
 
 /// Times that the API takes, both ends included.
@@ -41,6 +42,8 @@ pub struct SegmentShare {
     pub too_old: u64,
     /// Events dropped because they are newer than the window.
     pub too_new: u64,
+    /// Where the segment goes on behind its events in the group.
+    pub end: Position,
 }
 
 /// A closed group.
@@ -58,6 +61,8 @@ pub(super) struct Group<'h> {
     pub(super) entries: Vec<Entry>,
     pub(super) segments: Vec<SegmentId>,
     pub(super) ascending: bool,
+    /// Where the last event goes on, if it was cut.
+    pub(super) cut: Option<Position>,
 }
 
 impl Group<'_> {
@@ -95,10 +100,17 @@ impl Group<'_> {
     }
 
     fn shares(&self, window: SendWindow) -> Vec<SegmentShare> {
-        let share = |segment: &SegmentId| SegmentShare { segment: *segment, sent: 0, too_old: 0, too_new: 0 };
+        let share = |segment: &SegmentId| SegmentShare {
+            segment: *segment,
+            sent: 0,
+            too_old: 0,
+            too_new: 0,
+            end: Position::default(),
+        };
         let mut shares: Vec<SegmentShare> = self.segments.iter().map(share).collect();
         for entry in &self.entries {
             let Some(share) = usize::try_from(entry.segment).ok().and_then(|at| shares.get_mut(at)) else { continue };
+            share.end = Position { ordinal: Ordinal(entry.ordinal.0 + 1), part: 0 };
             if entry.timestamp < window.oldest {
                 share.too_old += 1;
             } else if entry.timestamp > window.newest {
@@ -106,6 +118,11 @@ impl Group<'_> {
             } else {
                 share.sent += 1;
             }
+        }
+        if let (Some(last), Some(cut)) = (self.entries.last(), self.cut)
+            && let Some(share) = usize::try_from(last.segment).ok().and_then(|at| shares.get_mut(at))
+        {
+            share.end = cut;
         }
         shares
     }

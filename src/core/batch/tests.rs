@@ -254,6 +254,8 @@ fn a_long_message_goes_on_at_the_part_where_it_stopped() {
     assert_eq!(groups.iter().map(|group| group.batches[0].events()).collect::<Vec<_>>(), [2, 2, 1]);
     let parts: Vec<_> = groups.iter().flat_map(|group| group.batches[0].origins()).map(|origin| origin.part).collect();
     assert_eq!(parts, [0, 1, 2, 3, 4]);
+    let ends = groups.iter().map(|group| (group.shares[0].end.ordinal.0, group.shares[0].end.part));
+    assert_eq!(ends.collect::<Vec<_>>(), [(0, 2), (0, 4), (1, 0)]);
 }
 
 #[test]
@@ -389,9 +391,13 @@ fn an_abandoned_segment_leaves_the_others_events() {
     assert_eq!(sealed.batches[0].origins().map(|origin| origin.segment.0).collect::<Vec<_>>(), [2, 2, 3]);
     assert_eq!(sealed.batches[0].billed_bytes(), 3 * 27);
     let batch = sealed.batches.into_iter().next().unwrap();
-    assert_eq!(batch.clone().without(|_| false).unwrap().events(), 3);
-    assert_eq!(read(&batch.clone().without(|segment| segment == SegmentId(2)).unwrap()), [(1, "e".to_owned())]);
-    assert!(batch.without(|_| true).is_none());
+    let (whole, taken) = batch.clone().sift(|_| false);
+    assert_eq!((whole.unwrap().events(), taken.len()), (3, 0));
+    let (rest, taken) = batch.clone().sift(|origin| origin.segment == SegmentId(2));
+    assert_eq!(read(&rest.unwrap()), [(1, "e".to_owned())]);
+    assert_eq!(taken.iter().map(|origin| origin.segment.0).collect::<Vec<_>>(), [2, 2]);
+    let (none, taken) = batch.sift(|_| true);
+    assert!(none.is_none() && taken.len() == 3);
 }
 
 proptest! {

@@ -98,7 +98,9 @@ fn seal_both(batcher: &mut Batcher, naive: &mut reference::Batcher, window: Send
             agree(&right, &naive.request(later));
         }
         let rest: Vec<_> = request.events.iter().filter(|it| it.origin.segment != SegmentId(1)).cloned().collect();
-        match batch.clone().without(|segment| segment == SegmentId(1)) {
+        let (left, taken) = batch.clone().sift(|origin| origin.segment == SegmentId(1));
+        assert_eq!(taken.len() + rest.len(), request.events.len());
+        match left {
             Some(batch) => agree(&batch, &naive.request(&rest)),
             None => assert!(rest.is_empty()),
         }

@@ -1,0 +1,159 @@
+//! What is known of deliveries of objects that were tried before: that they are finished, or how far they came.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+use moka::ops::compute::Op;
+use sha2::{Digest, Sha256};
+
+use crate::core::object::{ETag, ObjectRef};
+use crate::core::progress::Progress;
+use crate::core::settlement::Finish;
+use crate::core::tenant::DeliveryKey;
+
+/// Deliveries of objects that are remembered, so that a message of several, or one that comes again, does not repeat them.
+const ENTRIES_MAX: u64 = 10_000;
+/// For how long: a message is in flight for 12 hours at most (SQS Developer Guide, "Visibility timeout").
+const LIFE: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// A digest of a version of an object and of where it is delivered to.
+type Key = [u8; 32];
+
+/// What is known of an object's delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// All its events are settled.
+    Finished,
+    /// It was tried.
+    Tried {
+        /// What is settled.
+        progress: Arc<Progress>,
+        /// See [`Ended::strikes`](crate::core::settlement::Ended).
+        strikes: u32,
+    },
+}
+
+/// Remembers deliveries of objects. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Book {
+    entries: Cache<Key, Known>,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        Self { entries: Cache::builder().max_capacity(ENTRIES_MAX).time_to_live(LIFE).build() }
+    }
+}
+
+impl Book {
+    /// What is known of the delivery of a version of an object. Without a version or a tag nothing ever is.
+    pub async fn find(&self, object: &ObjectRef, to: &DeliveryKey) -> Option<Known> {
+        self.entries.get(&key(object, to)?).await
+    }
+
+    /// Remembers that an object is delivered: the version that was told of, and the one that was `read` in its place.
+    pub async fn finish(&self, object: &ObjectRef, read: Option<ETag>, to: &DeliveryKey) {
+        for key in
+            [Some(object), read_instead(object, read).as_ref()].into_iter().flatten().filter_map(|it| key(it, to))
+        {
+            self.entries.insert(key, Known::Finished).await;
+        }
+    }
+
+    /// Remembers how far an attempt came that ended in `finish`. Gives the strikes now, if it can be known which object it
+    /// was.
+    pub async fn fail(
+        &self,
+        object: &ObjectRef,
+        read: Option<ETag>,
+        to: &DeliveryKey,
+        progress: Progress,
+        finish: Finish,
+    ) -> Option<u32> {
+        let read = read_instead(object, read);
+        let key = key(read.as_ref().unwrap_or(object), to)?;
+        let noted = self.entries.entry(key).and_compute_with(|before| {
+            let before = before.map(moka::Entry::into_value);
+            std::future::ready(match note(before.as_ref(), progress, finish) {
+                Some(known) => Op::Put(known),
+                None => Op::Nop,
+            })
+        });
+        match noted.await.into_entry().map(moka::Entry::into_value) {
+            Some(Known::Tried { strikes, .. }) => Some(strikes),
+            Some(Known::Finished) | None => None,
+        }
+    }
+}
+
+/// What is known after an attempt that ended in `finish` with `progress`. `None`: nothing new.
+fn note(before: Option<&Known>, progress: Progress, finish: Finish) -> Option<Known> {
+    let (known, strikes) = match before {
+        // Another message of the same object was faster.
+        Some(Known::Finished) => return None,
+        Some(Known::Tried { progress, strikes }) => (Some(progress), *strikes),
+        None => (None, 0),
+    };
+    let mut merged = progress;
+    if let Some(known) = known {
+        merged.merge(known);
+    }
+    let moved = known.map_or_else(|| !merged.is_none(), |known| **known != merged);
+    let strikes = match (moved, finish.is_strike()) {
+        (true, _) => 0,
+        (false, true) => strikes.saturating_add(1),
+        (false, false) => strikes,
+    };
+    Some(Known::Tried { progress: Arc::new(merged), strikes })
+}
+
+/// The object with the tag that was read in place of the one that was told of.
+fn read_instead(object: &ObjectRef, read: Option<ETag>) -> Option<ObjectRef> {
+    read.map(|read| ObjectRef { etag: Some(read), ..object.clone() })
+}
+
+/// None when it is not known which version it is.
+fn key(object: &ObjectRef, to: &DeliveryKey) -> Option<Key> {
+    let version = object.version.as_deref().or_else(|| object.etag.as_ref().map(ETag::as_str))?;
+    let mut digest = Sha256::new();
+    for part in [&*object.bucket, &*object.key, version, &format!("{to:?}")] {
+        digest.update(part.len().to_le_bytes());
+        digest.update(part);
+    }
+    Some(digest.finalize().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::object::{Ordinal, Position};
+
+    fn upto(record: u64) -> Progress {
+        Progress::new(Position { ordinal: Ordinal(record), part: 0 }, [])
+    }
+
+    #[test]
+    fn strikes_are_attempts_in_a_row_that_settle_nothing_by_the_objects_own_fault() {
+        let steps = [
+            (upto(0), Finish::Retryable, 1),
+            (upto(0), Finish::Missing, 2),
+            // Nobody's fault, and refusals: they do not count, and forgive nothing.
+            (upto(0), Finish::Unavailable, 2),
+            (upto(0), Finish::TenantDenied, 2),
+            // Progress does, whatever ended the attempt.
+            (upto(5), Finish::Retryable, 0),
+            (upto(5), Finish::Retryable, 1),
+            // What another attempt has settled stays so.
+            (upto(3), Finish::Retryable, 2),
+        ];
+        let mut known = None;
+        for (progress, finish, expected) in steps {
+            known = note(known.as_ref(), progress, finish);
+            let Some(Known::Tried { strikes, .. }) = &known else { panic!("{known:?}") };
+            assert_eq!(*strikes, expected, "{finish:?}");
+        }
+        assert_eq!(known, Some(Known::Tried { progress: Arc::new(upto(5)), strikes: 2 }));
+        assert_eq!(note(Some(&Known::Finished), upto(7), Finish::Retryable), None);
+    }
+}
