@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::api::{Answer, ApiError, Call, lock, unknown_operation};
+use crate::expressions::{Names, holds, updated};
 
 /// Bytes of one page. Source: DynamoDB API Reference, "Query".
 const PAGE_BYTES_MAX: usize = 1 << 20;
@@ -41,6 +42,9 @@ struct Request {
     item: Item,
     key: Item,
     key_condition_expression: String,
+    condition_expression: String,
+    update_expression: String,
+    return_values: String,
     expression_attribute_names: BTreeMap<String, String>,
     expression_attribute_values: BTreeMap<String, Value>,
     exclusive_start_key: Option<Item>,
@@ -138,6 +142,7 @@ impl DynamoDb {
                 let key = table.only_key(&request.key)?;
                 Ok(table.items.get(&key).map_or_else(|| json!({}), |item| json!({ "Item": item })))
             }
+            "UpdateItem" => table.update(&request),
             "Query" => {
                 let wanted = request.condition(table)?;
                 table
@@ -236,6 +241,32 @@ impl Table {
             return Err(invalid("The provided key element does not match the schema"));
         }
         self.key(key)
+    }
+
+    /// Changes an item, which is made if it is not there, if its condition holds.
+    fn update(&mut self, request: &Request) -> Answer {
+        let key = self.only_key(&request.key)?;
+        let stands = self.items.get(&key);
+        let names = Names::new(&request.expression_attribute_names, &request.expression_attribute_values);
+        let condition = &request.condition_expression;
+        let nothing = Item::new();
+        let met = condition.is_empty() || holds(condition, &names, stands.unwrap_or(&nothing))?;
+        let keys: Vec<&str> = std::iter::once(&self.hash).chain(&self.range).map(String::as_str).collect();
+        let new = updated(&request.update_expression, &names, stands.unwrap_or(&request.key), &keys)?;
+        names.all_used()?;
+        if !met {
+            return Err(ApiError::new(400, "ConditionalCheckFailedException", "The conditional request failed"));
+        }
+        if bytes(&new)? > ITEM_BYTES_MAX {
+            return Err(invalid("Item size to update has exceeded the maximum allowed size"));
+        }
+        let answer = match request.return_values.as_str() {
+            "" | "NONE" => json!({}),
+            "ALL_NEW" => json!({ "Attributes": new }),
+            other => return Err(invalid(format!("ReturnValues {other} is not served here"))),
+        };
+        self.items.insert(key, new);
+        Ok(answer)
     }
 
     /// Items in key order, up to the limit or a page's bytes.
@@ -364,5 +395,26 @@ mod tests {
         assert_eq!(run(&db, "2", "Scan", &json!({ "TableName": "t" })).unwrap_err().code, "ResourceNotFoundException");
         let empty = json!({ "TableName": "t", "Key": { "tenant_id": { "S": "" }, "type": { "S": "a" } } });
         assert_eq!(run(&db, "1", "GetItem", &empty).unwrap_err().code, "ValidationException");
+    }
+
+    #[test]
+    fn updates_make_items_and_keep_their_conditions() {
+        let db = DynamoDb::default();
+        db.create("1", "r", "t", "id", None).unwrap();
+        let update = |condition: &str, by: &str| {
+            let mut body = json!({ "TableName": "t", "Key": { "id": { "S": "k" } }, "UpdateExpression": "ADD #n :by",
+                "ReturnValues": "ALL_NEW", "ExpressionAttributeNames": { "#n": "n" },
+                "ExpressionAttributeValues": { ":by": { "N": by } } });
+            if !condition.is_empty() {
+                body["ConditionExpression"] = json!(condition);
+            }
+            run(&db, "1", "UpdateItem", &body).map(|answer| answer["Attributes"].clone()).map_err(|error| error.code)
+        };
+        assert_eq!(update("", "2"), Ok(json!({ "id": { "S": "k" }, "n": { "N": "2" } })));
+        assert_eq!(update("attribute_not_exists(#n)", "2").unwrap_err(), "ConditionalCheckFailedException");
+        assert_eq!(update("#n <= :by", "3"), Ok(json!({ "id": { "S": "k" }, "n": { "N": "5" } })));
+        let unused = json!({ "TableName": "t", "Key": { "id": { "S": "k" } }, "UpdateExpression": "REMOVE n",
+            "ExpressionAttributeNames": { "#n": "n" } });
+        assert_eq!(run(&db, "1", "UpdateItem", &unused).unwrap_err().code, "ValidationException");
     }
 }

@@ -7,6 +7,7 @@ mod accounts;
 mod api;
 mod clock;
 mod dynamodb;
+mod expressions;
 mod logs;
 mod s3;
 mod server;
