@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::accounts::Accounts;
+use crate::faults::Fault;
 use crate::tags::TagKey;
 
 /// Who calls, as the signature proved.
@@ -33,6 +34,8 @@ pub(crate) struct Call<'c> {
     pub(crate) operation: &'c str,
     pub(crate) body: &'c [u8],
     pub(crate) accounts: &'c Accounts,
+    /// What a service is to do wrongly, if it is of a kind that is the service's.
+    pub(crate) fault: Option<&'c Fault>,
 }
 
 impl<'c> Call<'c> {
@@ -82,6 +85,38 @@ pub struct ApiError {
 impl ApiError {
     pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
+    }
+}
+
+/// How a service names what is wrong with credentials.
+#[derive(Debug)]
+pub(crate) struct Codes {
+    pub(crate) status: u16,
+    pub(crate) missing: &'static str,
+    pub(crate) unknown: &'static str,
+    pub(crate) mismatch: &'static str,
+    pub(crate) expired: &'static str,
+}
+
+impl Codes {
+    pub(crate) fn of(service: &str) -> Self {
+        // SQS keeps the codes of its former protocol, which was STS's.
+        if ["sts", "sqs"].contains(&service) {
+            return Self {
+                status: 403,
+                missing: "MissingAuthenticationToken",
+                unknown: "InvalidClientTokenId",
+                mismatch: "SignatureDoesNotMatch",
+                expired: "ExpiredToken",
+            };
+        }
+        Self {
+            status: 400,
+            missing: "MissingAuthenticationTokenException",
+            unknown: "UnrecognizedClientException",
+            mismatch: "InvalidSignatureException",
+            expired: "ExpiredTokenException",
+        }
     }
 }
 

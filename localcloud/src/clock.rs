@@ -1,6 +1,6 @@
 //! The clock, which tests may move on.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
@@ -32,6 +32,20 @@ impl Clock {
     pub(crate) fn wall_ms() -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Waits for a time, which may come early when time is moved on.
+    pub(crate) async fn reach(&self, ms: i64) {
+        let mut moves = self.moves();
+        loop {
+            moves.mark_unchanged();
+            let Ok(left @ 1..) = u64::try_from(ms.saturating_sub(self.now_ms())) else { return };
+            tokio::select! {
+                // The clock lives as long as the cloud does.
+                _moved = moves.changed() => {}
+                () = tokio::time::sleep(Duration::from_millis(left)) => {}
+            }
+        }
     }
 
     pub(crate) fn advance(&self, ms: i64) {

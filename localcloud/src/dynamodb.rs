@@ -367,7 +367,7 @@ mod tests {
         let body = body.to_string();
         let accounts = Accounts::default();
         let body = body.as_bytes();
-        db.call(&Call { caller: &caller, region: "r", now_ms: 0, operation, body, accounts: &accounts })
+        db.call(&Call { caller: &caller, region: "r", now_ms: 0, operation, body, accounts: &accounts, fault: None })
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod api;
 mod clock;
 mod dynamodb;
 mod expressions;
+mod faults;
 mod logs;
 mod s3;
 mod server;
@@ -33,6 +34,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::accounts::{AccessKey, Permissions, TrustPolicy};
 pub use self::api::{ApiError, Caller};
+pub use self::faults::{FaultSpecError, Faults};
 pub use self::logs::{Stream, digest};
 pub use self::s3::{BucketGrant, Notify};
 pub use self::sqs::QueueDepth;
@@ -47,6 +49,7 @@ use self::accounts::Accounts;
 use self::api::lock;
 use self::clock::Clock;
 use self::dynamodb::DynamoDb;
+use self::faults::Injector;
 use self::logs::Logs;
 use self::s3::{Buckets, LocalS3};
 use self::sqs::Sqs;
@@ -66,6 +69,7 @@ struct Inner {
     calls: Mutex<BTreeMap<CallKey, u64>>,
     /// Operation and account of calls that get no answer for now.
     held: watch::Sender<BTreeSet<(String, String)>>,
+    faults: Injector,
     /// What goes on without a client.
     tasks: TaskTracker,
     requests: AtomicU64,
@@ -137,6 +141,7 @@ impl Cloud {
             logs: Logs::default(),
             calls: Mutex::default(),
             held: watch::Sender::default(),
+            faults: Injector::default(),
             tasks: tasks.clone(),
             requests: AtomicU64::default(),
         });
@@ -277,6 +282,18 @@ impl Cloud {
         self.inner.held.send_modify(|held| {
             held.remove(&(operation.to_owned(), account.to_owned()));
         });
+    }
+
+    /// From now on these faults happen to calls, and no others; with none, all is well again. Calls that have begun keep
+    /// what happens to them. A cloud that is to begin with faults is bound, given them, and opened.
+    pub fn set_faults(&self, faults: Option<&Faults>) {
+        self.inner.faults.set(faults);
+    }
+
+    /// How many faults happened so far, by the kind's name; those that could do nothing are not among them.
+    #[must_use]
+    pub fn faults_done(&self) -> BTreeMap<&'static str, u64> {
+        self.inner.faults.done()
     }
 
     /// The bodies of a queue's messages.

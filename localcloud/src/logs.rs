@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,6 +14,7 @@ use serde_json::error::Category;
 use serde_json::{Value, json};
 
 use crate::api::{Answer, ApiError, Call, lock, unknown_operation};
+use crate::faults::{Fault, Kind};
 
 const BATCH_BYTES_MAX: usize = 1_048_576;
 const BATCH_EVENTS_MAX: usize = 10_000;
@@ -42,6 +44,10 @@ pub struct Stream {
     batches: u64,
     /// Events so far and time of arrival, for each accepted call.
     arrivals: Vec<(usize, i64)>,
+    /// Timestamps and digests of what faults rejected.
+    rejected: Vec<(i64, u64)>,
+    /// Events of accepted calls whose answers faults lost or kept back.
+    unanswered: Vec<Range<usize>>,
     created_ms: i64,
 }
 
@@ -79,6 +85,21 @@ impl Stream {
     /// Timestamps and [`digest`]s of the messages, in order.
     pub fn digests(&self) -> impl ExactSizeIterator<Item = (i64, u64)> {
         self.events.iter().zip(&self.digests).map(|((timestamp, _), digest)| (*timestamp, *digest))
+    }
+
+    /// Timestamps and [`digest`]s of the events that faults rejected, so that they are not here. A client that was told
+    /// does not send them again; one whose answer was lost may have.
+    #[must_use]
+    pub fn rejected(&self) -> &[(i64, u64)] {
+        &self.rejected
+    }
+
+    /// Timestamps and [`digest`]s of the events that are here though faults lost the answers, or kept them back: such a
+    /// client may send them again, and does right.
+    pub fn unanswered(&self) -> impl Iterator<Item = (i64, u64)> {
+        let range = |range: &Range<usize>| self.events.get(range.clone()).zip(self.digests.get(range.clone()));
+        let pairs = self.unanswered.iter().filter_map(range);
+        pairs.flat_map(|(events, digests)| events.iter().zip(digests).map(|((time, _), digest)| (*time, *digest)))
     }
 
     /// Calls of PutLogEvents that were accepted.
@@ -339,24 +360,73 @@ impl Logs {
         let group = groups.get_mut(&key).ok_or_else(|| missing("group"))?;
         let retention_days = group.retention_days;
         let stream = group.streams.get_mut(&*put.log_stream_name).ok_or_else(|| missing("stream"))?;
-        let kept = judge(&put.log_events, retention_days, call.now_ms)?;
-        for event in put.log_events.get(kept.from..kept.to).unwrap_or_default() {
+        let mut kept = judge(&put.log_events, retention_days, call.now_ms)?;
+        let rejected = call.fault.and_then(|fault| kept.reject(fault)).unwrap_or_default();
+        let marks = put.log_events.iter().map(|event| event.timestamp).zip(digests.iter().copied());
+        stream.rejected.extend(marks.skip(rejected.start).take(rejected.len()));
+        let before = stream.events.len();
+        for event in put.log_events.get(kept.range()).unwrap_or_default() {
             if !self.digests_only.load(Ordering::Relaxed) {
                 stream.text.extend_from_slice(event.message.as_bytes());
             }
             stream.events.push((event.timestamp, stream.text.len()));
         }
-        stream.digests.extend_from_slice(digests.get(kept.from..kept.to).unwrap_or_default());
+        stream.digests.extend_from_slice(digests.get(kept.range()).unwrap_or_default());
         stream.batches += 1;
         stream.arrivals.push((stream.events.len(), call.now_ms));
-        Ok(kept.answer)
+        if call.fault.is_some_and(Fault::leaves_unanswered) {
+            stream.unanswered.push(before..stream.events.len());
+        }
+        Ok(kept.answer())
     }
 }
 
+/// Which of a call's events are kept: what is rejected are a head and a tail, since they stand in the order of time.
+#[derive(Debug)]
 struct Kept {
-    from: usize,
-    to: usize,
-    answer: Value,
+    /// Where those end that are too old.
+    old: usize,
+    /// Where those end that are past the retention; they are told of where there are more of them.
+    expired: usize,
+    /// Where those begin that are too new.
+    new: usize,
+    events: usize,
+}
+
+impl Kept {
+    fn range(&self) -> Range<usize> {
+        let from = self.old.max(self.expired);
+        from..self.new.max(from)
+    }
+
+    /// Rejects some of them because of a fault, and gives which.
+    fn reject(&mut self, fault: &Fault) -> Option<Range<usize>> {
+        let Range { start, end } = self.range();
+        let events = fault.rejects(end - start)?;
+        let rejected = if fault.kind == Kind::RejectNew { end - events..end } else { start..start + events };
+        if fault.kind == Kind::RejectNew {
+            self.new = rejected.start;
+        } else if fault.kind == Kind::RejectOld {
+            self.old = rejected.end;
+        } else {
+            self.expired = rejected.end;
+        }
+        Some(rejected)
+    }
+
+    fn answer(&self) -> Value {
+        let mut rejected = serde_json::Map::new();
+        if self.old > 0 {
+            rejected.insert("tooOldLogEventEndIndex".to_owned(), json!(self.old));
+        }
+        if self.expired > self.old {
+            rejected.insert("expiredLogEventEndIndex".to_owned(), json!(self.expired));
+        }
+        if self.new < self.events {
+            rejected.insert("tooNewLogEventStartIndex".to_owned(), json!(self.new));
+        }
+        if rejected.is_empty() { json!({}) } else { json!({ "rejectedLogEventsInfo": rejected }) }
+    }
 }
 
 /// What the API's model asks of each member, which is looked at before anything else.
@@ -395,8 +465,8 @@ fn judge(events: &[Event<'_>], retention_days: Option<i64>, now_ms: i64) -> Resu
     let old = before(now_ms - OLD_MS_MAX);
     let expired = retention_days.map_or(0, |days| before(now_ms - days * DAY_MS));
     let new = events.partition_point(|event| event.timestamp <= now_ms + NEW_MS_MAX);
-    let from = old.max(expired);
-    let within = events.get(from..new.max(from)).unwrap_or_default();
+    let kept = Kept { old, expired, new, events: events.len() };
+    let within = events.get(kept.range()).unwrap_or_default();
     if let (Some(first), Some(last)) = (within.first(), within.last())
         && last.timestamp - first.timestamp > DAY_MS
     {
@@ -404,18 +474,7 @@ fn judge(events: &[Event<'_>], retention_days: Option<i64>, now_ms: i64) -> Resu
             "The batch of log events in a single PutLogEvents request cannot span more than 24 hours.",
         ));
     }
-    let mut rejected = serde_json::Map::new();
-    if old > 0 {
-        rejected.insert("tooOldLogEventEndIndex".to_owned(), json!(old));
-    }
-    if expired > old {
-        rejected.insert("expiredLogEventEndIndex".to_owned(), json!(expired));
-    }
-    if new < events.len() {
-        rejected.insert("tooNewLogEventStartIndex".to_owned(), json!(new));
-    }
-    let answer = if rejected.is_empty() { json!({}) } else { json!({ "rejectedLogEventsInfo": rejected }) };
-    Ok(Kept { from, to: new.max(from), answer })
+    Ok(kept)
 }
 
 fn allowed(call: &Call<'_>, operation: &str, group: &str, stream: &str) -> Result<(), ApiError> {
@@ -552,7 +611,15 @@ mod tests {
         };
         let body = body.to_string();
         let (body, accounts) = (body.as_bytes(), Accounts::default());
-        logs.call(&Call { caller: &caller, region: "r", now_ms: NOW, operation, body, accounts: &accounts })
+        logs.call(&Call {
+            caller: &caller,
+            region: "r",
+            now_ms: NOW,
+            operation,
+            body,
+            accounts: &accounts,
+            fault: None,
+        })
     }
 
     fn world() -> Logs {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use localcloud::{Cloud, ReadError, Storage, World};
+use localcloud::{Cloud, FaultSpecError, Faults, ReadError, Storage, World};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// An embedded AWS over loopback HTTP: S3, SNS to SQS, SQS, DynamoDB, STS and CloudWatch Logs, strict.
@@ -30,12 +30,22 @@ struct Args {
     /// A directory for the objects, which are else kept in memory.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+
+    /// What goes wrong on purpose, as README.md describes it, such as `light` or `logs throttle 5%; s3 cut 1%`.
+    #[arg(long, value_name = "SPEC")]
+    faults: Option<String>,
+
+    /// Decides which calls the faults happen to.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    fault_seed: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
     World(#[from] ReadError),
+    #[error("--faults: {0}")]
+    Faults(#[from] FaultSpecError),
     #[error("{address} cannot be listened at: {cause}")]
     Listen { address: SocketAddr, cause: std::io::Error },
     #[error("objects cannot be kept in {}: {cause}", path.display())]
@@ -51,7 +61,7 @@ async fn main() -> ExitCode {
         Err(failure) => {
             complain(&failure);
             ExitCode::from(match failure {
-                Failure::World(_) => 2,
+                Failure::World(_) | Failure::Faults(_) => 2,
                 Failure::Listen { .. } | Failure::Data { .. } | Failure::System(_) => 1,
             })
         }
@@ -60,6 +70,7 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<(), Failure> {
     let world = args.world.as_deref().map(World::read).transpose()?.unwrap_or_default();
+    let faults = args.faults.map(|spec| Faults::parse(&spec, args.fault_seed)).transpose()?;
     let storage = match args.data {
         None => Storage::default(),
         Some(path) => Storage::directory(&path).map_err(|cause| Failure::Data { path, cause })?,
@@ -70,6 +81,7 @@ async fn run(args: Args) -> Result<(), Failure> {
     let cloud = cloud.map_err(|cause| Failure::Listen { address: args.listen, cause })?;
     let started =
         world.make(&cloud).map_err(|cause| ReadError::World { file: args.world.unwrap_or_default(), cause })?;
+    cloud.set_faults(faults.as_ref());
     cloud.open();
     let line = serde_json::to_string(&started).map_err(std::io::Error::from)?;
     writeln!(std::io::stdout(), "{line}")?;

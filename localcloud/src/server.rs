@@ -1,6 +1,5 @@
 //! The HTTP side: one port for all services, told apart by what the signature was made for.
 
-use std::convert::Infallible;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +21,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::Inner;
 use crate::accounts::KeyError;
-use crate::api::{Answer, ApiError, Call, Caller, unknown_operation};
+use crate::api::{Answer, ApiError, Call, Caller, Codes, unknown_operation};
 use crate::clock::Clock;
+use crate::faults::{Asks, Broken, Fate, Fault, FaultSlot, Wire, answered};
 use crate::s3::gate;
 use crate::sigv4::{self, SignatureError};
 use crate::sqs;
@@ -62,28 +62,43 @@ pub(crate) async fn serve(
 }
 
 async fn connected(cloud: Arc<Inner>, s3: S3Service, connection: TcpStream, stop: CancellationToken) {
+    let fate = Fate::default();
+    let wire = Wire::new(connection, fate.clone());
     let service = service_fn(move |request| {
-        let (cloud, s3) = (Arc::clone(&cloud), s3.clone());
-        async move { Ok::<_, Infallible>(answer(&cloud, &s3, request).await) }
+        let (cloud, s3, fate) = (Arc::clone(&cloud), s3.clone(), fate.clone());
+        async move { answer(&cloud, &s3, request, &fate).await }
     });
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(connection), service);
-    // A client that goes away is no matter of ours.
+        .serve_connection(TokioIo::new(wire), service);
+    // A client that goes away is no matter of ours, and an end that a fault made is meant.
     tokio::select! {
         _ended = serving => {}
         () = stop.cancelled() => {}
     }
 }
 
-async fn answer(cloud: &Arc<Inner>, s3: &S3Service, request: Request<Incoming>) -> Reply {
+/// An answer, and what becomes of it on its way.
+struct Answered {
+    reply: Reply,
+    fault: Option<Fault>,
+}
+
+impl From<Reply> for Answered {
+    fn from(reply: Reply) -> Self {
+        Self { reply, fault: None }
+    }
+}
+
+async fn answer(cloud: &Arc<Inner>, s3: &S3Service, request: Request<Incoming>, fate: &Fate) -> Result<Reply, Broken> {
+    let method = request.method().clone();
     let authorization = sigv4::parse(request.headers());
     let id = cloud.request_id();
     let unsigned = if authorization.is_none() { meant_for(&request) } else { None };
-    let (mut reply, header) = if let Some(service) = unsigned {
+    let (Answered { mut reply, fault }, header) = if let Some(service) = unsigned {
         let codes = Codes::of(service);
         let error = ApiError::new(codes.status, codes.missing, "Missing Authentication Token");
-        (refusal(service, &error, &id), "x-amzn-requestid")
+        (refusal(service, &error, &id).into(), "x-amzn-requestid")
     } else if let Some(authorization) = authorization.filter(|it| it.service != "s3") {
         (answer_signed(cloud, request, &authorization, &id).await, "x-amzn-requestid")
     } else {
@@ -93,11 +108,19 @@ async fn answer(cloud: &Arc<Inner>, s3: &S3Service, request: Request<Incoming>) 
     if let Ok(id) = id.parse() {
         reply.headers_mut().insert(header, id);
     }
-    reply
+    match fault {
+        Some(fault) => answered(cloud, fault, &method, reply, fate).await,
+        None => Ok(reply),
+    }
 }
 
-async fn answer_s3(cloud: &Inner, s3: &S3Service, request: Request<Incoming>) -> Reply {
+async fn answer_s3(cloud: &Inner, s3: &S3Service, request: Request<Incoming>) -> Answered {
     let (mut parts, body) = request.into_parts();
+    // The call's fault is chosen where its caller and its operation are known.
+    let slot = cloud.faults.is_on().then(FaultSlot::default);
+    if let Some(slot) = &slot {
+        parts.extensions.insert(slot.clone());
+    }
     let answer = match gate::check(&parts, &cloud.region) {
         Ok(token) => {
             parts.extensions.insert(token);
@@ -106,10 +129,11 @@ async fn answer_s3(cloud: &Inner, s3: &S3Service, request: Request<Incoming>) ->
         }
         Err(refusal) => refusal.to_http_response().ok(),
     };
-    match answer {
+    let reply = match answer {
         Some(response) => response.map(Either::Right),
         None => text(500, "application/xml", String::new()),
-    }
+    };
+    Answered { reply, fault: slot.and_then(|slot| slot.take()) }
 }
 
 /// The service that a call without a signature is meant for, if it is not S3.
@@ -141,52 +165,59 @@ async fn answer_signed(
     request: Request<Incoming>,
     authorization: &sigv4::Authorization,
     id: &str,
-) -> Reply {
+) -> Answered {
     let (parts, body) = request.into_parts();
     let service = authorization.service.as_str();
     let Ok(body) = Limited::new(body, BODY_BYTES_MAX).collect().await else {
-        return refusal(service, &ApiError::new(413, "RequestEntityTooLarge", "the request is too large"), id);
+        return refusal(service, &ApiError::new(413, "RequestEntityTooLarge", "the request is too large"), id).into();
     };
     let body = body.to_bytes();
     let caller = match who(cloud, &parts, &body, authorization) {
         Ok(caller) => caller,
-        Err(error) => return refusal(service, &error, id),
+        Err(error) => return refusal(service, &error, id).into(),
     };
-    if service == "sts" {
-        let form = sts::Form::read(&body);
-        cloud.arrive("sts", form.action(), &caller.account).await;
-        return match sts::call(&cloud.accounts, &caller, cloud.clock.now_ms(), &form, id) {
-            Ok(xml) => text(200, "text/xml", xml),
-            Err(error) => refusal("sts", &error, id),
-        };
-    }
     let header = |name| parts.headers.get(name).and_then(|it: &HeaderValue| it.to_str().ok()).unwrap_or_default();
-    let (target, operation) = header("x-amz-target").split_once('.').unwrap_or_default();
-    if prefix(service) != Some(target) {
-        return refusal(service, &unknown_operation(operation), id);
-    }
+    let form = (service == "sts").then(|| sts::Form::read(&body));
+    let operation = match &form {
+        Some(form) => form.action(),
+        None => match header("x-amz-target").split_once('.').unwrap_or_default() {
+            (target, operation) if prefix(service) == Some(target) => operation,
+            (_, operation) => return refusal(service, &unknown_operation(operation), id).into(),
+        },
+    };
     cloud.arrive(service, operation, &caller.account).await;
-    let body = match decoded(service, header("content-encoding"), body) {
-        Ok(body) => body,
-        Err(error) => return refusal(service, &error, id),
-    };
-    let call = Call {
-        caller: &caller,
-        region: &authorization.region,
-        now_ms: cloud.clock.now_ms(),
-        operation,
-        body: &body,
-        accounts: &cloud.accounts,
-    };
-    let answer: Answer = match service {
-        "sqs" => cloud.sqs.call(&call, header("host"), &cloud.clock).await,
-        "dynamodb" => cloud.dynamodb.call(&call),
-        _ => cloud.logs.call(&call),
-    };
-    match answer {
-        Ok(value) => text(200, content_type(service), value.to_string()),
-        Err(error) => refusal(service, &error, id),
+    let fault = cloud.faults.choose(service, operation, &caller.account, Asks::default());
+    if let Some(error) = fault.as_ref().and_then(|fault| fault.refusal(service)) {
+        return Answered { reply: refusal(service, &error, id), fault };
     }
+    let done = match &form {
+        Some(form) => sts::call(&cloud.accounts, &caller, cloud.clock.now_ms(), form, id),
+        None => match decoded(service, header("content-encoding"), body) {
+            Ok(body) => {
+                let call = Call {
+                    caller: &caller,
+                    region: &authorization.region,
+                    now_ms: cloud.clock.now_ms(),
+                    operation,
+                    body: &body,
+                    accounts: &cloud.accounts,
+                    fault: fault.as_ref(),
+                };
+                let answer: Answer = match service {
+                    "sqs" => cloud.sqs.call(&call, header("host"), &cloud.clock).await,
+                    "dynamodb" => cloud.dynamodb.call(&call),
+                    _ => cloud.logs.call(&call),
+                };
+                answer.map(|value| value.to_string())
+            }
+            Err(error) => Err(error),
+        },
+    };
+    let reply = match done {
+        Ok(body) => text(200, content_type(service), body),
+        Err(error) => refusal(service, &error, id),
+    };
+    Answered { reply, fault }
 }
 
 /// The body as it was before it was compressed, which CloudWatch Logs alone takes. The signature is over what came.
@@ -230,39 +261,12 @@ fn who(cloud: &Inner, parts: &Parts, body: &[u8], authorization: &sigv4::Authori
     })
 }
 
-/// How a service names what is wrong with credentials.
-struct Codes {
-    status: u16,
-    missing: &'static str,
-    unknown: &'static str,
-    mismatch: &'static str,
-    expired: &'static str,
-}
-
-impl Codes {
-    fn of(service: &str) -> Self {
-        // SQS keeps the codes of its former protocol, which was STS's.
-        if ["sts", "sqs"].contains(&service) {
-            return Self {
-                status: 403,
-                missing: "MissingAuthenticationToken",
-                unknown: "InvalidClientTokenId",
-                mismatch: "SignatureDoesNotMatch",
-                expired: "ExpiredToken",
-            };
-        }
-        Self {
-            status: 400,
-            missing: "MissingAuthenticationTokenException",
-            unknown: "UnrecognizedClientException",
-            mismatch: "InvalidSignatureException",
-            expired: "ExpiredTokenException",
-        }
-    }
-}
-
 fn content_type(service: &str) -> &'static str {
-    if service == "logs" { "application/x-amz-json-1.1" } else { "application/x-amz-json-1.0" }
+    match service {
+        "sts" => "text/xml",
+        "logs" => "application/x-amz-json-1.1",
+        _ => "application/x-amz-json-1.0",
+    }
 }
 
 fn refusal(service: &str, error: &ApiError, id: &str) -> Reply {

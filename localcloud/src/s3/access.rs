@@ -1,14 +1,16 @@
 //! Who calls, by the credentials that `s3s` found the signature right for, and what any operation asks first.
 
+use hyper::StatusCode;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::path::S3Path;
-use s3s::{S3Result, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 use super::gate::Token;
 use super::{LocalS3, served};
 use crate::accounts::KeyError;
-use crate::api::lock;
+use crate::api::{ApiError, lock};
+use crate::faults::{Asks, FaultSlot};
 
 #[async_trait::async_trait]
 impl S3Auth for LocalS3 {
@@ -34,6 +36,16 @@ impl S3Access for LocalS3 {
             Err(KeyError::Token | KeyError::Unknown) => return Err(s3_error!(InvalidAccessKeyId)),
         };
         self.cloud.arrive("s3", &operation, &caller.account).await;
+        if let Some(slot) = context.extensions_mut().get::<FaultSlot>().cloned()
+            && let Some(fault) =
+                self.cloud.faults.choose("s3", &operation, &caller.account, Asks::of(context.headers()))
+        {
+            let refusal = fault.refusal("s3");
+            slot.put(fault);
+            if let Some(ApiError { status, code, message }) = refusal {
+                return Err(refused(status, code, message));
+            }
+        }
         served::check(&operation, context.headers(), context.uri().query())?;
         if let (Some(owner), S3Path::Bucket { bucket } | S3Path::Object { bucket, .. }) =
             (context.headers().get("x-amz-expected-bucket-owner"), context.s3_path())
@@ -43,6 +55,16 @@ impl S3Access for LocalS3 {
         context.extensions_mut().insert(caller);
         Ok(())
     }
+}
+
+/// An error that a fault makes.
+fn refused(status: u16, code: &str, message: String) -> S3Error {
+    let code = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::InternalError);
+    let mut error = S3Error::with_message(code, message);
+    if let Ok(status) = StatusCode::from_u16(status) {
+        error.set_status_code(status);
+    }
+    error
 }
 
 impl LocalS3 {

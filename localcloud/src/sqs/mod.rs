@@ -1,8 +1,10 @@
 //! SQS: awsJson 1.0. Limits and texts from the SQS API Reference.
 //!
 //! Here are the calls and who may make them. `request` reads what a call says and refuses what the API refuses of it;
-//! `queue` is one queue's state, which knows neither wire nor clock.
+//! `queue` is one queue's state, which knows neither wire nor clock,
+//! and `disorder` what a receive gets when a fault has it get something else.
 
+mod disorder;
 mod queue;
 mod request;
 
@@ -48,6 +50,7 @@ pub(crate) fn shape(code: &str) -> String {
         "AWS.SimpleQueueService.NonExistentQueue" => "QueueDoesNotExist",
         "QueueAlreadyExists" => "QueueNameExists",
         "OverLimit"
+        | "RequestThrottled"
         | "ReceiptHandleIsInvalid"
         | "InvalidMessageContents"
         | "InvalidAttributeName"
@@ -210,7 +213,7 @@ impl Sqs {
                 Self::bury(&mut queues, &arn, now_ms);
                 let queue = queues.get_mut(&arn).ok_or_else(missing)?;
                 let visibility = request.visibility_timeout.map_or(queue.visibility_ms, |seconds| seconds * 1000);
-                (queue.take(count, visibility, now_ms, &shown), queue.next_visible_ms())
+                (queue.take(count, visibility, now_ms, &shown, call.fault), queue.next_visible_ms())
             };
             if !taken.is_empty() {
                 return Ok(json!({ "Messages": taken }));
@@ -247,11 +250,11 @@ impl Sqs {
                 })
             }
             "DeleteMessage" => self.with(call, &request.queue_url, |queue| {
-                queue.delete(&request.receipt_handle)?;
+                queue.delete(&request.receipt_handle, call.fault)?;
                 Ok(json!({}))
             }),
             "ChangeMessageVisibility" => self.with(call, &request.queue_url, |queue| {
-                queue.hide(&request.receipt_handle, request.visibility_timeout.unwrap_or(0), now_ms)?;
+                queue.hide(&request.receipt_handle, request.visibility_timeout.unwrap_or(0), now_ms, call.fault)?;
                 Ok(json!({}))
             }),
             "DeleteMessageBatch" | "ChangeMessageVisibilityBatch" => {
@@ -261,9 +264,9 @@ impl Sqs {
                     let (mut successful, mut failed) = (Vec::new(), Vec::new());
                     for entry in &request.entries {
                         let done = if delete {
-                            queue.delete(&entry.receipt_handle)
+                            queue.delete(&entry.receipt_handle, call.fault)
                         } else {
-                            queue.hide(&entry.receipt_handle, entry.visibility_timeout.unwrap_or(0), now_ms)
+                            queue.hide(&entry.receipt_handle, entry.visibility_timeout.unwrap_or(0), now_ms, call.fault)
                         };
                         match done {
                             Ok(()) => successful.push(json!({ "Id": entry.id })),
@@ -343,7 +346,7 @@ mod tests {
         }
         let (body, accounts) = (body.to_string(), Accounts::default());
         let (body, accounts) = (body.as_bytes(), &accounts);
-        let call = Call { caller: &world.caller, region: "us-east-1", now_ms, operation, body, accounts };
+        let call = Call { caller: &world.caller, region: "us-east-1", now_ms, operation, body, accounts, fault: None };
         world.clock.advance(now_ms - world.clock.now_ms());
         world.sqs.call(&call, "h", &world.clock).await
     }

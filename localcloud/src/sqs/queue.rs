@@ -7,9 +7,10 @@ use md5::{Digest, Md5};
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
-use super::invalid;
 use super::request::Shown;
+use super::{disorder, invalid};
 use crate::api::{ApiError, hex};
+use crate::faults::{Fault, Kind};
 
 /// Bytes of a message. Source: SQS API Reference, "SendMessage".
 pub(super) const BODY_BYTES_MAX: usize = 1_048_576;
@@ -56,6 +57,13 @@ pub(super) fn check_visibility(seconds: i64) -> Result<(), ApiError> {
         return Ok(());
     }
     Err(invalid("VisibilityTimeout must be 0 to 43200"))
+}
+
+/// Whether a fault has a change not done that would be done now.
+fn loses(fault: Option<&Fault>, kind: Kind) -> bool {
+    let Some(fault) = fault.filter(|fault| fault.kind == kind) else { return false };
+    fault.happens();
+    true
 }
 
 impl Queue {
@@ -138,11 +146,36 @@ impl Queue {
         self.messages.iter().filter(|message| message.visible_ms > now_ms && message.receives > 0).count()
     }
 
-    pub(super) fn take(&mut self, count: usize, visibility_ms: i64, now_ms: i64, show: &Shown<'_>) -> Vec<Value> {
-        let name = &self.name;
-        let visible = self.messages.iter_mut().filter(|message| message.visible_ms <= now_ms).take(count);
-        visible
-            .map(|message| {
+    /// Places of the messages that a receive gets.
+    fn due(&self, count: usize, now_ms: i64, fault: Option<&Fault>) -> Vec<usize> {
+        let places = |wanted: fn(&Message, i64) -> bool| {
+            let all = self.messages.iter().enumerate().filter(move |(_, message)| wanted(message, now_ms));
+            all.map(|(at, _)| at)
+        };
+        let visible = places(|message, now_ms| message.visible_ms <= now_ms);
+        let hidden = places(|message, now_ms| message.visible_ms > now_ms && message.receives > 0);
+        match fault {
+            Some(fault) if fault.kind == Kind::Duplicate => {
+                disorder::again(visible, &hidden.collect::<Vec<_>>(), count, fault)
+            }
+            Some(fault) if fault.kind == Kind::Reorder => disorder::shuffled(visible.collect(), count, fault),
+            Some(_) | None => visible.take(count).collect(),
+        }
+    }
+
+    pub(super) fn take(
+        &mut self,
+        count: usize,
+        visibility_ms: i64,
+        now_ms: i64,
+        show: &Shown<'_>,
+        fault: Option<&Fault>,
+    ) -> Vec<Value> {
+        let due = self.due(count, now_ms, fault);
+        let Self { name, messages, .. } = self;
+        due.into_iter()
+            .filter_map(|at| {
+                let message = messages.get_mut(at)?;
                 message.receives += 1;
                 message.visible_ms = now_ms + visibility_ms;
                 message.received_ms = now_ms;
@@ -171,7 +204,7 @@ impl Queue {
                         shown.insert(name.to_owned(), Value::Object(attributes));
                     }
                 }
-                Value::Object(shown)
+                Some(Value::Object(shown))
             })
             .collect()
     }
@@ -181,10 +214,12 @@ impl Queue {
     }
 
     /// Deletes by the last receipt; an older one succeeds without effect.
-    pub(super) fn delete(&mut self, receipt: &str) -> Result<(), ApiError> {
+    pub(super) fn delete(&mut self, receipt: &str, fault: Option<&Fault>) -> Result<(), ApiError> {
         self.check_receipt(receipt)?;
         // Those that were received are mostly the oldest.
-        if let Some(at) = self.messages.iter().position(|message| message.receipt.as_deref() == Some(receipt)) {
+        if let Some(at) = self.messages.iter().position(|message| message.receipt.as_deref() == Some(receipt))
+            && !loses(fault, Kind::LostDelete)
+        {
             self.messages.remove(at);
         }
         Ok(())
@@ -203,7 +238,13 @@ impl Queue {
         Err(ApiError::new(400, "ReceiptHandleIsInvalid", text))
     }
 
-    pub(super) fn hide(&mut self, receipt: &str, seconds: i64, now_ms: i64) -> Result<(), ApiError> {
+    pub(super) fn hide(
+        &mut self,
+        receipt: &str,
+        seconds: i64,
+        now_ms: i64,
+        fault: Option<&Fault>,
+    ) -> Result<(), ApiError> {
         check_visibility(seconds)?;
         self.check_receipt(receipt)?;
         let found = self.messages.iter_mut().find(|message| message.receipt.as_deref() == Some(receipt));
@@ -224,8 +265,10 @@ impl Queue {
         if visible_ms > message.received_ms + VISIBILITY_SECONDS_MAX * 1000 {
             return Err(invalid("Total VisibilityTimeout for the message is beyond the limit [43200 seconds]"));
         }
-        message.visible_ms = visible_ms;
-        self.arrived.notify_waiters();
+        if !loses(fault, Kind::LostHide) {
+            message.visible_ms = visible_ms;
+            self.arrived.notify_waiters();
+        }
         Ok(())
     }
 
