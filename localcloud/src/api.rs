@@ -86,6 +86,11 @@ impl ApiError {
     pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
     }
+
+    /// Who has to do something about it, in the words of the query protocol.
+    pub(crate) const fn whose(&self) -> &'static str {
+        if self.status < 500 { "Sender" } else { "Receiver" }
+    }
 }
 
 /// How a service names what is wrong with credentials.

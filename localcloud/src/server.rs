@@ -277,7 +277,7 @@ fn refusal(service: &str, error: &ApiError, id: &str) -> Reply {
     let body = json!({ "__type": shape, "message": error.message });
     let mut reply = text(error.status, content_type(service), body.to_string());
     if service == "sqs"
-        && let Ok(value) = format!("{};Sender", error.code).parse()
+        && let Ok(value) = format!("{};{}", error.code, error.whose()).parse()
     {
         reply.headers_mut().insert("x-amzn-query-error", value);
     }

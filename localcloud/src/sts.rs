@@ -55,8 +55,9 @@ pub(crate) fn call(
 /// The body of an error.
 pub(crate) fn error(error: &ApiError, request_id: &str) -> String {
     format!(
-        "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>{}</Code>\
+        "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>{}</Type><Code>{}</Code>\
          <Message>{}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>",
+        error.whose(),
         error.code,
         escape(&error.message)
     )
