@@ -171,6 +171,15 @@ fn tables_are_filled_and_queried() {
     let _skipped = part("tables", &[]);
 }
 
+/// Five calls for each rule, one of each service, in turn; behind them half of STS's calls fail in two ways.
+#[test]
+fn faults_are_errors_of_the_services() {
+    const KINDS: [&str; 8] = ["throttle", "500", "503", "expired", "skewed", "denied", "reset-before", "reset-after"];
+    let of_all: String = KINDS.iter().map(|kind| format!("* {kind} times=5; ")).collect();
+    let spec = of_all + "sts 500 50%; sts reset-before 50%";
+    let _skipped = part("faults", &["--faults", &spec, "--fault-seed", "7"]);
+}
+
 /// A cloud with the world of the tests, and what is said when it starts.
 async fn world() -> (Cloud, String) {
     let cloud = Cloud::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), "us-east-1").await.unwrap();

@@ -20,7 +20,7 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 STARTED = json.loads(sys.argv[2])
 ENDPOINT = STARTED["endpoint"]
@@ -945,6 +945,51 @@ def tables():
     more = {"FilterExpression": "z = :id"}
     refused(invalid, db.query, 400, **query, **more)
     refused(invalid, db.put_item, 400, TableName="made", Item=wide, ConditionExpression="attribute_not_exists(id)")
+
+
+def faults():
+    """Each kind of refusal in turn, once for every service."""
+    old = {"s3": ("ExpiredToken", 400), "sqs": ("ExpiredToken", 403), "sts": ("ExpiredToken", 403)}
+    json_old = ("ExpiredTokenException", 400)
+    denied = {service: ("AccessDenied", 403) for service in ["s3", "sqs", "sts"]}
+    json_denied = ("AccessDeniedException", 400)
+    skewed = {service: ("SignatureDoesNotMatch", 403) for service in ["sqs", "sts"]}
+    json_skewed = ("InvalidSignatureException", 400)
+    unavailable = {service: ("ServiceUnavailable", 503) for service in ["s3", "sqs", "sts", "dynamodb"]}
+    for expected in [
+        {
+            "s3": ("SlowDown", 503),
+            "sqs": ("RequestThrottled", 400),
+            "dynamodb": ("ProvisionedThroughputExceededException", 400),
+            "sts": ("Throttling", 400),
+            "logs": ("ThrottlingException", 400),
+        },
+        {
+            "s3": ("InternalError", 500),
+            "sqs": ("InternalFailure", 500),
+            "dynamodb": ("InternalServerError", 500),
+            "sts": ("InternalFailure", 500),
+            "logs": ("InternalFailure", 500),
+        },
+        {**unavailable, "logs": ("ServiceUnavailableException", 503)},
+        {**old, "dynamodb": json_old, "logs": json_old},
+        {**skewed, "s3": ("RequestTimeTooSkewed", 403), "dynamodb": json_skewed, "logs": json_skewed},
+        {**denied, "dynamodb": json_denied, "logs": json_denied},
+    ]:
+        all_refused(user("daemon"), expected)
+    # Connections that are reset: nobody refuses anything.
+    for _ in range(2):
+        for service, call in calls(user("daemon")).items():
+            try:
+                answer = call()
+            except (ConnectionError, HTTPClientError):
+                continue
+            raise AssertionError(f"{service} answered: {answer}")
+    # All of it is over; and a client that tries again gets through what comes now, whatever it is.
+    client("sqs", user("daemon")).receive_message(QueueUrl=queue("wrapped"))
+    patient = client("sts", user("daemon"), retries={"total_max_attempts": 10, "mode": "standard"})
+    for _ in range(3):
+        patient.get_caller_identity()
 
 
 globals()[sys.argv[1]]()
