@@ -1,4 +1,4 @@
-//! The tenant table.
+//! The tenant table, and the table of progress.
 
 use std::collections::HashMap;
 
@@ -6,8 +6,11 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{Aws, answer};
-use crate::core::failure::{Failure, Service};
+use crate::core::failure::{Failure, FailureKind, Service};
+use crate::core::object::Position;
+use crate::core::progress::Progress;
 use crate::core::tenant::{Field, Row, TenantId};
+use crate::core::time::UnixMillis;
 
 /// Rows of one tenant that are read; more cannot be meant.
 const ROWS_MAX: usize = 100;
@@ -23,9 +26,7 @@ impl TenantTable {
     /// The table called `table`, read with the ambient identity.
     #[must_use]
     pub fn new(aws: &Aws, table: &str) -> Self {
-        let mut config = aws_sdk_dynamodb::config::Builder::from(&aws.base);
-        config.set_endpoint_url(aws.endpoint(Service::DynamoDb));
-        Self { client: Client::from_conf(config.build()), table: table.to_owned() }
+        Self { client: client(aws), table: table.to_owned() }
     }
 
     /// The tenant's rows, at most [`ROWS_MAX`]. A consistent read sees what was written just before.
@@ -55,6 +56,138 @@ impl TenantTable {
             }
         }
     }
+}
+
+fn client(aws: &Aws) -> Client {
+    let mut config = aws_sdk_dynamodb::config::Builder::from(&aws.base);
+    config.set_endpoint_url(aws.endpoint(Service::DynamoDb));
+    Client::from_conf(config.build())
+}
+
+/// Whose progress a row keeps.
+#[derive(Clone, Debug)]
+pub struct ProgressKey {
+    /// A version of an object and one of its deliveries.
+    pub id: String,
+    /// The same for people.
+    pub object: String,
+}
+
+/// What a claim found, and what it is known by from then on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The number of the claim. Only the last one's holder may write.
+    pub epoch: u64,
+    /// What is settled.
+    pub progress: Progress,
+    /// See [`Ended::strikes`](crate::core::settlement::Ended), this attempt included.
+    pub strikes: u32,
+}
+
+/// The table in which replicas keep how far they came with an object. Its key is the text `id`; `expires` is the time to
+/// live.
+#[derive(Clone, Debug)]
+pub struct ProgressTable {
+    client: Client,
+    table: String,
+}
+
+/// What is changed by a claim.
+const CLAIM: &str = "ADD #epoch :one, #strikes :one SET #object = :object, #expires = :expires";
+/// What its holder writes, and while it holds it: nobody has claimed the row since, and an earlier call that comes late
+/// takes nothing back.
+const KEEP: &str = "SET #pos = :pos, #runs = :runs, #strikes = :strikes, #expires = :expires";
+const HELD: &str = "#epoch = :epoch AND (attribute_not_exists(#pos) OR #pos <= :pos)";
+
+impl ProgressTable {
+    /// The table called `table`, read and written with the ambient identity.
+    #[must_use]
+    pub fn new(aws: &Aws, table: &str) -> Self {
+        Self { client: client(aws), table: table.to_owned() }
+    }
+
+    /// Claims a row, which is made if it is not there. Whoever held it before can write no more.
+    ///
+    /// # Errors
+    /// The call's failure.
+    pub async fn claim(&self, key: &ProgressKey, expires: UnixMillis) -> Result<Claimed, Failure> {
+        let mut call = self.client.update_item().table_name(&self.table).key("id", AttributeValue::S(key.id.clone()));
+        for name in ["epoch", "strikes", "object", "expires"] {
+            call = call.expression_attribute_names(format!("#{name}"), name);
+        }
+        let result = call
+            .update_expression(CLAIM)
+            .expression_attribute_values(":one", number(1_u64))
+            .expression_attribute_values(":object", AttributeValue::S(key.object.clone()))
+            .expression_attribute_values(":expires", seconds(expires))
+            .return_values(aws_sdk_dynamodb::types::ReturnValue::AllNew)
+            .send()
+            .await;
+        let item = answer(Service::DynamoDb, "UpdateItem", result)?.attributes.unwrap_or_default();
+        let of = |name: &str| whole(item.get(name)?);
+        let next = of("pos").and_then(Position::from_number).unwrap_or_default();
+        let runs: Vec<u64> = match item.get("runs") {
+            Some(AttributeValue::L(ends)) => ends.iter().filter_map(|end| u64::try_from(whole(end)?).ok()).collect(),
+            _ => Vec::new(),
+        };
+        let (pairs, _) = runs.as_chunks::<2>();
+        Ok(Claimed {
+            epoch: of("epoch").and_then(|it| u64::try_from(it).ok()).unwrap_or_default(),
+            progress: Progress::new(next, pairs.iter().map(|[start, end]| *start..*end)),
+            strikes: of("strikes").and_then(|it| u32::try_from(it).ok()).unwrap_or_default(),
+        })
+    }
+
+    /// Writes what is settled. `false`: somebody else has claimed the row since `epoch`.
+    ///
+    /// # Errors
+    /// The call's failure.
+    pub async fn keep(
+        &self,
+        key: &ProgressKey,
+        epoch: u64,
+        progress: &Progress,
+        strikes: u32,
+        expires: UnixMillis,
+    ) -> Result<bool, Failure> {
+        let mut call = self.client.update_item().table_name(&self.table).key("id", AttributeValue::S(key.id.clone()));
+        for name in ["epoch", "pos", "runs", "strikes", "expires"] {
+            call = call.expression_attribute_names(format!("#{name}"), name);
+        }
+        let runs = progress.beyond().iter().flat_map(|run| [run.start, run.end]).map(number);
+        let result = call
+            .update_expression(KEEP)
+            .condition_expression(HELD)
+            .expression_attribute_values(":epoch", number(epoch))
+            .expression_attribute_values(":pos", number(progress.next().to_number()))
+            .expression_attribute_values(":runs", AttributeValue::L(runs.collect()))
+            .expression_attribute_values(":strikes", number(strikes))
+            .expression_attribute_values(":expires", seconds(expires))
+            .send()
+            .await;
+        match answer(Service::DynamoDb, "UpdateItem", result) {
+            Ok(_) => Ok(true),
+            Err(Failure { kind: FailureKind::Answer { code, .. }, .. })
+                if code == "ConditionalCheckFailedException" =>
+            {
+                Ok(false)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+fn number(number: impl Into<u128>) -> AttributeValue {
+    AttributeValue::N(number.into().to_string())
+}
+
+/// DynamoDB's time to live is in seconds.
+fn seconds(time: UnixMillis) -> AttributeValue {
+    AttributeValue::N((time.0 / 1000).to_string())
+}
+
+fn whole(value: &AttributeValue) -> Option<u128> {
+    value.as_n().ok()?.parse().ok()
 }
 
 fn row(item: HashMap<String, AttributeValue>) -> Row {

@@ -26,6 +26,14 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ReceiptHandle(String);
 
+#[cfg(test)]
+impl ReceiptHandle {
+    /// One of several, for tests of what only passes them on.
+    pub(crate) fn test(number: u64) -> Self {
+        Self(number.to_string())
+    }
+}
+
 /// A received message.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -129,11 +137,14 @@ impl Queue {
     }
 
     /// Hides at most [`BATCH_ENTRIES_MAX`] messages for so long from now on; zero shows them at once. Gives the places of
-    /// those for which it failed: their receipts are no longer good.
+    /// those for which it failed, and whether that is because their receipts are no longer good.
     ///
     /// # Errors
     /// The call's failure.
-    pub async fn change_visibility(&self, changes: &[(ReceiptHandle, Duration)]) -> Result<Vec<usize>, Failure> {
+    pub async fn change_visibility(
+        &self,
+        changes: &[(&ReceiptHandle, Duration)],
+    ) -> Result<Vec<(usize, bool)>, Failure> {
         let mut call = self.client.change_message_visibility_batch().queue_url(&self.url);
         for (at, (receipt, visibility)) in changes.iter().enumerate() {
             let seconds = i32::try_from((*visibility).min(VISIBILITY_MAX).as_secs()).unwrap_or(0);
@@ -144,7 +155,7 @@ impl Queue {
             call = call.entries(entry.build().map_err(|error| unbuilt("ChangeMessageVisibilityBatch", &error))?);
         }
         let output = answer(Service::Sqs, "ChangeMessageVisibilityBatch", call.send().await)?;
-        Ok(output.failed.iter().filter_map(|entry| entry.id.parse().ok()).collect())
+        Ok(output.failed.iter().filter_map(|entry| Some((entry.id.parse().ok()?, entry.sender_fault))).collect())
     }
 
     /// Puts a message into the queue, with text attributes.

@@ -52,6 +52,9 @@ pub struct SqsSettings {
     /// Where messages come from.
     #[command(flatten)]
     pub queues: QueueSettings,
+    /// Where progress is kept.
+    #[command(flatten)]
+    pub progress: ProgressSettings,
 
     /// How messages are taken and settled.
     #[command(flatten)]
@@ -88,6 +91,32 @@ pub struct QueueSettings {
     /// Where messages go that are a lost cause, with the reason; none: the queue's own redrive takes them.
     #[arg(long, env = "DLQ_URL", value_name = "URL", value_parser = url)]
     pub dlq_url: Option<String>,
+}
+
+/// Where it is kept how far objects are delivered.
+#[derive(Clone, Debug, Args)]
+pub struct ProgressSettings {
+    /// The table in which replicas keep how far they came with an object, keyed by the text id, with the time to live in
+    /// expires; none: each keeps it in memory.
+    #[arg(long, env = "PROGRESS_TABLE", value_name = "NAME", value_parser = table)]
+    pub progress_table: Option<String>,
+
+    /// Accepted batches of an object after which its progress is written to PROGRESS_TABLE.
+    #[arg(long, env = "PROGRESS_EVERY", value_name = "COUNT", default_value_t = 4, value_parser = count::<u32>(1..=1_000))]
+    pub progress_every: u32,
+
+    /// Where it is remembered that an object of one batch is delivered; longer ones always are in PROGRESS_TABLE too.
+    #[arg(long, env = "DEDUPE", value_name = "WHERE", default_value = "memory")]
+    pub dedupe: Dedupe,
+}
+
+/// Where it is remembered that a small object is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Dedupe {
+    /// In each replica's memory.
+    Memory,
+    /// In PROGRESS_TABLE, for two calls per object.
+    Table,
 }
 
 /// How messages are taken from a queue and settled.

@@ -69,6 +69,27 @@ pub struct Position {
     pub part: u32,
 }
 
+/// More than the parts of any event: what a record's number is multiplied with.
+const PARTS_END: u128 = 1 << 32;
+
+impl Position {
+    /// Behind all others.
+    pub const END: Self = Self { ordinal: Ordinal(u64::MAX), part: 0 };
+
+    /// The position as one whole number, for a store that compares numbers: 29 digits at most.
+    #[must_use]
+    pub const fn to_number(self) -> u128 {
+        self.ordinal.0 as u128 * PARTS_END + self.part as u128
+    }
+
+    /// The position of a number; none if it is too large.
+    #[must_use]
+    pub fn from_number(number: u128) -> Option<Self> {
+        let ordinal = u64::try_from(number / PARTS_END).ok()?;
+        Some(Self { ordinal: Ordinal(ordinal), part: u32::try_from(number % PARTS_END).ok()? })
+    }
+}
+
 /// What is wrong with an object or with one of its records. Whose it is stands beside it where it is logged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the error texts are the documentation")]
@@ -120,5 +141,18 @@ mod tests {
         let at = |ordinal, part| Position { ordinal: Ordinal(ordinal), part };
         assert!(at(1, 9) < at(2, 0));
         assert!(at(2, 0) < at(2, 1));
+    }
+
+    #[test]
+    fn positions_are_numbers_in_their_order() {
+        let at = |ordinal, part| Position { ordinal: Ordinal(ordinal), part };
+        let rising = [at(0, 0), at(0, 1), at(0, u32::MAX), at(1, 0), at(7, 3), Position::END, at(u64::MAX, u32::MAX)];
+        assert!(rising.is_sorted_by_key(|it| it.to_number()) && rising.is_sorted());
+        for position in rising {
+            assert_eq!(Position::from_number(position.to_number()), Some(position));
+        }
+        assert_eq!(Position::from_number(at(u64::MAX, u32::MAX).to_number() + 1), None);
+        // DynamoDB keeps 38 digits.
+        assert_eq!(at(u64::MAX, u32::MAX).to_number().to_string().len(), 29);
     }
 }

@@ -29,6 +29,12 @@ impl Progress {
         progress
     }
 
+    /// All that there is.
+    #[must_use]
+    pub const fn all() -> Self {
+        Self { next: Position::END, beyond: Vec::new() }
+    }
+
     /// The first event that is not settled.
     #[must_use]
     pub const fn next(&self) -> Position {

@@ -131,6 +131,12 @@ impl Tally {
         self.superseded += events;
     }
 
+    /// Pending events are not sent, because another attempt had delivered them.
+    pub const fn skip_pending(&mut self, events: u64) {
+        self.settle(events);
+        self.resumed_skipped += events;
+    }
+
     /// Pending events are left to a later attempt: this one has not read them.
     pub const fn forget(&mut self, events: u64) {
         self.settle(events);
@@ -261,7 +267,7 @@ mod tests {
     proptest! {
         /// Each step changes what it says and nothing else; the sum of attempts is the sum of their counts.
         #[test]
-        fn every_step_keeps_the_balance(steps in prop::collection::vec((0_usize..9, 0_u64..50, 0_usize..6), 0..40)) {
+        fn every_step_keeps_the_balance(steps in prop::collection::vec((0_usize..10, 0_u64..50, 0_usize..6), 0..40)) {
             let mut tally = Tally::default();
             let mut sum = Tally::default();
             let mut total = 0;
@@ -278,6 +284,7 @@ mod tests {
                     5 => { tally.deliver(held); tally.duplicate(held); pending -= held; delivered += held; }
                     6 => { tally.reject(reason, held); pending -= held; rejected[which % 4] += held; }
                     7 => { tally.supersede(held); pending -= held; superseded += held; }
+                    8 => { tally.skip_pending(held); pending -= held; skipped += held; }
                     _ => { tally.forget(held); pending -= held; read -= held; }
                 }
                 prop_assert!(tally.balances(), "{}", tally);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tracing::warn;
 
-use super::{Daemon, ModeError, Reach, told_to_stop};
+use super::{Daemon, Keep, ModeError, Reach, told_to_stop};
 use crate::config::ManualSettings;
 use crate::console;
 use crate::core::envelope::BODY_BYTES_MAX;
@@ -19,7 +19,8 @@ use crate::pipeline::ObjectReport;
 pub async fn run(settings: ManualSettings) -> Result<(), ModeError> {
     let ManualSettings { reach, shared } = settings;
     // Before the input is waited for: a wrong setting is said at once. Nothing more is to come, so no batch lingers.
-    let daemon = Daemon::start(&shared, Reach::new(&reach, &shared.aws_region)?, Duration::ZERO).await?;
+    let daemon =
+        Daemon::start(&shared, Reach::new(&reach, &shared.aws_region)?, Duration::ZERO, Keep::default()).await?;
     let told = told_to_stop();
     tokio::pin!(told);
     let body = tokio::select! {
@@ -28,7 +29,7 @@ pub async fn run(settings: ManualSettings) -> Result<(), ModeError> {
     };
     let mut deadline = None;
     let reports = {
-        let work = daemon.pipeline.process("manual", &body);
+        let work = daemon.pipeline.process("manual", &body, false);
         tokio::pin!(work);
         tokio::select! {
             reports = &mut work => Ok(reports),

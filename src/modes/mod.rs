@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
-use crate::aws::dynamodb::TenantTable;
+use crate::aws::dynamodb::{ProgressTable, TenantTable};
 use crate::aws::s3::Source;
 use crate::aws::sts::{Hops, Roles};
 use crate::aws::{Aws, AwsSettings};
-use crate::config::{Mode, OversizeEvents, ReachSettings, Settings};
+use crate::config::{Dedupe, Mode, OversizeEvents, ProgressSettings, ReachSettings, Settings};
 use crate::console;
 use crate::core::batch::{BatchLimits, Oversize};
 use crate::core::failure::{RetryPolicy, Service};
@@ -31,6 +31,7 @@ use crate::pipeline::compute::Compute;
 use crate::pipeline::credentials::Credentials;
 use crate::pipeline::intake::IntakeError;
 use crate::pipeline::lane::Lanes;
+use crate::pipeline::ledger::Ledger;
 use crate::pipeline::read::Reads;
 use crate::pipeline::resolve::Resolver;
 use crate::pipeline::send::{SENDS_MAX, Sends};
@@ -51,6 +52,8 @@ pub enum ModeError {
     NoCentralRole,
     #[error("UNKNOWN_TENANT is dlq, but DLQ_URL is not set")]
     NoDeadLetters,
+    #[error("DEDUPE is table, but PROGRESS_TABLE is not set")]
+    NoProgressTable,
     #[error(transparent)]
     Budget(#[from] BudgetTooSmall),
     #[error(transparent)]
@@ -73,7 +76,7 @@ impl ModeError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::NoCentralRole | Self::NoDeadLetters | Self::Budget(_) => 2,
+            Self::NoCentralRole | Self::NoDeadLetters | Self::NoProgressTable | Self::Budget(_) => 2,
             #[cfg(feature = "local")]
             Self::Local(error) => error.exit_code(),
             Self::Intake(_) | Self::System { .. } | Self::NoInput | Self::NotDelivered(_) | Self::Stopped => 1,
@@ -152,6 +155,35 @@ impl Reach {
     }
 }
 
+/// Where progress is kept: without settings in memory.
+#[derive(Debug, Default)]
+struct Keep<'s> {
+    table: Option<(&'s str, &'s ProgressSettings)>,
+    strikes_max: u32,
+}
+
+impl<'s> Keep<'s> {
+    fn new(settings: &'s ProgressSettings, strikes_max: u32) -> Result<Self, ModeError> {
+        let table = settings.progress_table.as_deref().map(|table| (table, settings));
+        if table.is_none() && settings.dedupe == Dedupe::Table {
+            return Err(ModeError::NoProgressTable);
+        }
+        Ok(Self { table, strikes_max })
+    }
+
+    fn ledger(&self, aws: &Aws, retries: RetryPolicy, world: World) -> Ledger {
+        let Some((table, settings)) = self.table else { return Ledger::none(retries, world) };
+        Ledger {
+            table: Some(ProgressTable::new(aws, table)),
+            every: u64::from(settings.progress_every),
+            small_too: settings.dedupe == Dedupe::Table,
+            strikes_max: self.strikes_max,
+            retries,
+            world,
+        }
+    }
+}
+
 /// Time that calls in flight get when the time to drain is up.
 const LAST_CALLS: Duration = Duration::from_secs(3);
 
@@ -165,7 +197,7 @@ impl Daemon {
         }
     }
 
-    async fn start(settings: &Settings, reach: Reach, linger: Duration) -> Result<Self, ModeError> {
+    async fn start(settings: &Settings, reach: Reach, linger: Duration, keep: Keep<'_>) -> Result<Self, ModeError> {
         let Reach { aws, hops, external_id } = reach;
         let budget = Budget::new(settings.memory_budget, settings.record_bytes_max)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -199,6 +231,7 @@ impl Daemon {
             linger,
             drain: drain.clone(),
             book: Book::default(),
+            ledger: keep.ledger(&aws, retries, world),
             totals: Arc::new(Totals::default()),
         };
         let pipeline = Pipeline::new(settings.key_layout.clone(), resolver, lanes);

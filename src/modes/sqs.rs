@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::{Daemon, ModeError, Reach, told_to_stop};
+use super::{Daemon, Keep, ModeError, Reach, told_to_stop};
 use crate::aws::sqs::Queue;
 use crate::config::{PollSettings, QueueSettings, SqsSettings, UnknownTenant};
 use crate::core::settlement::SettlePolicy;
@@ -29,8 +29,9 @@ pub async fn run(settings: SqsSettings) -> Result<(), ModeError> {
             "small batches: up to ten times the calls to CloudWatch Logs for the same events; 10000 is the API's limit"
         );
     }
-    let SqsSettings { queues, poll, reach, shared } = settings;
-    let daemon = Daemon::start(&shared, Reach::new(&reach, &shared.aws_region)?, poll.linger).await?;
+    let SqsSettings { queues, progress, poll, reach, shared } = settings;
+    let keep = Keep::new(&progress, poll.poison_attempts)?;
+    let daemon = Daemon::start(&shared, Reach::new(&reach, &shared.aws_region)?, poll.linger, keep).await?;
     serve(&queues, &poll, shared.drain_timeout, daemon, told_to_stop()).await
 }
 

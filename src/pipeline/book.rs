@@ -49,15 +49,22 @@ impl Default for Book {
 impl Book {
     /// What is known of the delivery of a version of an object. Without a version or a tag nothing ever is.
     pub async fn find(&self, object: &ObjectRef, to: &DeliveryKey) -> Option<Known> {
-        self.entries.get(&key(object, to)?).await
+        self.entries.get(&identity(object, to)?).await
     }
 
     /// Remembers that an object is delivered: the version that was told of, and the one that was `read` in its place.
     pub async fn finish(&self, object: &ObjectRef, read: Option<ETag>, to: &DeliveryKey) {
         for key in
-            [Some(object), read_instead(object, read).as_ref()].into_iter().flatten().filter_map(|it| key(it, to))
+            [Some(object), read_instead(object, read).as_ref()].into_iter().flatten().filter_map(|it| identity(it, to))
         {
             self.entries.insert(key, Known::Finished).await;
+        }
+    }
+
+    /// Takes in what was known elsewhere.
+    pub async fn learn(&self, object: &ObjectRef, to: &DeliveryKey, known: Known) {
+        if let Some(key) = identity(object, to) {
+            self.entries.insert(key, known).await;
         }
     }
 
@@ -72,7 +79,7 @@ impl Book {
         finish: Finish,
     ) -> Option<u32> {
         let read = read_instead(object, read);
-        let key = key(read.as_ref().unwrap_or(object), to)?;
+        let key = identity(read.as_ref().unwrap_or(object), to)?;
         let noted = self.entries.entry(key).and_compute_with(|before| {
             let before = before.map(moka::Entry::into_value);
             std::future::ready(match note(before.as_ref(), progress, finish) {
@@ -113,8 +120,8 @@ fn read_instead(object: &ObjectRef, read: Option<ETag>) -> Option<ObjectRef> {
     read.map(|read| ObjectRef { etag: Some(read), ..object.clone() })
 }
 
-/// None when it is not known which version it is.
-fn key(object: &ObjectRef, to: &DeliveryKey) -> Option<Key> {
+/// A version of an object and one of its deliveries. None when it is not known which version it is.
+pub(super) fn identity(object: &ObjectRef, to: &DeliveryKey) -> Option<Key> {
     let version = object.version.as_deref().or_else(|| object.etag.as_ref().map(ETag::as_str))?;
     let mut digest = Sha256::new();
     for part in [&*object.bucket, &*object.key, version, &format!("{to:?}")] {

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::settle::{Settle, Settler};
 use super::{ObjectReport, Pipeline};
-use crate::aws::sqs::{BATCH_ENTRIES_MAX, Message, Queue, QueueAttributes};
+use crate::aws::sqs::{BATCH_ENTRIES_MAX, Message, Queue, QueueAttributes, ReceiptHandle};
 use crate::core::failure::{Attempts, Failure, RetryPolicy};
 use crate::core::pacing::backoff::equal_jitter;
 use crate::core::settlement::{Ended, Finish, SettlePolicy, Settlement, settle};
@@ -87,7 +88,7 @@ impl Intake {
                     failures = 0;
                     for (message, place) in messages.into_iter().zip(places) {
                         // Taken here, where the order of arrival is known; worked on beside the others.
-                        let delivery = pipeline.process(&message.id, &message.body);
+                        let delivery = pipeline.process(&message.id, &message.body, message.receive_count > 1);
                         self.tracker.spawn(self.clone().work(delivery, message, visibility, place));
                     }
                 }
@@ -149,17 +150,15 @@ impl Intake {
         visibility: Duration,
         _place: OwnedSemaphorePermit,
     ) {
-        let beats = async {
-            loop {
-                tokio::time::sleep(visibility / 3).await;
-                self.settler.ask(Settle::Hide(message.receipt.clone(), visibility)).await;
-            }
-        };
         let reports = tokio::select! {
             biased;
             () = self.abandon.cancelled() => None,
             reports = delivery => Some(reports),
-            () = beats => None,
+            () = self.hold(&message.receipt, visibility) => {
+                // Whoever has the message now goes on; here its objects stop before their next batch.
+                warn!(message_id = message.id, "receipt lost; the work on its objects is given up");
+                return;
+            }
         };
         let Some(reports) = reports else {
             // The drain is over, and the delivery given up: another replica takes over at once.
@@ -184,6 +183,29 @@ impl Intake {
             },
         };
         self.settler.ask(request).await;
+    }
+
+    /// Keeps a message hidden. Ends when its receipt is lost: because it is no longer good, or because for two thirds of
+    /// its time nobody answered.
+    async fn hold(&self, receipt: &ReceiptHandle, visibility: Duration) {
+        let mut lost_at = Instant::now() + visibility * 2 / 3;
+        loop {
+            tokio::time::sleep(visibility / 3).await;
+            let asked = Instant::now();
+            let answered = async {
+                loop {
+                    let (told, answer) = oneshot::channel();
+                    self.settler.ask(Settle::Extend(receipt.clone(), visibility, told)).await;
+                    if let Ok(good) = answer.await {
+                        return good;
+                    }
+                }
+            };
+            match tokio::time::timeout_at(lost_at, answered).await {
+                Ok(true) => lost_at = asked + visibility * 2 / 3,
+                Ok(false) | Err(_) => return,
+            }
+        }
     }
 
     async fn bury(&self, message: &Message, finish: Finish, reports: &[ObjectReport]) -> Result<(), Failure> {

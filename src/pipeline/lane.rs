@@ -9,7 +9,6 @@
 //! place with the sender. The sender waits for calls alone. So a lane whose tenant accepts nothing stops by itself, holding
 //! no more than its share of memory and no thread.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,12 +18,14 @@ use tokio_util::sync::CancellationToken;
 use super::book::{Book, Known};
 use super::budget::{Budget, CARRY_BYTES_MAX, LaneBudget, Permit};
 use super::compute::Compute;
+use super::ledger::{Claim, Ledger, LedgerFault};
 use super::machine::{Group, Machine, Rest};
 use super::open::{Job, OpenObjects, Stage, Stopwatch};
 use super::read::{Chunk, ReadFault, Reading, Reads};
-use super::send::{Destination, SendReport, Sends};
+use super::send::{Destination, Sends};
+use super::sender::Sender;
 use super::totals::Totals;
-use crate::core::batch::{BatchLimits, Batcher, Origin, SegmentId, SegmentShare, SendWindow};
+use crate::core::batch::{BatchLimits, Batcher, SegmentId, SendWindow};
 use crate::core::decode::DecodeFault;
 use crate::core::failure::Verdict;
 use crate::core::object::{ETag, ObjectRef};
@@ -61,6 +62,8 @@ pub struct Lanes {
     pub drain: CancellationToken,
     /// What earlier attempts have settled.
     pub book: Book,
+    /// The same beyond this process.
+    pub ledger: Ledger,
     /// Sums over all lanes.
     pub totals: Arc<Totals>,
 }
@@ -84,7 +87,14 @@ pub fn start(
     let open = Arc::new(OpenObjects::new(to.clone(), Arc::clone(&lanes.totals), lanes.reads.world));
     let tracker = lanes.reads.tracker.clone();
     let delivery = to.delivery.key();
-    tracker.spawn(send_groups(lanes.sends.clone(), to, groups, Arc::clone(&open)));
+    let sender = Sender {
+        sends: lanes.sends.clone(),
+        ledger: lanes.ledger.clone(),
+        to,
+        delivery: delivery.clone(),
+        open: Arc::clone(&open),
+    };
+    tracker.spawn(sender.run(groups));
     let filler = Filler {
         machine: Some(Box::new(Machine::new(batcher, lanes.record_bytes_max))),
         lanes,
@@ -95,43 +105,6 @@ pub fn start(
         segments: 0,
     };
     tracker.spawn(filler.run(jobs, idle));
-}
-
-/// The sender: one batch after the other.
-async fn send_groups(sends: Sends, to: Destination, mut groups: mpsc::Receiver<Group>, open: Arc<OpenObjects>) {
-    while let Some(Group { sealed, growth }) = groups.recv().await {
-        // What comes behind a gap moves no object's progress.
-        let whole = |share: &&SegmentShare| !open.has_failed(share.segment);
-        let shares: Vec<SegmentShare> = sealed.shares.iter().filter(whole).copied().collect();
-        let (mut unsent, mut reports) = (Vec::new(), Vec::new());
-        for batch in sealed.batches {
-            // Events of an object that has failed since are not sent: its next attempt sends them, in their order.
-            let lost: HashSet<SegmentId> = unsent.iter().map(|origin: &Origin| origin.segment).collect();
-            let failed = |segment| lost.contains(&segment) || open.has_failed(segment);
-            let failed: HashSet<SegmentId> = batch.segments().iter().copied().filter(|it| failed(*it)).collect();
-            let batch = if failed.is_empty() {
-                Some(batch)
-            } else {
-                let (rest, left) = batch.sift(|origin| failed.contains(&origin.segment));
-                unsent.extend_from_slice(&left);
-                reports.push((SendReport::left(left), Duration::ZERO));
-                rest
-            };
-            let Some(batch) = batch else { continue };
-            let begun = sends.world.now();
-            let report = Box::pin(sends.send(&to, batch)).await;
-            unsent.extend_from_slice(&report.unsent);
-            reports.push((report, sends.world.now().since(begun)));
-        }
-        // Progress first: an object is reported with the last of its events.
-        for share in &shares {
-            open.advance(share, &unsent);
-        }
-        for (report, took) in &reports {
-            open.settle(report, *took);
-        }
-        drop(growth);
-    }
 }
 
 struct Filler {
@@ -262,12 +235,12 @@ impl Filler {
         let begun = self.lanes.reads.world.now();
         let mut source = Source { size: job.object.size, watch: Stopwatch::start(begun), ..Source::default() };
         source.reserve = Some(self.admit(source.size).await);
-        let object = job.object.clone();
+        let (object, again) = (job.object.clone(), job.again);
         self.open.begin(segment, job, begun);
-        let mut end = self.read(segment, &object, &mut source).await?;
+        let mut end = self.read(segment, &object, again, &mut source).await?;
         if matches!(end, ReadEnd::Damaged(_)) && self.start_again(segment) {
             // It may have been damaged on its way here. Nothing of it was sent, so it is simply read once more.
-            end = self.read(segment, &object, &mut source).await?;
+            end = self.read(segment, &object, again, &mut source).await?;
         }
         self.enter(&mut source, Stage::Wait);
         let stages = source.watch;
@@ -340,20 +313,55 @@ impl Filler {
         untouched
     }
 
+    /// What earlier attempts have settled of what is read; with its claim, if it may be that others have tried it too.
+    async fn settled(&self, read: &ObjectRef, again: bool) -> Result<(Progress, Option<Claim>), ReadEnd> {
+        let mut known = self.lanes.book.find(read, &self.delivery).await;
+        let mut claim = None;
+        if (again || self.lanes.ledger.small_too)
+            && known != Some(Known::Finished)
+            && let Some(taken) =
+                Box::pin(self.lanes.ledger.claim(read, &self.delivery)).await.map_err(ReadEnd::Ledger)?
+        {
+            let theirs = match (taken.known, known) {
+                (Known::Tried { progress: theirs, strikes }, Some(Known::Tried { progress: mine, .. })) => {
+                    let mut progress = Progress::clone(&theirs);
+                    progress.merge(&mine);
+                    Known::Tried { progress: progress.into(), strikes }
+                }
+                (theirs, _) => theirs,
+            };
+            self.lanes.book.learn(read, &self.delivery, theirs.clone()).await;
+            (known, claim) = (Some(theirs), Some(taken.claim));
+        }
+        match known {
+            // The successor of the one that was told of, whose own notification was faster; or another replica was.
+            Some(Known::Finished) => Err(ReadEnd::Before),
+            Some(Known::Tried { strikes, .. }) if claim.is_some() && strikes >= self.lanes.ledger.strikes_max => {
+                Err(ReadEnd::Poison(strikes))
+            }
+            Some(Known::Tried { progress, .. }) => Ok((Progress::clone(&progress), claim)),
+            None => Ok((Progress::default(), claim)),
+        }
+    }
+
     /// Has an object's bytes turned into groups, from its first byte on.
-    async fn read(&mut self, segment: SegmentId, object: &ObjectRef, source: &mut Source) -> Result<ReadEnd, Broken> {
+    async fn read(
+        &mut self,
+        segment: SegmentId,
+        object: &ObjectRef,
+        again: bool,
+        source: &mut Source,
+    ) -> Result<ReadEnd, Broken> {
         source.etag = None;
         if let Err(fault) = self.reopen(object, source).await {
             return Ok(ReadEnd::Fault(fault));
         }
         let read = ObjectRef { etag: source.etag.clone(), ..object.clone() };
-        let settled = match self.lanes.book.find(&read, &self.delivery).await {
-            // It is the successor of the one that was told of, and its own notification was faster.
-            Some(Known::Finished) => return Ok(ReadEnd::Before),
-            Some(Known::Tried { progress, .. }) => Progress::clone(&progress),
-            None => Progress::default(),
+        let (settled, claim) = match self.settled(&read, again).await {
+            Ok(found) => found,
+            Err(end) => return Ok(end),
         };
-        self.open.found(segment, source.etag.as_ref(), settled.clone());
+        self.open.found(segment, source.etag.as_ref(), settled.clone(), claim);
         let (modified, stored_bytes) =
             source.reading.as_ref().map_or((UnixMillis(0), 0), |reading| (reading.modified, reading.stored_bytes));
         let Some(machine) = &mut self.machine else { return Err(Broken) };
@@ -442,6 +450,10 @@ enum ReadEnd {
     Whole,
     /// Not at all: it was delivered before.
     Before,
+    /// Not at all: it could not be found out what was settled before.
+    Ledger(LedgerFault),
+    /// Not at all: so many attempts came to nothing, or ended their process.
+    Poison(u32),
     /// To its end, and there was no record in it.
     Hollow,
     /// Its bytes end early.
@@ -459,6 +471,10 @@ impl ReadEnd {
         match self {
             Self::Whole => (Finish::Delivered, None),
             Self::Before => (Finish::Delivered, Some("it was delivered before".to_owned())),
+            Self::Ledger(fault) => (fault.finish(), Some(fault.to_string())),
+            Self::Poison(strikes) => {
+                (Finish::Retryable, Some(format!("{strikes} attempts came to nothing, or ended their process")))
+            }
             Self::Hollow => (Finish::Corrupt, Some("the object holds no record that could be read".to_owned())),
             Self::Cut(fault) | Self::Damaged(fault) => (Finish::Corrupt, Some(fault.to_string())),
             Self::Fault(fault) => (finish_of(fault), Some(fault.to_string())),

@@ -10,11 +10,13 @@ pub mod copy;
 pub mod credentials;
 pub mod intake;
 pub mod lane;
+pub mod ledger;
 pub mod machine;
 pub mod open;
 pub mod read;
 pub mod resolve;
 pub mod send;
+mod sender;
 pub mod settle;
 pub mod share;
 pub mod totals;
@@ -147,13 +149,18 @@ impl Pipeline {
 
     /// Takes what a message's body tells of, at once, and gives what delivers it and says what became of it. Empty: there
     /// was nothing to do. Of one log stream, what was taken first goes first: who keeps this without polling it holds the
-    /// others back.
-    pub fn process(&self, message_id: &str, body: &str) -> impl Future<Output = Vec<ObjectReport>> + Send + use<> {
+    /// others back. `again`: the message was received before.
+    pub fn process(
+        &self,
+        message_id: &str,
+        body: &str,
+        again: bool,
+    ) -> impl Future<Output = Vec<ObjectReport>> + Send + use<> {
         let (mut reports, arrivals) = self.take(message_id, body);
         let (pipeline, message_id) = (self.clone(), message_id.to_owned());
         async move {
             // All at a time: one that must wait holds back no other.
-            let work = arrivals.into_iter().map(|arrival| pipeline.deliver(&message_id, arrival));
+            let work = arrivals.into_iter().map(|arrival| pipeline.deliver(&message_id, again, arrival));
             reports.extend(join_all(work).await.into_iter().flatten());
             // Now it is known whether there is any tenant that the table has.
             reports.iter_mut().filter(|report| report.finish == Finish::Unknown).for_each(|it| pipeline.doubt(it));
@@ -202,7 +209,7 @@ impl Pipeline {
     }
 
     /// Delivers an object, and says what became of each delivery.
-    async fn deliver(&self, message_id: &str, arrival: Arrival) -> Vec<ObjectReport> {
+    async fn deliver(&self, message_id: &str, again: bool, arrival: Arrival) -> Vec<ObjectReport> {
         let Arrival { object, identity, stream, mut turn } = arrival;
         let resolved = Box::pin(self.inner.resolver.resolve(&identity.tenant)).await;
         turn.come().await;
@@ -228,7 +235,7 @@ impl Pipeline {
                 Ok(()) => {
                     let lane = (key.clone(), identity.cluster.clone(), Arc::clone(&stream));
                     let turn = self.inner.lane_turns.take(lane);
-                    wanted.push(self.deliver_to(delivery, key, &identity, turn, &object));
+                    wanted.push(self.deliver_to(delivery, key, &identity, turn, (&object, again)));
                     continue;
                 }
             };
@@ -278,12 +285,14 @@ impl Pipeline {
         key: DeliveryKey,
         identity: &Identity,
         turn: Turn<LaneKey>,
-        object: &ObjectRef,
+        (object, again): (&ObjectRef, bool),
     ) -> ObjectReport {
+        let mut held = None;
         let (report, read, progress) = match delivery.target() {
             Target::CloudWatch(_) => {
-                match self.submit(turn, delivery, object).await.await {
-                    Ok(JobDone { finish, count, cause, etag, progress }) => {
+                match self.submit(turn, delivery, (object, again)).await.await {
+                    Ok(JobDone { finish, count, cause, etag, progress, claim }) => {
+                        held = claim;
                         let (object, delivered) = (Some(object.clone()), count.tally.delivered());
                         (ObjectReport { object, finish, cause, delivered, strikes: None }, etag, progress)
                     }
@@ -301,12 +310,17 @@ impl Pipeline {
                 (ObjectReport { object, finish, cause, delivered: 0, strikes: None }, etag, Progress::default())
             }
         };
-        let book = &self.inner.lanes.book;
-        if report.finish == Finish::Delivered {
+        let Lanes { book, ledger, .. } = &self.inner.lanes;
+        let (settled, strikes) = if report.finish == Finish::Delivered {
             book.finish(object, read, &key).await;
-            return report;
+            (Progress::all(), None)
+        } else {
+            let strikes = book.fail(object, read, &key, progress.clone(), report.finish).await;
+            (progress, strikes)
+        };
+        if let Some(claim) = held {
+            ledger.leave(&claim, &settled, strikes.unwrap_or_default()).await;
         }
-        let strikes = book.fail(object, read, &key, progress, report.finish).await;
         ObjectReport { strikes, ..report }
     }
 
@@ -330,10 +344,10 @@ impl Pipeline {
         &self,
         mut turn: Turn<LaneKey>,
         delivery: &Arc<Delivery>,
-        object: &ObjectRef,
+        (object, again): (&ObjectRef, bool),
     ) -> oneshot::Receiver<JobDone> {
         let (done, result) = oneshot::channel();
-        let mut job = Job { object: object.clone(), done };
+        let mut job = Job { object: object.clone(), again, done };
         turn.come().await;
         loop {
             let lane = self.lane(turn.of(), delivery);

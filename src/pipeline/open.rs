@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use super::book::Known;
+use super::ledger::{Claim, Taken};
 use super::machine::{FAULTS_KEPT_MAX, ObjectCount};
 use super::send::{Destination, SendReport};
 use super::totals::Totals;
@@ -27,6 +29,8 @@ const REQUEST_IDS_KEPT_MAX: usize = 4;
 pub struct Job {
     /// The object.
     pub object: ObjectRef,
+    /// Whether its message was received before, by whomever.
+    pub again: bool,
     /// Told when it is finished.
     pub done: oneshot::Sender<JobDone>,
 }
@@ -44,6 +48,8 @@ pub struct JobDone {
     pub etag: Option<ETag>,
     /// What is settled, by this attempt and by earlier ones.
     pub progress: Progress,
+    /// What it is held by in the table of progress.
+    pub claim: Option<Claim>,
 }
 
 /// What an object's lane does for it, for the times in its receipt. Its sends go on beside that.
@@ -107,6 +113,11 @@ struct Open {
     etag: Option<ETag>,
     /// What is settled, by this attempt and by earlier ones.
     progress: Progress,
+    claim: Option<Claim>,
+    /// Accepted calls when its progress was last written.
+    kept: u64,
+    /// Whether others have settled events of it that are in batches here.
+    overtaken: bool,
     done: Option<oneshot::Sender<JobDone>>,
 }
 
@@ -121,6 +132,7 @@ impl Open {
 #[derive(Debug)]
 pub(super) struct OpenObjects {
     objects: Mutex<HashMap<SegmentId, Open>>,
+    left: Mutex<Vec<(Claim, Progress)>>,
     to: Destination,
     totals: Arc<Totals>,
     world: World,
@@ -128,7 +140,7 @@ pub(super) struct OpenObjects {
 
 impl OpenObjects {
     pub(super) fn new(to: Destination, totals: Arc<Totals>, world: World) -> Self {
-        Self { objects: Mutex::default(), to, totals, world }
+        Self { objects: Mutex::default(), left: Mutex::default(), to, totals, world }
     }
 
     /// Takes in an object that was begun at `begun`.
@@ -147,6 +159,9 @@ impl OpenObjects {
             sealed: false,
             etag: None,
             progress: Progress::default(),
+            claim: None,
+            kept: 0,
+            overtaken: false,
             done: Some(job.done),
         };
         self.with(|objects| objects.insert(segment, open));
@@ -173,9 +188,45 @@ impl OpenObjects {
         })
     }
 
-    /// Books which version is read, and what earlier attempts have settled of it.
-    pub(super) fn found(&self, segment: SegmentId, etag: Option<&ETag>, progress: Progress) {
-        self.update(segment, |open| (open.etag, open.progress) = (etag.cloned(), progress));
+    /// Books which version is read, what earlier attempts have settled of it, and its claim, if it has one already.
+    pub(super) fn found(&self, segment: SegmentId, etag: Option<&ETag>, progress: Progress, claim: Option<Claim>) {
+        self.update(segment, |open| (open.etag, open.progress, open.claim) = (etag.cloned(), progress, claim));
+    }
+
+    /// The object, if it must be claimed before more of it is sent: some of it was sent, and it has no claim.
+    pub(super) fn unclaimed(&self, segment: SegmentId) -> Option<ObjectRef> {
+        self.with(|objects| {
+            let open = objects.get(&segment).filter(|open| open.claim.is_none() && open.batches > 0)?;
+            Some(ObjectRef { etag: open.etag.clone().or_else(|| open.object.etag.clone()), ..open.object.clone() })
+        })
+    }
+
+    /// Books a claim, and what others have settled before it.
+    pub(super) fn claimed(&self, segment: SegmentId, taken: Taken) {
+        self.update(segment, |open| {
+            let before = open.progress.clone();
+            match &taken.known {
+                Known::Finished => open.progress = Progress::all(),
+                Known::Tried { progress, .. } => open.progress.merge(progress),
+            }
+            open.overtaken |= open.progress != before;
+            open.claim = Some(taken.claim);
+        });
+    }
+
+    /// What is settled of an object, if others have settled some of what is in batches here.
+    pub(super) fn overtaken(&self, segment: SegmentId) -> Option<Progress> {
+        self.with(|objects| objects.get(&segment).filter(|open| open.overtaken).map(|open| open.progress.clone()))
+    }
+
+    /// Claim and progress of an object of which `every` batches or more were accepted since they were last written.
+    pub(super) fn due(&self, segment: SegmentId, every: u64) -> Option<(Claim, Progress)> {
+        self.with(|objects| {
+            let open = objects.get_mut(&segment).filter(|open| open.failed.is_none())?;
+            let claim = open.claim.clone().filter(|_| open.batches - open.kept >= every)?;
+            open.kept = open.batches;
+            Some((claim, open.progress.clone()))
+        })
     }
 
     /// Books that all of an object's events in a group are settled, save those that are `unsent`.
@@ -261,10 +312,24 @@ impl OpenObjects {
             totals.tally.merge(&count.tally);
         });
         if let Some(done) = open.done.take() {
-            // Whoever waited may have given up at the end of a drain.
-            let _nobody_waits =
-                done.send(JobDone { finish, count: open.count, cause, etag: open.etag, progress: open.progress });
+            let done = done.send(JobDone {
+                finish,
+                count: open.count,
+                cause,
+                etag: open.etag,
+                progress: open.progress,
+                claim: open.claim,
+            });
+            // Whoever waited may have given up, at the end of a drain or because the receipt was lost.
+            if let Err(JobDone { claim: Some(claim), progress, .. }) = done {
+                self.left.lock().unwrap_or_else(PoisonError::into_inner).push((claim, progress));
+            }
         }
+    }
+
+    /// What was claimed and then given up, with its progress, to be written.
+    pub(super) fn take_left(&self) -> Vec<(Claim, Progress)> {
+        std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Books what became of a batch.
@@ -294,6 +359,9 @@ impl OpenObjects {
             Some(fault) => (fault.finish, fault.to_string()),
             None => (Finish::Retryable, String::new()),
         };
+        for (segment, events) in by_segment(&report.settled_before) {
+            self.update(segment, |open| open.count.tally.skip_pending(events));
+        }
         for (segment, events) in by_segment(&report.unsent) {
             if !report.settled.contains_key(&segment) {
                 self.update(segment, |open| open.sends += took);

@@ -73,6 +73,8 @@ pub struct SendReport {
     pub failed: Option<SendFault>,
     /// The rest.
     pub unsent: Vec<Origin>,
+    /// Events that were not sent, because another attempt had settled them.
+    pub settled_before: Vec<Origin>,
     /// Events that were refused alone, while no other was accepted.
     refused: Vec<Origin>,
     /// Calls of PutLogEvents that were accepted, with their events and counted bytes.
@@ -215,10 +217,10 @@ fn finish_of(failure: &Failure) -> Finish {
 }
 
 impl SendReport {
-    /// Events that were not tried.
+    /// Events that were not tried, and those that another attempt had settled.
     #[must_use]
-    pub fn left(unsent: Vec<Origin>) -> Self {
-        Self { unsent, ..Self::default() }
+    pub fn left_out(unsent: Vec<Origin>, settled_before: Vec<Origin>) -> Self {
+        Self { unsent, settled_before, ..Self::default() }
     }
 
     /// Takes the refusals back: when so many events are refused one by one and none is accepted, something else must be

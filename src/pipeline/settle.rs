@@ -1,8 +1,9 @@
 //! Acknowledgements and changes of visibility, in batches.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
@@ -16,12 +17,21 @@ const WAITING_MAX: usize = 1_000;
 const GATHER: Duration = Duration::from_millis(50);
 
 /// What is to be done with a receipt.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Settle {
     /// The message is deleted.
     Delete(ReceiptHandle),
     /// The message is hidden for so long from now on; zero shows it at once.
     Hide(ReceiptHandle, Duration),
+    /// The same for a message in work. Told whether the receipt is still good; without a word, if the call failed.
+    Extend(ReceiptHandle, Duration, oneshot::Sender<bool>),
+}
+
+#[derive(Debug)]
+struct Hide {
+    receipt: ReceiptHandle,
+    time: Duration,
+    told: Option<oneshot::Sender<bool>>,
 }
 
 /// Takes requests; the last handle's end is the end of its two tasks, after everything taken is done. Deletions and
@@ -29,7 +39,7 @@ pub enum Settle {
 #[derive(Clone, Debug)]
 pub struct Settler {
     deletes: mpsc::Sender<ReceiptHandle>,
-    hides: mpsc::Sender<(ReceiptHandle, Duration)>,
+    hides: mpsc::Sender<Hide>,
 }
 
 impl Settler {
@@ -46,14 +56,15 @@ impl Settler {
     /// Asks for something to be done. It waits while too much is waiting already.
     pub async fn ask(&self, request: Settle) {
         // The tasks end after the last handle, and this is one.
-        match request {
+        let hide = match request {
             Settle::Delete(receipt) => {
                 let _task_is_gone = self.deletes.send(receipt).await;
+                return;
             }
-            Settle::Hide(receipt, time) => {
-                let _task_is_gone = self.hides.send((receipt, time)).await;
-            }
-        }
+            Settle::Hide(receipt, time) => Hide { receipt, time, told: None },
+            Settle::Extend(receipt, time, told) => Hide { receipt, time, told: Some(told) },
+        };
+        let _task_is_gone = self.hides.send(hide).await;
     }
 }
 
@@ -99,41 +110,86 @@ async fn delete_all(queue: Queue, retries: RetryPolicy, world: World, mut waitin
     }
 }
 
-async fn hide_all(
-    queue: Queue,
-    retries: RetryPolicy,
-    world: World,
-    mut waiting: mpsc::Receiver<(ReceiptHandle, Duration)>,
-) {
+async fn hide_all(queue: Queue, retries: RetryPolicy, world: World, mut waiting: mpsc::Receiver<Hide>) {
     loop {
-        let requests = gather(&mut waiting).await;
+        let mut requests = gather(&mut waiting).await;
         if requests.is_empty() {
             return;
         }
         // Of a receipt's requests the last one counts; within one call their order would be the queue's to choose.
-        let is_last = |at: usize, receipt: &ReceiptHandle| requests.iter().skip(at + 1).all(|(it, _)| it != receipt);
-        let changes: Vec<_> = requests
-            .iter()
-            .enumerate()
-            .filter(|(at, (receipt, _))| is_last(*at, receipt))
-            .map(|(_, it)| it.clone())
-            .collect();
+        let mut seen = HashSet::new();
+        requests.reverse();
+        requests.retain(|request| seen.insert(request.receipt.clone()));
         let mut attempts = Attempts::default();
-        loop {
-            let failure = match queue.change_visibility(&changes).await {
-                Ok(failed) if failed.is_empty() => break,
-                // Their receipts are no longer good: trying again would change nothing.
+        while !requests.is_empty() {
+            let changes: Vec<_> = requests.iter().map(|request| (&request.receipt, request.time)).collect();
+            let (verdict, cause) = match queue.change_visibility(&changes).await {
                 Ok(failed) => {
-                    warn!(messages = failed.len(), "visibility not changed: the messages were deleted, or came again");
-                    break;
+                    requests = tell(requests, &failed);
+                    (Verdict::Retry, None)
                 }
-                Err(failure) => failure,
+                Err(failure) => (failure.verdict(), Some(failure)),
             };
-            let Some(delay) = attempts.next(failure.verdict(), &retries, world.entropy()) else {
-                warn!(messages = changes.len(), cause = %failure, "visibility not changed; the messages come again when it lapses");
+            if requests.is_empty() {
+                break;
+            }
+            let Some(delay) = attempts.next(verdict, &retries, world.entropy()) else {
+                let cause = cause.map(tracing::field::display);
+                warn!(
+                    messages = requests.len(),
+                    cause, "visibility not changed; the messages come again when it lapses"
+                );
                 break;
             };
             tokio::time::sleep(delay).await;
         }
+    }
+}
+
+/// Tells those whose requests are answered, and gives the requests that failed for a while.
+fn tell(requests: Vec<Hide>, failed: &[(usize, bool)]) -> Vec<Hide> {
+    let (mut again, mut lost) = (Vec::new(), 0);
+    for (at, mut request) in requests.into_iter().enumerate() {
+        let good = match failed.iter().find(|(place, _)| *place == at) {
+            Some((_, false)) => {
+                again.push(request);
+                continue;
+            }
+            // Trying again would change nothing.
+            Some((_, true)) => false,
+            None => true,
+        };
+        lost += usize::from(!good);
+        if let Some(told) = request.told.take() {
+            // Its work may have ended meanwhile.
+            let _nobody_waits = told.send(good);
+        }
+    }
+    if lost > 0 {
+        warn!(messages = lost, "visibility not changed: the messages were deleted, or came again");
+    }
+    again
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_that_asked_is_told_and_what_failed_for_a_while_is_tried_again() {
+        let mut answers = Vec::new();
+        let mut requests = Vec::new();
+        for number in 0..4 {
+            let (told, answer) = oneshot::channel();
+            let told = (number != 3).then_some(told);
+            requests.push(Hide { receipt: ReceiptHandle::test(number), time: Duration::from_secs(number), told });
+            answers.push(answer);
+        }
+        let again = tell(requests, &[(1, true), (2, false)]);
+        assert_eq!(again.iter().map(|it| it.time.as_secs()).collect::<Vec<_>>(), [2]);
+        let told: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().ok()).collect();
+        assert_eq!(told, [Some(true), Some(false), None, None]);
+        assert_eq!(tell(again, &[]).len(), 0);
+        assert_eq!(answers[2].try_recv(), Ok(true));
     }
 }

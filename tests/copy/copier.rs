@@ -84,7 +84,7 @@ impl Copier {
     }
 }
 
-fn delivery(tenant: &str, bucket: &str) -> Arc<Delivery> {
+pub(super) fn delivery(tenant: &str, bucket: &str) -> Arc<Delivery> {
     let row: BTreeMap<String, Field> = [("tenant_id", tenant), ("type", "s3"), ("bucket_name", bucket)]
         .map(|(name, text)| (name.to_owned(), Field::Text(text.to_owned())))
         .into();

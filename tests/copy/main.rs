@@ -6,6 +6,7 @@
 
 mod copier;
 mod drain;
+mod ledger;
 mod reader;
 mod sender;
 mod stub;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::stage::{CENTRAL, Stage, lines, until};
+use crate::stage::{CENTRAL, Stage, VISIBILITY, lines, until};
 
 /// Lines of an object of sixty batches or so: a hundred bytes of number each, so that none is like another.
 fn many_lines() -> Vec<String> {
@@ -36,4 +36,94 @@ async fn what_was_accepted_is_not_sent_again() {
     let (all, rest) = (messages.len(), messages.len() - before);
     let second = format!("read {all} = delivered {rest} + resumed_skipped {before}");
     assert_eq!(told, [("tenant_denied", &*format!("read {before} = delivered {before}")), ("delivered", &*second)]);
+}
+
+/// Settings of replicas that share a table of progress.
+const SHARED: [(&str, &str); 2] = [("PROGRESS_TABLE", "progress"), ("PROGRESS_EVERY", "2")];
+/// Batches that may come twice after a kill: those accepted since the last write, and the one on its way.
+const TWICE_MAX: usize = 2 + 1;
+/// Most events of one batch of these lines, each with its overhead.
+const BATCH: usize = (1 << 20) / (900 + 26);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_replica_goes_on_where_a_killed_one_was() {
+    let mut stage = Stage::new().await;
+    stage.cloud.create_table(CENTRAL, "progress", "id", None);
+    let acme = stage.tenant("acme", |_| {});
+    let messages = many_lines();
+    stage.put_messages("acme/c1/api/pod-0/1.json.gz", &messages);
+    let killed = stage.sqs(&SHARED);
+    until("some batches are accepted", || stage.calls("PutLogEvents", &acme.account) > 10).await;
+    stage.cloud.hold("PutLogEvents", &acme.account);
+    drop(killed);
+    stage.cloud.release("PutLogEvents", &acme.account);
+    let before = stage.messages(&acme, "pod-0").len();
+    assert!(before < messages.len(), "{before}");
+
+    stage.cloud.advance(VISIBILITY);
+    let second = stage.sqs(&SHARED);
+    stage.until_settled(0).await;
+    let (_, log) = second.stop().await;
+
+    let mut arrived = stage.messages(&acme, "pod-0");
+    let twice = arrived.len() - messages.len();
+    assert!(twice <= TWICE_MAX * BATCH, "{twice} events came twice");
+    let resumed = lines(&log, "object settled")[0]["tally"].as_str().unwrap().to_owned();
+    assert!(resumed.contains("resumed_skipped"), "{resumed}");
+    // What came twice stands where the second one began.
+    arrived.sort_unstable();
+    arrived.dedup();
+    assert!(arrived == messages, "each line is there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_object_is_known_to_other_replicas_if_that_is_wanted() {
+    let mut stage = Stage::new().await;
+    stage.cloud.create_table(CENTRAL, "progress", "id", None);
+    let acme = stage.tenant("acme", |_| {});
+    let key = "acme/c1/api/pod-0/1.json.gz";
+    stage.put_messages(key, &["one", "two"]);
+    let settings = [SHARED[0], ("DEDUPE", "table")];
+    for _restart in 0..2 {
+        let replica = stage.sqs(&settings);
+        stage.until_settled(0).await;
+        let (_, log) = replica.stop().await;
+        assert_eq!(lines(&log, "object settled")[0]["finish"], "delivered");
+        assert_eq!(stage.calls("PutLogEvents", &acme.account), 2, "the first of them finds no stream");
+        // It is told of again, as by a second notification.
+        stage.cloud.send(&stage.queue, Stage::notification(&[key]));
+    }
+    assert_eq!(stage.messages(&acme, "pod-0"), ["one", "two"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_whose_receipt_is_lost_stops_before_its_next_batch() {
+    let mut stage = Stage::with_visibility(Duration::from_secs(3)).await;
+    let acme = stage.tenant("acme", |_| {});
+    let messages = many_lines();
+    stage.put_messages("acme/c1/api/pod-0/1.json.gz", &messages);
+    let daemon = stage.sqs(&[]);
+    until("some batches are accepted", || stage.calls("PutLogEvents", &acme.account) > 2).await;
+    stage.cloud.hold("PutLogEvents", &acme.account);
+    for operation in ["ReceiveMessage", "ChangeMessageVisibilityBatch"] {
+        stage.cloud.hold(operation, CENTRAL);
+    }
+    until("nobody says that the receipt is still good", || daemon.has_logged("receipt lost")).await;
+    let sent = stage.calls("PutLogEvents", &acme.account);
+    stage.cloud.release("PutLogEvents", &acme.account);
+    let (status, _) = daemon.stop().await;
+    assert!(status.success(), "{status}");
+    assert_eq!(stage.calls("PutLogEvents", &acme.account), sent, "the batch on its way was the last one");
+    assert!(stage.messages(&acme, "pod-0").len() < messages.len());
+
+    for operation in ["ReceiveMessage", "ChangeMessageVisibilityBatch"] {
+        stage.cloud.release(operation, CENTRAL);
+    }
+    let other = stage.sqs(&[]);
+    stage.until_settled(0).await;
+    other.stop().await;
+    let mut arrived = stage.messages(&acme, "pod-0");
+    arrived.sort_unstable();
+    arrived.dedup();
+    assert!(arrived == messages, "each line is there");
 }

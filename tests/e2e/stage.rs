@@ -20,7 +20,7 @@ pub(crate) const GROUP: &str = "/customer/logs";
 const REGION: &str = "us-east-1";
 const TABLE: &str = "tenant-configurations";
 /// Longer than any test: nothing comes again because its time lapsed.
-const VISIBILITY: Duration = Duration::from_secs(600);
+pub(crate) const VISIBILITY: Duration = Duration::from_secs(600);
 /// Time within which everything here happens, or never will.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -287,6 +287,11 @@ impl Daemon {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Whether there is a log line with a text so far.
+    pub(crate) fn has_logged(&self, text: &str) -> bool {
+        self.log.lock().unwrap().iter().any(|line| line.contains(text))
     }
 
     /// Sends SIGTERM, waits for the end, and gives the exit status and the log, a line each.

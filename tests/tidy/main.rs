@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read the sources has failed")]
 
+mod guarantees;
 mod predecessor;
 
 use std::fs;
@@ -56,9 +57,10 @@ fn dependencies_point_downward() {
 #[test]
 fn steps_of_the_pipeline_name_no_later_step() {
     // The order of src/pipeline/mod.rs: services first, then the steps of an object's way.
-    const ORDER: [&str; 16] = [
+    const ORDER: [&str; 18] = [
         "share",
         "book",
+        "ledger",
         "totals",
         "turns",
         "budget",
@@ -69,6 +71,7 @@ fn steps_of_the_pipeline_name_no_later_step() {
         "compute",
         "send",
         "open",
+        "sender",
         "lane",
         "copy",
         "settle",

@@ -23,7 +23,7 @@ use self::feed::Sent;
 use self::recount::{Found, recount};
 use self::summary::{Row, Summary};
 use self::tenancy::{APPLICATIONS, BUCKET, CENTRAL, GROUP, Kind, Tenancy};
-use super::{Daemon, ModeError, Reach, sqs, told_to_stop};
+use super::{Daemon, Keep, ModeError, Reach, sqs, told_to_stop};
 use crate::aws::s3::Source;
 use crate::aws::sts::Hops;
 use crate::aws::{AwsSettings, Keys};
@@ -96,7 +96,7 @@ pub async fn run(settings: LocalSettings) -> Result<(), ModeError> {
     let tenancy = Tenancy::build(&cloud, &objects.spec().fleet.tenants, &settings.shared.tenant_config_table);
     let queues = QueueSettings { sqs_queue_url: tenancy.queue_url.clone(), dlq_url: Some(tenancy.dead_url.clone()) };
     let (shared, poll) = (&settings.shared, &settings.poll);
-    let daemon = Daemon::start(shared, reach(&cloud, &tenancy), poll.linger).await?;
+    let daemon = Daemon::start(shared, reach(&cloud, &tenancy), poll.linger, Keep::default()).await?;
     let store = Source::new(&daemon.aws);
     let totals = Arc::clone(&daemon.pipeline.lanes().totals);
     let outcome = {

@@ -1,0 +1,108 @@
+//! A lane's second task: sealed groups → sent batches, one after the other, and what they mean for the lane's objects.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::ledger::Ledger;
+use super::machine::Group;
+use super::open::OpenObjects;
+use super::send::{Destination, SendReport, Sends};
+use crate::core::batch::{Batch, Origin, SegmentId, SegmentShare};
+use crate::core::object::Position;
+use crate::core::progress::Progress;
+use crate::core::tenant::DeliveryKey;
+
+/// A lane's sender.
+pub(super) struct Sender {
+    pub(super) sends: Sends,
+    pub(super) ledger: Ledger,
+    pub(super) to: Destination,
+    pub(super) delivery: DeliveryKey,
+    pub(super) open: Arc<OpenObjects>,
+}
+
+impl Sender {
+    /// Sends one batch after the other, until there are no more groups.
+    pub(super) async fn run(self, mut groups: mpsc::Receiver<Group>) {
+        while let Some(Group { sealed, growth }) = groups.recv().await {
+            // What comes behind a gap moves no object's progress.
+            let whole = |share: &&SegmentShare| !self.open.has_failed(share.segment);
+            let shares: Vec<SegmentShare> = sealed.shares.iter().filter(whole).copied().collect();
+            for share in &shares {
+                self.claim(share.segment).await;
+            }
+            let mut reports = Vec::new();
+            for batch in sealed.batches {
+                let batch = self.sift(batch, &mut reports);
+                let Some(batch) = batch else { continue };
+                let begun = self.sends.world.now();
+                let report = Box::pin(self.sends.send(&self.to, batch)).await;
+                reports.push((report, self.sends.world.now().since(begun)));
+            }
+            // Progress first: an object is reported with the last of its events.
+            let unsent: Vec<Origin> = reports.iter().flat_map(|(report, _)| &report.unsent).copied().collect();
+            for share in &shares {
+                self.open.advance(share, &unsent);
+            }
+            for (report, took) in &reports {
+                self.open.settle(report, *took);
+            }
+            drop(growth);
+            for share in &shares {
+                self.keep(share.segment).await;
+            }
+            self.leave().await;
+        }
+        self.leave().await;
+    }
+
+    /// Writes how far objects came that were given up: another replica may be about to go on.
+    async fn leave(&self) {
+        for (claim, progress) in self.open.take_left() {
+            Box::pin(self.ledger.leave(&claim, &progress, 0)).await;
+        }
+    }
+
+    /// Claims an object before its second batch.
+    async fn claim(&self, segment: SegmentId) {
+        let Some(object) = self.open.unclaimed(segment) else { return };
+        match Box::pin(self.ledger.claim(&object, &self.delivery)).await {
+            Ok(Some(taken)) => self.open.claimed(segment, taken),
+            Ok(None) => {}
+            Err(fault) => self.open.fail(segment, fault.finish(), &fault.to_string(), 0),
+        }
+    }
+
+    /// Writes an object's progress when it is due.
+    async fn keep(&self, segment: SegmentId) {
+        let Some((claim, progress)) = self.open.due(segment, self.ledger.every) else { return };
+        if let Err(fault) = Box::pin(self.ledger.keep(&claim, &progress, 0)).await {
+            self.open.fail(segment, fault.finish(), &fault.to_string(), 0);
+        }
+    }
+
+    /// A batch without the events that are not to be sent: of an object that has failed since, for its next attempt sends
+    /// them in their order, and those that another replica has settled.
+    fn sift(&self, batch: Batch, reports: &mut Vec<(SendReport, Duration)>) -> Option<Batch> {
+        let lost: HashSet<SegmentId> =
+            reports.iter().flat_map(|(report, _)| &report.unsent).map(|origin| origin.segment).collect();
+        let has_failed = |segment| lost.contains(&segment) || self.open.has_failed(segment);
+        let failed: HashSet<SegmentId> = batch.segments().iter().copied().filter(|it| has_failed(*it)).collect();
+        let overtaken: HashMap<SegmentId, Progress> =
+            batch.segments().iter().filter_map(|it| Some((*it, self.open.overtaken(*it)?))).collect();
+        if failed.is_empty() && overtaken.is_empty() {
+            return Some(batch);
+        }
+        let settled = |origin: &Origin| {
+            let at = Position { ordinal: origin.ordinal, part: origin.part };
+            overtaken.get(&origin.segment).is_some_and(|progress| progress.covers(at))
+        };
+        let (rest, left) = batch.sift(|origin| settled(origin) || failed.contains(&origin.segment));
+        let (settled_before, unsent) = left.into_iter().partition(settled);
+        reports.push((SendReport::left_out(unsent, settled_before), Duration::ZERO));
+        rest
+    }
+}
