@@ -134,6 +134,11 @@ pub struct PollSettings {
     #[arg(long, env = "POISON_ATTEMPTS", value_name = "COUNT", default_value_t = 5, value_parser = count::<u32>(1..=1_000))]
     pub poison_attempts: u32,
 
+    /// The shortest time after which an object is tried again whose tenant's role, log group or bucket refused it, and any of
+    /// that delivery is read again. It grows to twelve times as much.
+    #[arg(long, env = "DENIED_WAIT", value_name = "TIME", default_value = "5m", value_parser = duration(Duration::from_secs(1), Duration::from_secs(3600)))]
+    pub denied_wait: Duration,
+
     /// What happens to messages of tenants that the table does not have.
     #[arg(long, env = "UNKNOWN_TENANT", value_name = "WHAT", default_value = "delete")]
     pub unknown_tenant: UnknownTenant,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::failure::Verdict;
 use super::pacing::backoff::equal_jitter;
+use super::pacing::circuit;
 
 /// What became of one object for one delivery, or of a record that led to none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -119,6 +120,8 @@ pub struct SettlePolicy {
     pub keep_unknown: bool,
     /// Whether there is a dead-letter queue of our own.
     pub dead_letters: bool,
+    /// The shortest time after which what a tenant denied is tried again.
+    pub denied_least: Duration,
 }
 
 /// What is done with a message.
@@ -134,8 +137,6 @@ pub enum Settlement {
 
 /// First delay and longest delay of work that is handed back.
 const RETRY_DELAYS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(900));
-/// The same for a tenant that denies: never less than five minutes, since half is fixed.
-const DENIED_DELAYS: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(3600));
 
 /// Decides about a message whose deliveries all are finished. One that must be tried again decides for all, because the
 /// message is one; then one that is a lost cause; a message is deleted only when neither is among them.
@@ -152,7 +153,7 @@ pub fn settle(ended: &[Ended], receive_count: u32, policy: &SettlePolicy, entrop
         return hand_back(RETRY_DELAYS);
     }
     if has(Finish::TenantDenied) || has(Finish::ConfigInvalid) {
-        return hand_back(DENIED_DELAYS);
+        return hand_back(circuit::delays(policy.denied_least));
     }
     let alive = |it: &Ended| it.finish.is_strike() && it.strikes < policy.strikes_max;
     if has(Finish::Unavailable) || ended.iter().any(alive) {
@@ -182,7 +183,12 @@ mod tests {
         finishes.iter().map(|finish| Ended { finish: *finish, strikes }).collect()
     }
 
-    const POLICY: SettlePolicy = SettlePolicy { strikes_max: 5, keep_unknown: false, dead_letters: true };
+    const POLICY: SettlePolicy = SettlePolicy {
+        strikes_max: 5,
+        keep_unknown: false,
+        dead_letters: true,
+        denied_least: Duration::from_secs(300),
+    };
 
     #[test]
     fn each_outcome_alone() {
@@ -283,7 +289,7 @@ mod tests {
             for (receives, dead_letters, keep_unknown) in
                 [1, 4, 5, 90].into_iter().flat_map(|it| [(it, true, true), (it, true, false), (it, false, true)])
             {
-                let policy = SettlePolicy { strikes_max: 5, keep_unknown, dead_letters };
+                let policy = SettlePolicy { strikes_max: 5, keep_unknown, dead_letters, ..POLICY };
                 let settled = settle(&ended(&finishes, receives), receives, &policy, u64::MAX / 3);
                 let again = has(Finish::Retryable) || has(Finish::Missing);
                 let waits = has(Finish::Unavailable);
@@ -327,7 +333,7 @@ mod tests {
             picks in prop::collection::vec(0..Finish::ALL.len(), 0..6), receives in 1_u32..20, dead_letters: bool, keep_unknown: bool, entropy: u64,
         ) {
             let finishes: Vec<Finish> = picks.into_iter().map(|at| Finish::ALL[at]).collect();
-            let policy = SettlePolicy { strikes_max: 5, keep_unknown, dead_letters };
+            let policy = SettlePolicy { strikes_max: 5, keep_unknown, dead_letters, ..POLICY };
             if settle(&ended(&finishes, receives), receives, &policy, entropy) == Settlement::Acknowledge {
                 let done = |it: &Finish| it.is_success() || matches!(it, Finish::Unknown | Finish::Invalid);
                 prop_assert!(finishes.iter().all(done));

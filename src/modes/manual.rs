@@ -1,11 +1,10 @@
 //! Mode `manual`: the one notification on standard input.
 
-use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tracing::warn;
 
-use super::{Daemon, Keep, ModeError, Reach, told_to_stop};
+use super::{Daemon, Keep, ModeError, Pace, Reach, told_to_stop};
 use crate::config::ManualSettings;
 use crate::console;
 use crate::core::envelope::BODY_BYTES_MAX;
@@ -20,7 +19,7 @@ pub async fn run(settings: ManualSettings) -> Result<(), ModeError> {
     let ManualSettings { reach, shared } = settings;
     // Before the input is waited for: a wrong setting is said at once. Nothing more is to come, so no batch lingers.
     let daemon =
-        Daemon::start(&shared, Reach::new(&reach, &shared.aws_region)?, Duration::ZERO, Keep::default()).await?;
+        Daemon::start(&shared, Reach::new(&reach, &shared.aws_region)?, Pace::default(), Keep::default()).await?;
     let told = told_to_stop();
     tokio::pin!(told);
     let body = tokio::select! {

@@ -18,7 +18,7 @@ use crate::aws::dynamodb::{ProgressTable, TenantTable};
 use crate::aws::s3::Source;
 use crate::aws::sts::{Hops, Roles};
 use crate::aws::{Aws, AwsSettings};
-use crate::config::{Dedupe, Mode, OversizeEvents, ProgressSettings, ReachSettings, Settings};
+use crate::config::{Dedupe, Mode, OversizeEvents, PollSettings, ProgressSettings, ReachSettings, Settings};
 use crate::console;
 use crate::core::batch::{BatchLimits, Oversize};
 use crate::core::failure::{RetryPolicy, Service};
@@ -27,6 +27,7 @@ use crate::logging::{self, Stream};
 use crate::pipeline::Pipeline;
 use crate::pipeline::book::Book;
 use crate::pipeline::budget::{Budget, BudgetTooSmall};
+use crate::pipeline::circuits::Circuits;
 use crate::pipeline::compute::Compute;
 use crate::pipeline::credentials::Credentials;
 use crate::pipeline::intake::IntakeError;
@@ -155,6 +156,19 @@ impl Reach {
     }
 }
 
+/// How long things wait.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    linger: Duration,
+    denied_wait: Duration,
+}
+
+impl From<&PollSettings> for Pace {
+    fn from(poll: &PollSettings) -> Self {
+        Self { linger: poll.linger, denied_wait: poll.denied_wait }
+    }
+}
+
 /// Where progress is kept: without settings in memory.
 #[derive(Debug, Default)]
 struct Keep<'s> {
@@ -197,7 +211,8 @@ impl Daemon {
         }
     }
 
-    async fn start(settings: &Settings, reach: Reach, linger: Duration, keep: Keep<'_>) -> Result<Self, ModeError> {
+    async fn start(settings: &Settings, reach: Reach, pace: Pace, keep: Keep<'_>) -> Result<Self, ModeError> {
+        let Pace { linger, denied_wait } = pace;
         let Reach { aws, hops, external_id } = reach;
         let budget = Budget::new(settings.memory_budget, settings.record_bytes_max)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -234,7 +249,7 @@ impl Daemon {
             ledger: keep.ledger(&aws, retries, world),
             totals: Arc::new(Totals::default()),
         };
-        let pipeline = Pipeline::new(settings.key_layout.clone(), resolver, lanes);
+        let pipeline = Pipeline::new(settings.key_layout.clone(), resolver, lanes, Circuits::new(denied_wait, world));
         Ok(Self { aws, pipeline, retries, tracker, drain, world })
     }
 }

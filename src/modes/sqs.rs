@@ -31,7 +31,7 @@ pub async fn run(settings: SqsSettings) -> Result<(), ModeError> {
     }
     let SqsSettings { queues, progress, poll, reach, shared } = settings;
     let keep = Keep::new(&progress, poll.poison_attempts)?;
-    let daemon = Daemon::start(&shared, Reach::new(&reach, &shared.aws_region)?, poll.linger, keep).await?;
+    let daemon = Daemon::start(&shared, Reach::new(&reach, &shared.aws_region)?, (&poll).into(), keep).await?;
     serve(&queues, &poll, shared.drain_timeout, daemon, told_to_stop()).await
 }
 
@@ -62,6 +62,7 @@ pub(super) async fn serve(
             strikes_max: poll.poison_attempts,
             keep_unknown,
             dead_letters: queues.dlq_url.is_some(),
+            denied_least: poll.denied_wait,
         },
         retries: daemon.retries,
         places: Arc::new(Semaphore::new(usize::try_from(poll.messages_max).unwrap_or(1))),

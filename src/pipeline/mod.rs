@@ -5,6 +5,7 @@
 
 pub mod book;
 pub mod budget;
+pub mod circuits;
 pub mod compute;
 pub mod copy;
 pub mod credentials;
@@ -32,6 +33,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
 use self::book::Known;
+use self::circuits::Circuits;
 use self::copy::{Copies, CopyDone};
 use self::lane::Lanes;
 use self::open::{Job, JobDone};
@@ -43,6 +45,7 @@ use crate::core::envelope::{self, Noticed, Notification};
 use crate::core::failure::{Failure, Verdict};
 use crate::core::layout::{Identity, Layout, stream_name};
 use crate::core::object::ObjectRef;
+use crate::core::pacing::circuit::Passage;
 use crate::core::progress::Progress;
 use crate::core::settlement::Finish;
 use crate::core::tenant::{ClusterId, Delivery, DeliveryKey, Skip, Target, TenantConfig, TenantId};
@@ -101,6 +104,7 @@ struct Inner {
     lanes: Lanes,
     copies: Copies,
     table: Arc<Mutex<LaneTable>>,
+    circuits: Circuits,
     resolved: AtomicBool,
     /// Objects of unknown tenants while none was known, up to [`UNKNOWN_MAX`].
     unknown: Mutex<HashSet<ObjectRef>>,
@@ -109,7 +113,7 @@ struct Inner {
 impl Pipeline {
     /// A pipeline over its services.
     #[must_use]
-    pub fn new(layout: Layout, resolver: Resolver, lanes: Lanes) -> Self {
+    pub fn new(layout: Layout, resolver: Resolver, lanes: Lanes, circuits: Circuits) -> Self {
         let (reads, sends) = (&lanes.reads, &lanes.sends);
         let copies = Copies::new(
             reads.source.clone(),
@@ -128,6 +132,7 @@ impl Pipeline {
             lanes,
             copies,
             table: Arc::default(),
+            circuits,
             resolved: AtomicBool::new(false),
             unknown: Mutex::default(),
         };
@@ -232,12 +237,15 @@ impl Pipeline {
                     info!(message_id, tenant = %identity.tenant, %object, "object was delivered before");
                     (Finish::Delivered, "it was delivered before".to_owned())
                 }
-                Ok(()) => {
-                    let lane = (key.clone(), identity.cluster.clone(), Arc::clone(&stream));
-                    let turn = self.inner.lane_turns.take(lane);
-                    wanted.push(self.deliver_to(delivery, key, &identity, turn, (&object, again)));
-                    continue;
-                }
+                Ok(()) => match self.inner.circuits.ask(&key).await {
+                    Passage::Shut => (Finish::TenantDenied, "the delivery refused an earlier object".to_owned()),
+                    passage @ (Passage::Free | Passage::Probe) => {
+                        let lane = (key.clone(), identity.cluster.clone(), Arc::clone(&stream));
+                        let turn = self.inner.lane_turns.take(lane);
+                        wanted.push(self.deliver_to(delivery, (key, passage), &identity, turn, (&object, again)));
+                        continue;
+                    }
+                },
             };
             reports.push(ObjectReport::none(Some(object.clone()), finish, cause));
         }
@@ -282,7 +290,7 @@ impl Pipeline {
     async fn deliver_to(
         &self,
         delivery: &Arc<Delivery>,
-        key: DeliveryKey,
+        (key, passage): (DeliveryKey, Passage),
         identity: &Identity,
         turn: Turn<LaneKey>,
         (object, again): (&ObjectRef, bool),
@@ -310,6 +318,7 @@ impl Pipeline {
                 (ObjectReport { object, finish, cause, delivered: 0, strikes: None }, etag, Progress::default())
             }
         };
+        self.inner.circuits.settle(&key, passage, report.finish).await;
         let Lanes { book, ledger, .. } = &self.inner.lanes;
         let (settled, strikes) = if report.finish == Finish::Delivered {
             book.finish(object, read, &key).await;

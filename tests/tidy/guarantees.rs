@@ -15,8 +15,8 @@ fn each_promise_names_a_test() {
             named += 1;
             let parts: Vec<&str> = name.split("::").collect();
             let holds = match parts.as_slice() {
-                ["core" | "pipeline", module] => ["", "/mod"].iter().any(|file| {
-                    let path = root().join(format!("src/{}/{module}{file}.rs", parts[0]));
+                ["core" | "pipeline", ..] => ["", "/mod"].iter().any(|file| {
+                    let path = root().join(format!("src/{}{file}.rs", parts.join("/")));
                     fs::read_to_string(path).is_ok_and(|text| text.contains("#[cfg(test)]"))
                 }),
                 [folder, file, test] => fs::read_to_string(root().join(format!("tests/{folder}/{file}.rs")))

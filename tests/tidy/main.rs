@@ -57,9 +57,10 @@ fn dependencies_point_downward() {
 #[test]
 fn steps_of_the_pipeline_name_no_later_step() {
     // The order of src/pipeline/mod.rs: services first, then the steps of an object's way.
-    const ORDER: [&str; 18] = [
+    const ORDER: [&str; 19] = [
         "share",
         "book",
+        "circuits",
         "ledger",
         "totals",
         "turns",

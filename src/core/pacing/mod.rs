@@ -1,3 +1,4 @@
 //! When to try again.
 
 pub mod backoff;
+pub mod circuit;

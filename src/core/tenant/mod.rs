@@ -160,6 +160,14 @@ pub struct DeliveryKey {
     target: Arc<str>,
 }
 
+impl DeliveryKey {
+    /// Whose it is.
+    #[must_use]
+    pub const fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+}
+
 /// Where a delivery goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {

@@ -96,7 +96,7 @@ pub async fn run(settings: LocalSettings) -> Result<(), ModeError> {
     let tenancy = Tenancy::build(&cloud, &objects.spec().fleet.tenants, &settings.shared.tenant_config_table);
     let queues = QueueSettings { sqs_queue_url: tenancy.queue_url.clone(), dlq_url: Some(tenancy.dead_url.clone()) };
     let (shared, poll) = (&settings.shared, &settings.poll);
-    let daemon = Daemon::start(shared, reach(&cloud, &tenancy), poll.linger, Keep::default()).await?;
+    let daemon = Daemon::start(shared, reach(&cloud, &tenancy), poll.into(), Keep::default()).await?;
     let store = Source::new(&daemon.aws);
     let totals = Arc::clone(&daemon.pipeline.lanes().totals);
     let outcome = {
