@@ -1,0 +1,63 @@
+//! Scans a whole object through windows, as the pipeline does.
+
+use millrace::core::object::ObjectFault;
+use millrace::core::scan::reference::{Content, Item, stamp_of, text_of};
+use millrace::core::scan::{Record, ScanLimits, Scanner, Step};
+
+/// Scans `input` in a window of kept bytes, to which as many are appended as `piece` says in turn. Holds on the way: the
+/// position only moves on, a record is a piece of the object, offsets are the object's, no more is kept than a record may
+/// have, more is never asked for at the end, and the last ordinal is the count of slots.
+pub fn items(input: &[u8], limits: ScanLimits, mut piece: impl FnMut() -> usize) -> Vec<Item> {
+    let mut scanner = Scanner::new(limits);
+    let mut items = Vec::new();
+    let mut window = Vec::new();
+    let mut rest = input;
+    loop {
+        let (fresh, after) = rest.split_at(piece().min(rest.len()));
+        rest = after;
+        window.extend_from_slice(fresh);
+        let last = rest.is_empty();
+        let mut at = 0;
+        loop {
+            let (step, next) = scanner.next(&window, at, last);
+            assert!(next >= at && next <= window.len());
+            at = next;
+            match step {
+                Step::Record(record) => {
+                    let offset = usize::try_from(record.offset).unwrap();
+                    assert_eq!(record.text, &input[offset..][..record.text.len()]);
+                    assert!(record.text.len() <= limits.record_bytes_max);
+                    items.push(item(&record));
+                }
+                Step::Bad(fault) => {
+                    let (ordinal, offset) = (fault.ordinal(), fault.offset());
+                    items.push(Item { ordinal, offset, content: Err(fault) });
+                }
+                Step::NeedMore => {
+                    assert!(!last, "more is asked for, and there is no more");
+                    break;
+                }
+                Step::End if last => {
+                    assert_eq!(scanner.ordinal().0, items.len() as u64);
+                    assert_eq!(scanner.offset(), input.len() as u64);
+                    assert_eq!(scanner.next(&window, at, last), (Step::End, at), "the end stays");
+                    return items;
+                }
+                Step::End => break,
+            }
+        }
+        assert_eq!(&window[at..], &input[usize::try_from(scanner.offset()).unwrap()..][..window.len() - at]);
+        window.drain(..at);
+        assert!(window.len() <= limits.record_bytes_max);
+    }
+}
+
+/// The record as the copier takes it: one whose message has an unsound escape is a bad one.
+fn item(record: &Record<'_>) -> Item {
+    let (ordinal, offset) = (record.ordinal, record.offset);
+    let content = match text_of(record.message) {
+        Some(message) => Ok(Content { message, timestamp: stamp_of(record.timestamp) }),
+        None => Err(ObjectFault::BadRecord { ordinal, offset }),
+    };
+    Item { ordinal, offset, content }
+}
