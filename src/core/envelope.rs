@@ -339,6 +339,7 @@ mod tests {
             (r#"{"s3":{"bucket":{"name":"b"},"object":{"key":"one","key":"two"}}}"#, "two"),
             (r#"{"s3":{"bucket":{"name":"b"},"object":{"key":"one","size":"12","eTag":7}}}"#, "one"),
             (r#"{"s3":{"bucket":{"name":"b"},"object":{"key":"one","size":-1}}}"#, "one"),
+            (r#"{"s3":{"bucket":{"name":"b"},"object":{"key":"one","size":18446744073709551616}}}"#, "one"),
             (r#"{"eventVersion":2.1,"s3":{"bucket":{"name":"b"},"object":{"key":"one"}}}"#, "one"),
         ] {
             let body = format!(r#"{{"Records":[{good},{record},{good}]}}"#);
