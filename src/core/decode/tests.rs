@@ -270,6 +270,22 @@ fn a_bomb_is_decoded_through_one_window() {
 }
 
 #[test]
+fn a_zstd_frame_has_the_size_that_it_says() {
+    // Four bytes are said to follow, and what follows is an empty last block. With and without the checksum of nothing.
+    let checked = b"\x28\xb5\x2f\xfd\x24\x04\x01\0\0\x99\xe9\xd8\x51";
+    let unchecked = b"\x28\xb5\x2f\xfd\x20\x04\x01\0\0";
+    for frame in [&checked[..], unchecked] {
+        for cuts in [&[][..], &[1], &[5, 3]] {
+            let (out, end) = decode_cut(frame, cuts, 100);
+            assert!(out.is_empty() && matches!(end, Err(DecodeFault::Damaged { .. })), "{cuts:?}: {end:?}");
+        }
+        let mut sound = frame.to_vec();
+        sound[5] = 0;
+        assert_eq!(decode(&sound), (Vec::new(), Ok(())));
+    }
+}
+
+#[test]
 fn the_small_way_takes_single_members_only() {
     let text = sample();
     let mut small = SmallDecoder::new();

@@ -1,14 +1,21 @@
 //! zstd (RFC 8878), by the reference library: frames follow each other, skippable ones are skipped.
+//!
+//! The library's streaming decoder does not look at the size that a frame's header says if the last block is empty
+//! (1.5.7), so a frame that lost blocks before it would pass for whole. The size is compared here.
 
 use std::fmt;
 
 use ::zstd::stream::raw::{DParameter, Decoder, Operation as _};
+use ::zstd::zstd_safe::get_frame_content_size;
 
 use super::Progress;
 
 /// The largest window of a frame, as a power of two: 8 MiB, what RFC 8878 asks every decoder to support. The library
 /// holds it once and little else. Frames of `--long` ask for more and are refused.
 pub(super) const WINDOW_LOG_MAX: u32 = 23;
+
+/// Bytes of the longest frame header, the magic included. Source: RFC 8878, section 3.1.1.1.
+const HEADER_BYTES_MAX: usize = 18;
 
 /// Calls in a row that may neither take nor give: the library's way of changing state.
 const IDLE_CALLS_MAX: usize = 4;
@@ -18,6 +25,11 @@ pub(super) struct Zstd {
     decoder: Decoder<'static>,
     /// Between the first byte of a frame and its last.
     within_frame: bool,
+    /// The first bytes of the frame, as many as `header_len` says.
+    header: [u8; HEADER_BYTES_MAX],
+    header_len: usize,
+    /// Decompressed bytes of the frame.
+    frame_bytes: u64,
 }
 
 impl fmt::Debug for Zstd {
@@ -30,7 +42,8 @@ impl Zstd {
     pub(super) fn new() -> Result<Self, &'static str> {
         let mut decoder = Decoder::new().map_err(|_| "no memory for a zstd decoder")?;
         decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX)).map_err(|_| "zstd refuses its window limit")?;
-        Ok(Self { decoder, within_frame: false })
+        let header = [0; HEADER_BYTES_MAX];
+        Ok(Self { decoder, within_frame: false, header, header_len: 0, frame_bytes: 0 })
     }
 
     pub(super) fn at_frame_end(&self) -> bool {
@@ -51,8 +64,11 @@ impl Zstd {
                 .decoder
                 .run_on_buffers(rest, to)
                 .map_err(|_| "invalid zstd frame, its checksum does not match, or its window is over 8 MiB")?;
+            let read = rest.get(..status.bytes_read).unwrap_or_default();
+            self.header_len += super::copy(read, self.header.get_mut(self.header_len..).unwrap_or_default());
+            self.frame_bytes += status.bytes_written as u64;
             if status.remaining == 0 {
-                self.within_frame = false;
+                self.end_frame()?;
             } else if status.bytes_read > 0 {
                 self.within_frame = true;
             }
@@ -67,6 +83,18 @@ impl Zstd {
             } else {
                 idle = 0;
             }
+        }
+    }
+
+    fn end_frame(&mut self) -> Result<(), &'static str> {
+        // Of a skippable frame the library says that its content has no bytes.
+        let said = get_frame_content_size(self.header.get(..self.header_len).unwrap_or_default());
+        let made = self.frame_bytes;
+        (self.within_frame, self.header_len, self.frame_bytes) = (false, 0, 0);
+        match said {
+            Ok(Some(said)) if said != made => Err("zstd frame size does not match"),
+            Ok(_) => Ok(()),
+            Err(_) => Err("invalid zstd frame header"),
         }
     }
 }
