@@ -35,9 +35,9 @@ fuzz_target!(|data: &[u8]| {
         return;
     }
     let wants = |application: &str| {
-        let same = |name: &&str| name.to_ascii_lowercase() == application.to_ascii_lowercase();
+        let same = |name: &&str| folded(name) == folded(application);
         let of_group = |group: &&str| {
-            let members = GROUPS.iter().find(|(name, _)| name.to_ascii_lowercase() == group.to_ascii_lowercase());
+            let members = GROUPS.iter().find(|(name, _)| folded(name) == folded(group));
             members.is_some_and(|(_, members)| members.iter().any(same))
         };
         !named && groups.is_empty() || names.iter().filter(|it| !it.is_empty()).any(same) || groups.iter().any(of_group)
@@ -49,6 +49,11 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(config.deliveries[0].admits(application), expected, "{application:?}");
     }
 });
+
+/// In ASCII lower case.
+fn folded(text: &str) -> String {
+    text.chars().map(|c| c.to_ascii_lowercase()).collect()
+}
 
 fn config(desired: Field, groups: Field) -> TenantConfig {
     let text = |text: &str| Field::Text(text.to_owned());

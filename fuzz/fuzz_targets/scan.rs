@@ -10,11 +10,11 @@ use millrace_fuzz::scan::items;
 use serde_json::Value;
 
 /// Bytes up to which an input is split at each of its places.
-const EACH_SPLIT_BYTES_MAX: usize = 300;
+const EACH_SPLIT_BYTES_MAX: usize = 64;
 /// Splits of a longer one.
-const SPLITS: usize = 20;
+const SPLITS: usize = 12;
 /// Bytes of an input: the reference takes quadratic time.
-const BYTES_MAX: usize = 20_000;
+const BYTES_MAX: usize = 4096;
 
 fuzz_target!(|data: &[u8]| {
     let data = &data[..data.len().min(BYTES_MAX)];

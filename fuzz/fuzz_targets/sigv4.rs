@@ -155,8 +155,6 @@ fn signature(parts: &Parts, body: &[u8], by: &Authorization, stamp: &str, secret
         mac.update(text.as_bytes());
         mac.finalize().into_bytes().to_vec()
     };
-    let key = [date, region, service, "aws4_request"]
-        .into_iter()
-        .fold(format!("AWS4{secret}").into_bytes(), |key, step| mac(key, step));
+    let key = [date, region, service, "aws4_request"].into_iter().fold(format!("AWS4{secret}").into_bytes(), mac);
     api::hex(&mac(key, &text))
 }
