@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read the sources has failed")]
 
+mod fuzz;
 mod guarantees;
 mod predecessor;
 
