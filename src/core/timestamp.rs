@@ -11,6 +11,8 @@ use super::time::UnixMillis;
 const SECONDS_MAX: i64 = 1_000_000_000_000;
 /// Digits of a number's integer part that can matter: more would be far beyond any date.
 const DIGITS_MAX: i64 = 18;
+/// An exponent that no record has digits enough to make up for.
+const EXPONENT_MAX: i64 = 1 << 50;
 /// Characters of a timestamp that is written with escapes; no clock gives that many digits.
 const ESCAPED_BYTES_MAX: usize = 128;
 
@@ -115,10 +117,8 @@ fn parse_exponent(text: &[u8]) -> Option<i64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let value = digits.iter().try_fold(0_i64, |sum, digit| {
-        let sum = sum * 10 + i64::from(digit - b'0');
-        (sum <= 1_000_000).then_some(sum)
-    })?;
+    // Beyond the bound it does not matter how far: the number is zero, or out of all range.
+    let value = digits.iter().fold(0_i64, |sum, digit| (sum * 10 + i64::from(digit - b'0')).min(EXPONENT_MAX));
     Some(sign * value)
 }
 
@@ -252,6 +252,10 @@ mod tests {
             ("1e400", None),
             ("-5", None),
             ("1.5e-999999", Some(0)),
+            ("0e1000001", Some(0)),
+            ("1e-1000001", Some(0)),
+            ("0e99999999999999999999", Some(0)),
+            ("1e-99999999999999999999", Some(0)),
         ];
         for (text, expected) in cases {
             assert_eq!(parse_number(text.as_bytes()).map(|time| time.0), *expected, "{text}");
