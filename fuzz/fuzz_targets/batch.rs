@@ -19,9 +19,9 @@ use millrace_fuzz::batch::{Pair, SEGMENTS, within_limits};
 const NOON: UnixMillis = UnixMillis(1_704_153_600_000);
 const DAYS_MILLIS: i64 = 2 * 24 * 60 * 60 * 1000;
 /// Deeds of one input: the reference takes quadratic time.
-const DEEDS_MAX: usize = 60;
+const DEEDS_MAX: usize = 40;
 /// Bytes of all texts that are fed to the reference.
-const BYTES_MAX: usize = 40_000;
+const BYTES_MAX: usize = 8000;
 
 fuzz_target!(|data: &[u8]| {
     let mut dice = Dice::new(data);

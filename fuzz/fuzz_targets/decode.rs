@@ -7,13 +7,14 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use libfuzzer_sys::fuzz_target;
 use millrace::core::decode::{DecodeFault, SmallDecoder};
 use millrace_fuzz::Dice;
-use millrace_fuzz::decode::{Decoded, OUT_BYTES_MAX, stream, whole};
+use millrace_fuzz::decode::{Decoded, stream, whole};
 
 fuzz_target!(|data: &[u8]| {
     let mut dice = Dice::new(data);
     every_cut(data, &mut dice);
     member(data, &mut dice);
-    if data.len() <= 2048 {
+    // Packing takes longer than all the rest.
+    if data.len() <= 2048 && dice.between(0, 7) == 0 {
         round_trip(data, &mut dice);
     }
 });
@@ -95,7 +96,7 @@ fn as_the_libraries_read_it(input: &[u8], ours: &Decoded) {
 /// The faster way gives what the other gives, or declines.
 fn small(input: &[u8], streamed: &Decoded) {
     let mut decoder = SmallDecoder::new();
-    let mut window = vec![0; OUT_BYTES_MAX + 1];
+    let mut window = vec![0; streamed.0.len().max(1 << 12)];
     let Some(made) = decoder.decode(input, &mut window) else { return };
     match streamed.1 {
         Ok(()) => assert!(streamed.0 == window[..made]),

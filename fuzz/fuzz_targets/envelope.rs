@@ -12,7 +12,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(body) = std::str::from_utf8(data) else { return };
     let found = parse(body);
     if let Some(expected) = naive(body) {
-        assert_eq!(found, expected);
+        assert_eq!(sizes_told(body, found.clone()), sizes_told(body, expected));
     }
     // In an envelope it says the same; an envelope within one is not opened.
     let wrapped = parse(&json!({ "Type": "Notification", "Message": body }).to_string());
@@ -30,6 +30,18 @@ fuzz_target!(|data: &[u8]| {
         told_in_each_shape(body);
     }
 });
+
+/// `-0` is a whole number to simd-json and a float to serde_json: a size of zero does not count where there is one.
+fn sizes_told(body: &str, mut found: Result<Notification, EnvelopeError>) -> Result<Notification, EnvelopeError> {
+    if let Ok(Notification::Objects(noticed)) = &mut found {
+        for noticed in noticed.iter_mut().filter(|_| body.contains("-0")) {
+            if let Noticed::Object(object) = noticed {
+                object.size = object.size.filter(|size| *size > 0);
+            }
+        }
+    }
+    found
+}
 
 /// What the body says, by values of serde_json; `None` where that one refuses to read: it goes less deep, and takes no
 /// number beyond an `f64`.
