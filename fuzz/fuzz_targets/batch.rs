@@ -1,5 +1,4 @@
-//! What a lane does with its batcher: a first line of limits, then a deed a line, most of them a record. Behind the line
-//! `long` stands text that is repeated until it is longer than a batch. Laws: README.md.
+//! What a lane does with its batcher: a first line of limits, then a deed a line, most of them a record. Laws: README.md.
 
 #![no_main]
 
@@ -13,7 +12,7 @@ use millrace::core::scan::{Message, ScanLimits, Scanner, Step};
 use millrace::core::tally::Rejected;
 use millrace::core::time::UnixMillis;
 use millrace_fuzz::Dice;
-use millrace_fuzz::batch::{Pair, SEGMENTS, within_limits};
+use millrace_fuzz::batch::{Pair, SEGMENTS};
 
 /// 2024-01-02T00:00:00Z, and how far the window reaches.
 const NOON: UnixMillis = UnixMillis(1_704_153_600_000);
@@ -24,11 +23,7 @@ const DEEDS_MAX: usize = 40;
 const BYTES_MAX: usize = 8000;
 
 fuzz_target!(|data: &[u8]| {
-    let mut dice = Dice::new(data);
-    rejects(&mut dice);
-    if let Some(text) = data.strip_prefix(b"long\n") {
-        return long(text, &mut dice);
-    }
+    rejects(&mut Dice::new(data));
     let mut lines = data.split(|byte| *byte == b'\n');
     let limits = limits(lines.next().unwrap_or_default());
     let window = SendWindow { oldest: NOON.plus(-DAYS_MILLIS), newest: NOON.plus(DAYS_MILLIS) };
@@ -79,41 +74,6 @@ fn limits(line: &[u8]) -> BatchLimits {
         wire_bytes_max: next(300, 1 << 21),
         oversize: if line.ends_with(b"truncate") { Oversize::Truncate } else { Oversize::Split },
     }
-}
-
-/// Text of more than a batch's bytes, under the API's own limits: what arrives, joined again, is what was fed.
-fn long(data: &[u8], dice: &mut Dice) {
-    if data.is_empty() {
-        return;
-    }
-    let text = String::from_utf8_lossy(data).repeat(dice.between(1_100_000, 2_500_000) / data.len());
-    let event_bytes_max = [EVENT_BYTES_MAX, dice.between(EVENT_BYTES_MIN, EVENT_BYTES_MAX)][dice.between(0, 1)];
-    let limits = BatchLimits { event_bytes_max, ..BatchLimits::default() };
-    let mut batcher = Batcher::new(limits, "group", "stream");
-    batcher.begin_segment(SegmentId(0));
-    let message = Message::Json(text.as_bytes());
-    let mut event = Event { message, timestamp: NOON, ordinal: Ordinal(0), from_part: 0, wide: false };
-    let (mut arrived, mut done) = (Vec::new(), false);
-    while !done {
-        match batcher.feed(&event) {
-            Fed::Taken { .. } => done = true,
-            Fed::PartTaken { next, .. } => event.from_part = next,
-            Fed::Wide => {
-                event.wide = true;
-                continue;
-            }
-            other => panic!("{other:?}"),
-        }
-        let batches = batcher.seal(SendWindow::ALL).batches;
-        arrived.extend(batches.iter().flat_map(|batch| within_limits(batch, &limits)));
-    }
-    let count = arrived.len();
-    let part = |(part, number): (&String, usize)| {
-        let prefix = if count == 1 { String::new() } else { format!("[{number}/{count}] ") };
-        part.strip_prefix(&prefix).expect("a part has its number").to_owned()
-    };
-    let joined: String = arrived.iter().zip(1..).map(part).collect();
-    assert!(joined == text, "the parts are the text");
 }
 
 /// An event is rejected if any of the ranges has it, once, for the first of the reasons.
