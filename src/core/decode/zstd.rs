@@ -67,13 +67,13 @@ impl Zstd {
             let read = rest.get(..status.bytes_read).unwrap_or_default();
             self.header_len += super::copy(read, self.header.get_mut(self.header_len..).unwrap_or_default());
             self.frame_bytes += status.bytes_written as u64;
+            progress.consumed += status.bytes_read;
+            progress.produced += status.bytes_written;
             if status.remaining == 0 {
                 self.end_frame()?;
             } else if status.bytes_read > 0 {
                 self.within_frame = true;
             }
-            progress.consumed += status.bytes_read;
-            progress.produced += status.bytes_written;
             rest = rest.get(status.bytes_read..).unwrap_or_default();
             if status.bytes_read == 0 && status.bytes_written == 0 {
                 idle += 1;
