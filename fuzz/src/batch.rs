@@ -128,7 +128,9 @@ impl Pair {
             self.agree(&right, &self.naive.request(later));
         }
         let rest: Vec<Packed> = request.events.iter().filter(|it| it.origin.segment.0 != 1).cloned().collect();
-        match batch.without(|segment| segment.0 == 1) {
+        let (left, taken) = batch.sift(|origin| origin.segment.0 == 1);
+        assert_eq!(taken.len() + rest.len(), request.events.len());
+        match left {
             Some(batch) => self.agree(&batch, &self.naive.request(&rest)),
             None => assert!(rest.is_empty()),
         }

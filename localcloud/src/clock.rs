@@ -40,11 +40,8 @@ impl Clock {
         loop {
             moves.mark_unchanged();
             let Ok(left @ 1..) = u64::try_from(ms.saturating_sub(self.now_ms())) else { return };
-            tokio::select! {
-                // The clock lives as long as the cloud does.
-                _moved = moves.changed() => {}
-                () = tokio::time::sleep(Duration::from_millis(left)) => {}
-            }
+            // The clock lives as long as the cloud does.
+            let _moved = tokio::time::timeout(Duration::from_millis(left), moves.changed()).await;
         }
     }
 
