@@ -113,6 +113,9 @@ impl DynamoDb {
         let arn = format!("arn:aws:dynamodb:{}:{account}:table/{name}", call.region);
         call.allowed(&format!("dynamodb:{}", call.operation), &arn)
             .map_err(|text| ApiError::new(400, "AccessDeniedException", text))?;
+        if call.operation != "UpdateItem" {
+            request.has_no_update()?;
+        }
         if call.operation == "CreateTable" {
             let (hash, range) = request.keys()?;
             self.create(account, call.region, name, hash, range)?;
@@ -304,6 +307,15 @@ impl Table {
 }
 
 impl Request {
+    /// An error if it has what only updates are served with: a condition that is passed over would answer wrongly.
+    fn has_no_update(&self) -> Result<(), ApiError> {
+        let given = [&self.condition_expression, &self.update_expression, &self.return_values];
+        if given.iter().any(|text| !text.is_empty()) {
+            return Err(invalid("ConditionExpression, UpdateExpression and ReturnValues are served for UpdateItem"));
+        }
+        Ok(())
+    }
+
     /// The attributes of a new table's key, which must be texts.
     fn keys(&self) -> Result<(&str, Option<&str>), ApiError> {
         let part =
@@ -412,6 +424,8 @@ mod tests {
         };
         assert_eq!(update("", "2"), Ok(json!({ "id": { "S": "k" }, "n": { "N": "2" } })));
         assert_eq!(update("attribute_not_exists(#n)", "2").unwrap_err(), "ConditionalCheckFailedException");
+        let put = json!({ "TableName": "t", "Item": { "id": { "S": "k" } }, "ConditionExpression": "attribute_not_exists(id)" });
+        assert_eq!(run(&db, "1", "PutItem", &put).unwrap_err().code, "ValidationException", "it is not passed over");
         assert_eq!(update("#n <= :by", "3"), Ok(json!({ "id": { "S": "k" }, "n": { "N": "5" } })));
         let unused = json!({ "TableName": "t", "Key": { "id": { "S": "k" } }, "UpdateExpression": "REMOVE n",
             "ExpressionAttributeNames": { "#n": "n" } });

@@ -1,6 +1,5 @@
 //! Mode `manual`: the one notification on standard input.
 
-
 use tokio::io::AsyncReadExt;
 use tracing::warn;
 
