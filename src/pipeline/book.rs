@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
+use moka::policy::EvictionPolicy;
 use moka::ops::compute::Op;
 use sha2::{Digest, Sha256};
 
@@ -42,7 +43,9 @@ pub struct Book {
 
 impl Default for Book {
     fn default() -> Self {
-        Self { entries: Cache::builder().max_capacity(ENTRIES_MAX).time_to_live(LIFE).build() }
+        // By frequency, as is the cache's default, a full one would refuse whatever is new.
+        let entries = Cache::builder().max_capacity(ENTRIES_MAX).time_to_live(LIFE);
+        Self { entries: entries.eviction_policy(EvictionPolicy::lru()).build() }
     }
 }
 
@@ -135,6 +138,42 @@ pub(super) fn identity(object: &ObjectRef, to: &DeliveryKey) -> Option<Key> {
 mod tests {
     use super::*;
     use crate::core::object::{Ordinal, Position};
+    use crate::core::tenant::{Field, TenantId, deliveries};
+    use crate::core::time::UnixMillis;
+
+    fn delivery() -> DeliveryKey {
+        let tenant = TenantId::try_from("acme").unwrap();
+        let row = [
+            ("tenant_id", "acme"),
+            ("log_distribution_role_arn", "arn:aws:iam::222222222222:role/delivery"),
+            ("log_group_name", "/logs"),
+        ];
+        let row = row.map(|(name, text)| (name.to_owned(), Field::Text(text.to_owned()))).into();
+        deliveries(&tenant, &[row], UnixMillis(0)).deliveries[0].key()
+    }
+
+    /// The latest are remembered, however often earlier ones were asked for: they are the ones whose messages may come again.
+    #[tokio::test]
+    async fn the_latest_are_remembered() {
+        let book = Book::default();
+        let object = |at: u64| ObjectRef {
+            bucket: "b".into(),
+            key: format!("{at}").into(),
+            version: None,
+            etag: Some(ETag::new("tag")),
+            size: None,
+            sequencer: None,
+        };
+        let to = delivery();
+        for at in 0..2 * ENTRIES_MAX {
+            assert_eq!(book.find(&object(at), &to).await, None);
+            book.finish(&object(at), None, &to).await;
+        }
+        book.entries.run_pending_tasks().await;
+        for at in [ENTRIES_MAX + ENTRIES_MAX / 10, 2 * ENTRIES_MAX - 1] {
+            assert_eq!(book.find(&object(at), &to).await, Some(Known::Finished), "{at}");
+        }
+    }
 
     fn upto(record: u64) -> Progress {
         Progress::new(Position { ordinal: Ordinal(record), part: 0 }, [])
