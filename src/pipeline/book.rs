@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
-use moka::policy::EvictionPolicy;
 use moka::ops::compute::Op;
+use moka::policy::EvictionPolicy;
 use sha2::{Digest, Sha256};
 
 use crate::core::object::{ETag, ObjectRef};

@@ -82,6 +82,16 @@ struct Arrival {
 /// A log stream of a tenant, whatever its deliveries are.
 type StreamKey = (TenantId, ClusterId, Arc<str>);
 type LaneKey = (DeliveryKey, ClusterId, Arc<str>);
+/// A delivery of an object, whatever its version: bucket and key.
+type WorkKey = (DeliveryKey, Arc<str>, Arc<str>);
+
+/// The turns of one delivery of an object. One that comes again while it is in work waits for its end, and keeps its place in
+/// its lane meanwhile: what was accepted is known then, and is not sent again.
+#[derive(Debug)]
+struct DeliveryTurns {
+    lane: Turn<LaneKey>,
+    object: Turn<WorkKey>,
+}
 
 #[derive(Debug, Default)]
 struct LaneTable {
@@ -101,6 +111,7 @@ struct Inner {
     resolver: Resolver,
     turns: Turns<StreamKey>,
     lane_turns: Turns<LaneKey>,
+    object_turns: Turns<WorkKey>,
     lanes: Lanes,
     copies: Copies,
     table: Arc<Mutex<LaneTable>>,
@@ -129,6 +140,7 @@ impl Pipeline {
             resolver,
             turns: Turns::default(),
             lane_turns: Turns::default(),
+            object_turns: Turns::default(),
             lanes,
             copies,
             table: Arc::default(),
@@ -227,22 +239,21 @@ impl Pipeline {
         // of them waits, and a full lane holds back itself alone.
         for delivery in &config.deliveries {
             let key = delivery.key();
-            let before = self.inner.lanes.book.find(&object, &key).await == Some(Known::Finished);
             let (finish, cause) = match delivery.admits(&identity.application) {
                 Err(skip) => {
                     info!(message_id, tenant = %identity.tenant, %object, reason = skip.name(), "object skipped");
                     (Finish::Skipped, format!("application {} is not wanted", identity.application))
                 }
-                Ok(()) if before => {
-                    info!(message_id, tenant = %identity.tenant, %object, "object was delivered before");
-                    (Finish::Delivered, "it was delivered before".to_owned())
-                }
                 Ok(()) => match self.inner.circuits.ask(&key).await {
                     Passage::Shut => (Finish::TenantDenied, "the delivery refused an earlier object".to_owned()),
                     passage @ (Passage::Free | Passage::Probe) => {
                         let lane = (key.clone(), identity.cluster.clone(), Arc::clone(&stream));
-                        let turn = self.inner.lane_turns.take(lane);
-                        wanted.push(self.deliver_to(delivery, (key, passage), &identity, turn, (&object, again)));
+                        let work = (key.clone(), Arc::clone(&object.bucket), Arc::clone(&object.key));
+                        let turns = DeliveryTurns {
+                            lane: self.inner.lane_turns.take(lane),
+                            object: self.inner.object_turns.take(work),
+                        };
+                        wanted.push(self.deliver_to(message_id, delivery, (key, passage), &identity, turns, (&object, again)));
                         continue;
                     }
                 },
@@ -289,16 +300,26 @@ impl Pipeline {
     /// Sees one delivery of an object to its end.
     async fn deliver_to(
         &self,
+        message_id: &str,
         delivery: &Arc<Delivery>,
         (key, passage): (DeliveryKey, Passage),
         identity: &Identity,
-        turn: Turn<LaneKey>,
+        turns: DeliveryTurns,
         (object, again): (&ObjectRef, bool),
     ) -> ObjectReport {
+        let DeliveryTurns { lane, object: mut in_work } = turns;
+        let Lanes { book, ledger, .. } = &self.inner.lanes;
+        in_work.come().await;
+        if book.find(object, &key).await == Some(Known::Finished) {
+            info!(message_id, tenant = %identity.tenant, %object, "object was delivered before");
+            self.inner.circuits.settle(&key, passage, Finish::Skipped).await;
+            let cause = "it was delivered before".to_owned();
+            return ObjectReport::none(Some(object.clone()), Finish::Delivered, cause);
+        }
         let mut held = None;
         let (report, read, progress) = match delivery.target() {
             Target::CloudWatch(_) => {
-                match self.submit(turn, delivery, (object, again)).await.await {
+                match self.submit(lane, delivery, (object, again)).await.await {
                     Ok(JobDone { finish, count, cause, etag, progress, claim }) => {
                         held = claim;
                         let (object, delivered) = (Some(object.clone()), count.tally.delivered());
@@ -319,7 +340,7 @@ impl Pipeline {
             }
         };
         self.inner.circuits.settle(&key, passage, report.finish).await;
-        let Lanes { book, ledger, .. } = &self.inner.lanes;
+        // All of it is known before the object's next turn comes.
         let (settled, strikes) = if report.finish == Finish::Delivered {
             book.finish(object, read, &key).await;
             (Progress::all(), None)

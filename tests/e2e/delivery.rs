@@ -253,6 +253,25 @@ async fn an_open_batch_is_sent_at_the_drain() {
     assert_eq!(stage.left(), (0, 0));
 }
 
+/// A queue may deliver a message twice, and while the first delivery is in work nothing is finished yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_comes_again_while_it_is_in_work_is_sent_once() {
+    let mut stage = Stage::new().await;
+    let acme = stage.tenant("acme", |_| {});
+    stage.cloud.hold("PutLogEvents", &acme.account);
+    stage.put_messages("acme/c1/api/pod-0/1.json.gz", &["one", "two"]);
+    let again = stage.cloud.queue_bodies(&stage.queue).remove(0);
+    stage.cloud.send(&stage.queue, again);
+    stage.put_messages("acme/c1/api/pod-0/2.json.gz", &["three"]);
+    let daemon = stage.sqs(&[]);
+    until("all are in work", || stage.left() == (3, 0) && stage.calls("PutLogEvents", &acme.account) > 0).await;
+    stage.cloud.release("PutLogEvents", &acme.account);
+    stage.until_settled(0).await;
+    let (_, log) = daemon.stop().await;
+    assert_eq!(stage.messages(&acme, "pod-0"), ["one", "two", "three"]);
+    assert_eq!((lines(&log, "object settled").len(), lines(&log, "object was delivered before").len()), (2, 1));
+}
+
 /// A queue that hides nothing by itself: the daemon asks for it, at each receive and while it works.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_in_work_is_hidden_whatever_the_queue_is_set_to() {
