@@ -258,6 +258,19 @@ impl Cloud {
         self.inner.sqs.depth(arn, self.inner.clock.now_ms())
     }
 
+    /// How many receives of a queue's messages came again, or before an older message had been received.
+    #[must_use]
+    pub fn disorder(&self, arn: &str) -> u64 {
+        self.inner.sqs.disorder(arn)
+    }
+
+    /// Puts all messages of a dead-letter queue into another queue, as new ones, and says how many: what an operator does
+    /// when the cause is gone.
+    #[must_use]
+    pub fn redrive(&self, from: &str, to: &str) -> usize {
+        self.inner.sqs.redrive(from, to, self.now_ms())
+    }
+
     /// Puts a message into a queue.
     pub fn send(&self, arn: &str, body: impl Into<String>) {
         self.inner.sqs.deliver(arn, body.into(), self.now_ms());
@@ -288,6 +301,11 @@ impl Cloud {
     /// what happens to them. A cloud that is to begin with faults is bound, given them, and opened.
     pub fn set_faults(&self, faults: Option<&Faults>) {
         self.inner.faults.set(faults);
+    }
+
+    /// From now on no fault happens to calls of this user, and no rule counts them: somebody who is not what is tested.
+    pub fn spare(&self, account: &str, user: &str) {
+        self.inner.faults.spare(&format!("arn:aws:iam::{account}:user/{user}"));
     }
 
     /// How many faults happened so far, by the kind's name; those that could do nothing are not among them.

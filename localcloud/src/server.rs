@@ -186,7 +186,7 @@ async fn answer_signed(
         },
     };
     cloud.arrive(service, operation, &caller.account).await;
-    let fault = cloud.faults.choose(service, operation, &caller.account, Asks::default());
+    let fault = cloud.faults.choose(service, operation, &caller, Asks::default());
     if let Some(error) = fault.as_ref().and_then(|fault| fault.refusal(service)) {
         return Answered { reply: refusal(service, &error, id), fault };
     }

@@ -1,6 +1,6 @@
 //! The rules of a running cloud, and what they have seen and done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -9,7 +9,7 @@ use hyper::HeaderMap;
 use super::draw;
 use super::kind::Kind;
 use super::spec::{Faults, Rule};
-use crate::api::lock;
+use crate::api::{Caller, lock};
 
 /// Faults that happened, by kind.
 type Done = Mutex<BTreeMap<&'static str, u64>>;
@@ -18,6 +18,8 @@ type Done = Mutex<BTreeMap<&'static str, u64>>;
 #[derive(Debug, Default)]
 pub(crate) struct Injector {
     plan: RwLock<Option<Arc<Plan>>>,
+    /// ARNs of the callers to whom nothing happens.
+    spared: RwLock<BTreeSet<String>>,
     done: Arc<Done>,
 }
 
@@ -73,10 +75,18 @@ impl Injector {
         self.plan.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
+    /// From now on no rule sees the calls of the user or session with this ARN.
+    pub(crate) fn spare(&self, arn: &str) {
+        self.spared.write().unwrap_or_else(PoisonError::into_inner).insert(arn.to_owned());
+    }
+
     /// What happens to a call.
-    pub(crate) fn choose(&self, service: &str, operation: &str, account: &str, asks: Asks) -> Option<Fault> {
+    pub(crate) fn choose(&self, service: &str, operation: &str, caller: &Caller, asks: Asks) -> Option<Fault> {
         let plan = self.plan.read().unwrap_or_else(PoisonError::into_inner).clone()?;
-        plan.choose(|rule| rule.concerns(service, operation, account) && asks.can_meet(rule.kind))
+        if self.spared.read().unwrap_or_else(PoisonError::into_inner).contains(&caller.arn) {
+            return None;
+        }
+        plan.choose(|rule| rule.concerns(service, operation, &caller.account) && asks.can_meet(rule.kind))
     }
 
     /// How many faults happened so far, by kind.
@@ -198,10 +208,20 @@ mod tests {
         injector
     }
 
+    fn caller(account: &str, name: &str) -> Caller {
+        Caller {
+            account: account.to_owned(),
+            arn: format!("arn:aws:iam::{account}:user/{name}"),
+            role: None,
+            tags: BTreeMap::new(),
+            transitive: BTreeSet::new(),
+        }
+    }
+
     /// The kinds that calls of PutLogEvents meet, one after the other.
     fn met(injector: &Injector, calls: usize) -> Vec<&'static str> {
         let meet = |_| {
-            let fault = injector.choose("logs", "PutLogEvents", "222222222222", Asks::default());
+            let fault = injector.choose("logs", "PutLogEvents", &caller("222222222222", "x"), Asks::default());
             fault.as_ref().inspect(|fault| fault.happens()).map_or("", |fault| fault.kind.name())
         };
         (0..calls).map(meet).collect()
@@ -228,9 +248,21 @@ mod tests {
     }
 
     #[test]
+    fn who_is_spared_meets_none_and_is_not_counted() {
+        let injector = injector("* 500 after=1 times=1", 0);
+        injector.spare("arn:aws:iam::1:user/spared");
+        let meets = |name: &str| {
+            let fault = injector.choose("s3", "PutObject", &caller("1", name), Asks::default());
+            fault.inspect(Fault::happens).is_some()
+        };
+        let met = ["spared", "spared", "other", "spared", "other", "other"].map(meets);
+        assert_eq!(met, [false, false, false, false, true, false]);
+    }
+
+    #[test]
     fn what_did_not_happen_does_not_count() {
         let injector = injector("logs cut times=1", 0);
-        let choose = || injector.choose("logs", "PutLogEvents", "1", Asks::default());
+        let choose = || injector.choose("logs", "PutLogEvents", &caller("1", "x"), Asks::default());
         drop(choose());
         let fault = choose().unwrap();
         assert!(choose().is_none());
@@ -251,7 +283,7 @@ mod tests {
             let headers =
                 headers.iter().map(|name| (hyper::header::HeaderName::from_static(name), "x".parse().unwrap()));
             let asks = Asks::of(&headers.collect());
-            injector.choose("s3", "GetObject", "1", asks).map(|fault| fault.kind)
+            injector.choose("s3", "GetObject", &caller("1", "x"), asks).map(|fault| fault.kind)
         };
         assert_eq!(met(&["host"]), None);
         assert_eq!(met(&["range", "if-match"]), Some(Kind::Error416));

@@ -109,6 +109,12 @@ impl Faults {
         Ok(Self { rules, seed })
     }
 
+    /// The same rules, with another number that decides.
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
     /// The number that decides.
     #[must_use]
     pub const fn seed(&self) -> u64 {

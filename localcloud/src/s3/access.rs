@@ -37,8 +37,7 @@ impl S3Access for LocalS3 {
         };
         self.cloud.arrive("s3", &operation, &caller.account).await;
         if let Some(slot) = context.extensions_mut().get::<FaultSlot>().cloned()
-            && let Some(fault) =
-                self.cloud.faults.choose("s3", &operation, &caller.account, Asks::of(context.headers()))
+            && let Some(fault) = self.cloud.faults.choose("s3", &operation, &caller, Asks::of(context.headers()))
         {
             let refusal = fault.refusal("s3");
             slot.put(fault);

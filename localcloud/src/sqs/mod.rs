@@ -105,6 +105,26 @@ impl Sqs {
             .unwrap_or_default()
     }
 
+    pub(crate) fn disorder(&self, arn: &str) -> u64 {
+        lock(&self.queues).get(arn).map_or(0, |queue| queue.disorder)
+    }
+
+    /// Moves messages, their bodies alone, under the one lock.
+    pub(crate) fn redrive(&self, from: &str, to: &str, now_ms: i64) -> usize {
+        let mut queues = lock(&self.queues);
+        if !queues.contains_key(to) {
+            return 0;
+        }
+        let moved = queues.get_mut(from).map(|queue| std::mem::take(&mut queue.messages)).unwrap_or_default();
+        let count = moved.len();
+        if let Some(queue) = queues.get_mut(to) {
+            for message in moved {
+                queue.put(self.id(), message.body, Map::new(), now_ms, now_ms);
+            }
+        }
+        count
+    }
+
     fn id(&self) -> String {
         let mut made = lock(&self.made);
         *made += 1;

@@ -44,6 +44,8 @@ pub(super) struct Queue {
     pub(super) visibility_ms: i64,
     pub(super) redrive: Option<RedrivePolicy>,
     pub(super) messages: VecDeque<Message>,
+    /// Receives that came again, or before an older message had been received.
+    pub(super) disorder: u64,
     pub(super) arrived: Arc<Notify>,
 }
 
@@ -81,6 +83,7 @@ impl Queue {
             visibility_ms,
             redrive,
             messages: VecDeque::new(),
+            disorder: 0,
             arrived: Arc::default(),
         }
     }
@@ -172,10 +175,12 @@ impl Queue {
         fault: Option<&Fault>,
     ) -> Vec<Value> {
         let due = self.due(count, now_ms, fault);
-        let Self { name, messages, .. } = self;
+        let Self { name, messages, disorder, .. } = self;
         due.into_iter()
             .filter_map(|at| {
+                let overtakes = messages.iter().take(at).any(|older| older.receives == 0);
                 let message = messages.get_mut(at)?;
+                *disorder += u64::from(overtakes || message.receives > 0);
                 message.receives += 1;
                 message.visible_ms = now_ms + visibility_ms;
                 message.received_ms = now_ms;

@@ -35,7 +35,7 @@ async fn a_hidden_message_is_received_again() {
     assert_eq!((bodies(&first), bodies(&second), third.len()), (vec!["one"], vec!["one"], 0));
     assert_eq!(first[0].message_id(), second[0].message_id());
     assert_eq!((receives(&first[0]), receives(&second[0])), ("1", "2"));
-    assert_eq!(stage.done("duplicate"), 1);
+    assert_eq!((stage.done("duplicate"), stage.cloud.disorder(&stage.queue)), (1, 1));
     // The receipt of the first delivery is an old one.
     delete(&stage, &first[0]).await;
     assert_eq!(stage.cloud.queue_depth(&stage.queue), HIDDEN);
@@ -50,6 +50,7 @@ async fn messages_come_in_another_order() {
     // One alone has no order.
     stage.cloud.send(&stage.queue, "alone");
     delete(&stage, &receive(&stage, 10).await[0]).await;
+    assert_eq!(stage.cloud.disorder(&stage.queue), 0);
     for body in sent {
         stage.cloud.send(&stage.queue, body);
     }
@@ -63,7 +64,21 @@ async fn messages_come_in_another_order() {
     got.sort_unstable();
     sent.sort_unstable();
     assert_eq!(got, sent);
-    assert_eq!(stage.done("reorder"), 2);
+    assert!(stage.done("reorder") == 2 && stage.cloud.disorder(&stage.queue) > 0);
+}
+
+#[tokio::test]
+async fn dead_letters_are_put_back_as_new_messages() {
+    let stage = Stage::new("sqs 500 0%").await;
+    let dead = stage.cloud.create_queue("111111111111", "dead", std::time::Duration::from_secs(30), None);
+    for body in ["one", "two"] {
+        stage.cloud.send(&dead, body);
+    }
+    assert_eq!((stage.cloud.redrive(&dead, "nowhere"), stage.cloud.redrive("nowhere", &dead)), (0, 0));
+    assert_eq!(stage.cloud.redrive(&dead, &stage.queue), 2);
+    assert_eq!(stage.cloud.queue_depth(&dead), QueueDepth::default());
+    let messages = receive(&stage, 10).await;
+    assert_eq!((bodies(&messages), receives(&messages[0])), (vec!["one", "two"], "1"));
 }
 
 #[tokio::test]
