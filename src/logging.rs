@@ -25,7 +25,7 @@ pub fn start(level: LogLevel, format: LogFormat, stream: Stream) {
         LogLevel::Debug => "debug",
         LogLevel::Trace => "trace",
     };
-    let filter = EnvFilter::new(format!("warn,millrace={level}"));
+    let filter = EnvFilter::new(format!("warn,s3s=off,millrace={level}"));
     let terminal = match stream {
         Stream::Output => std::io::stdout().is_terminal(),
         Stream::Error => std::io::stderr().is_terminal(),

@@ -172,6 +172,14 @@ pub struct LocalSettings {
     #[arg(long, env = "LOCAL_SEED", value_name = "NUMBER", default_value_t = 0, value_parser = count::<u64>(0..=u64::MAX))]
     pub seed: u64,
 
+    /// What the embedded cloud does wrong on purpose: rules with ; between them, or light or heavy; see localcloud/README.md.
+    #[arg(long, env = "LOCAL_FAULTS", value_name = "SPEC", value_parser = faults)]
+    pub faults: Option<localcloud::Faults>,
+
+    /// The same seed and the same calls meet the same faults.
+    #[arg(long, env = "LOCAL_FAULT_SEED", value_name = "NUMBER", default_value_t = 0, value_parser = count::<u64>(0..=u64::MAX))]
+    pub fault_seed: u64,
+
     /// A directory for the objects, which are else kept in memory.
     #[arg(long, env = "LOCAL_DATA", value_name = "DIR")]
     pub data: Option<std::path::PathBuf>,
@@ -406,6 +414,12 @@ fn table(text: &str) -> Result<String, String> {
 
 fn layout(text: &str) -> Result<Layout, String> {
     Layout::parse(text).map_err(|error| error.to_string())
+}
+
+/// Without its seed, which is a setting of its own.
+#[cfg(feature = "local")]
+fn faults(text: &str) -> Result<localcloud::Faults, String> {
+    localcloud::Faults::parse(text, 0).map_err(|error| error.to_string())
 }
 
 fn flag(text: &str) -> Result<bool, String> {

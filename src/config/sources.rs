@@ -190,6 +190,14 @@ mod tests {
         assert_eq!(error(&[], Some("scan")), format!("EXECUTION_MODE is \"scan\"; allowed are {}", MODES.join(", ")));
     }
 
+    #[cfg(feature = "local")]
+    #[test]
+    fn a_wrong_rule_of_faults_is_named() {
+        let line = error(&["local", "--faults", "light; s3 cut times=0"], None);
+        let rule = "rule 2, \"s3 cut times=0\": \"times=0\" is not allowed; allowed: times=FAULTS (1 or more)";
+        assert_eq!(line, format!("LOCAL_FAULTS (--faults) is \"light; s3 cut times=0\": {rule}"));
+    }
+
     #[test]
     fn the_variable_names_the_mode_unless_a_subcommand_does() {
         let parse = |args: &[&str], mode: Option<&str>| {

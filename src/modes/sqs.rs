@@ -32,10 +32,10 @@ pub async fn run(settings: SqsSettings) -> Result<(), ModeError> {
     let SqsSettings { queues, progress, poll, reach, shared } = settings;
     let keep = Keep::new(&progress, poll.poison_attempts)?;
     let daemon = Daemon::start(&shared, Reach::new(&reach, &shared.aws_region)?, (&poll).into(), keep).await?;
-    serve(&queues, &poll, shared.drain_timeout, daemon, told_to_stop()).await
+    serve(&queues, &poll, shared.drain_timeout, daemon, TaskTracker::new(), told_to_stop()).await
 }
 
-/// Polls the queue until `told`, then drains.
+/// Polls the queue until `told`, then drains. `messages` tracks those in work.
 ///
 /// # Errors
 /// [`ModeError`].
@@ -44,6 +44,7 @@ pub(super) async fn serve(
     poll: &PollSettings,
     drain_timeout: Duration,
     daemon: Daemon,
+    messages: TaskTracker,
     told: impl Future<Output = std::io::Result<()>>,
 ) -> Result<(), ModeError> {
     let keep_unknown = poll.unknown_tenant == UnknownTenant::Dlq;
@@ -51,7 +52,6 @@ pub(super) async fn serve(
         return Err(ModeError::NoDeadLetters);
     }
     let queue = Queue::new(&daemon.aws, &queues.sqs_queue_url);
-    let messages = TaskTracker::new();
     let settler = Settler::start(&queue, daemon.retries, daemon.world, &daemon.tracker);
     let stop = CancellationToken::new();
     let intake = Intake {

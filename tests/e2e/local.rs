@@ -73,6 +73,59 @@ fn a_verdict_that_does_not_hold_fails_the_command() {
     assert!(err.ends_with("millrace: the verdict is not as promised\n"), "{err}");
 }
 
+/// docs/outcomes.md, "Mode `local` under faults": nothing is lost, and twice is there only what was not answered.
+#[test]
+fn under_heavy_faults_nothing_is_lost_and_the_summary_says_what_happened() {
+    let faults = ["--faults", "heavy", "--fault-seed", "6", "--json"];
+    let output = local(&[&["--objects", "60", "--size", "16KiB"], &faults[..]].concat());
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{out}{err}");
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&summary["ok"], &summary["faults"]["seed"]), (&true.into(), &6.into()), "{summary}");
+    let done = summary["faults"]["done"].as_object().unwrap();
+    assert!(done.values().map(|count| count.as_u64().unwrap()).sum::<u64>() > 0 && done.len() > 1, "{summary}");
+    let twice = summary["tenants"].as_array().unwrap().iter().map(|row| row["twice"].as_u64().unwrap());
+    assert_eq!(twice.sum::<u64>(), summary["twice"].as_u64().unwrap());
+    // The collectors are no part of what is tested.
+    assert_eq!(summary["central_calls"]["s3:PutObject"], 60);
+}
+
+/// What ends in the dead-letter queue is there for an operator: put back when the cause is gone, all of it arrives.
+#[test]
+fn dead_letters_are_put_back_when_the_faults_are_over() {
+    let output = local(&["--objects", "6", "--size", "4KiB", "--tenants", "1", "--faults", "s3.GetObject corrupt"]);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{out}{err}");
+    let why = "all that was left was in the dead-letter queue; ";
+    assert!(out.contains("\nfaults of seed 0: corrupt ") && out.contains("\nfaults stopped after "), "{out}");
+    assert!(out.contains(why) && out.contains(" dead letters were put back\n"), "{out}");
+    let verdict = "verdict: every event of every enabled tenant arrived, each object's in order, in its own account, but 0 that \
+                   faults rejected; 0 arrived twice, as their answers were lost";
+    assert_eq!(out.lines().last(), Some(verdict));
+}
+
+/// An object that is said to be replaced while it is read, and was not: its rest never comes.
+#[test]
+fn what_a_fault_has_the_daemon_lose_fails_the_verdict() {
+    let parts = ["--size", "4MiB", "--part-bytes", "256KiB", "--faults", "s3.GetObject 412 after=1 times=1"];
+    let output = local(&[&["--objects", "1", "--tenants", "1"], &parts[..]].concat());
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{out}{err}");
+    assert!(out.contains("\nfaults of seed 0: 412 1\n"), "{out}");
+    assert!(
+        out.contains("verdict: NOT as promised: tenant: ") && out.contains(" events missing, 0 not expected, "),
+        "{out}"
+    );
+}
+
+#[test]
+fn wrong_faults_stop_the_start_with_one_line() {
+    let output = local(&["--faults", "s3 cutt"]);
+    let err = text(&output.stderr);
+    let begins = "millrace: LOCAL_FAULTS (--faults) is \"s3 cutt\": rule 1, \"s3 cutt\": \"cutt\" is not allowed; allowed: throttle, ";
+    assert!(output.status.code() == Some(2) && err.starts_with(begins) && err.lines().count() == 1, "{err}");
+}
+
 /// What is set for a real AWS is not for the embedded one.
 #[test]
 fn settings_of_another_cloud_are_left_alone() {

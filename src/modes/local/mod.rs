@@ -2,42 +2,40 @@
 //! written as collectors do, the code of mode `sqs` delivers them, and at the end the cloud's side is counted again.
 
 mod feed;
+mod pace;
 mod recount;
 mod summary;
 mod tenancy;
+mod watch;
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use loadgen::{Compression, Fleet, Framing, KeyLayout, MessageSpec, ObjectSize, ObjectSource, ObjectSpec, RealLines};
-use localcloud::{Cloud, Storage};
+use localcloud::{AccessKey, Cloud, Storage};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::feed::Sent;
 use self::recount::{Found, recount};
-use self::summary::{Row, Summary};
-use self::tenancy::{APPLICATIONS, BUCKET, CENTRAL, GROUP, Kind, Tenancy};
+use self::summary::{Row, Summary, Trouble};
+use self::tenancy::{APPLICATIONS, BUCKET, CENTRAL, GROUP, Tenancy};
+use self::watch::Watch;
 use super::{Daemon, Keep, ModeError, Reach, sqs, told_to_stop};
 use crate::aws::s3::Source;
 use crate::aws::sts::Hops;
-use crate::aws::{AwsSettings, Keys};
+use crate::aws::{Aws, AwsSettings, Keys};
 use crate::config::{LocalSettings, QueueSettings};
 use crate::console;
 use crate::core::batch::BATCH_BYTES_MAX;
 use crate::core::failure::{Failure, Service};
-use crate::pipeline::totals::{TenantTotals, Totals};
+use crate::pipeline::totals::TenantTotals;
 use crate::world::World;
 
-/// How often it looks whether all is done, and shows how far it is.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Looks between two lines where there is no terminal.
-const LOOKS_PER_LINE: u32 = 10;
 /// Time without any progress after which it gives up, besides what batches linger.
 const STALLED: Duration = Duration::from_secs(60);
 /// Clusters that the pods are spread over, and pods of each application of a tenant.
@@ -96,8 +94,10 @@ pub async fn run(settings: LocalSettings) -> Result<(), ModeError> {
     let tenancy = Tenancy::build(&cloud, &objects.spec().fleet.tenants, &settings.shared.tenant_config_table);
     let queues = QueueSettings { sqs_queue_url: tenancy.queue_url.clone(), dlq_url: Some(tenancy.dead_url.clone()) };
     let (shared, poll) = (&settings.shared, &settings.poll);
+    let faults = settings.faults.clone().map(|faults| faults.with_seed(settings.fault_seed));
+    cloud.set_faults(faults.as_ref());
     let daemon = Daemon::start(shared, reach(&cloud, &tenancy), poll.into(), Keep::default()).await?;
-    let store = Source::new(&daemon.aws);
+    let store = Source::new(&Aws::connect(aws(&cloud, &tenancy.collectors_key)).await);
     let totals = Arc::clone(&daemon.pipeline.lanes().totals);
     let outcome = {
         let stop = CancellationToken::new();
@@ -105,9 +105,22 @@ pub async fn run(settings: LocalSettings) -> Result<(), ModeError> {
             stop.cancelled().await;
             Ok(())
         };
-        let serving = sqs::serve(&queues, poll, shared.drain_timeout, daemon, stopped);
+        let held = TaskTracker::new();
+        let serving = sqs::serve(&queues, poll, shared.drain_timeout, daemon, held.clone(), stopped);
         let watched = async {
-            let outcome = watch(&settings, &cloud, &tenancy, &objects, &store, &totals, world).await;
+            let uploaded = Arc::new(AtomicU64::new(0));
+            let watch = Watch {
+                cloud: &cloud,
+                tenancy: &tenancy,
+                totals: &totals,
+                uploaded: &uploaded,
+                held: &held,
+                objects: objects.count(),
+                patience: poll.linger + STALLED,
+                faults: faults.as_ref(),
+                world,
+            };
+            let outcome = conduct(&settings, &watch, &objects, &store, &uploaded).await;
             stop.cancel();
             outcome
         };
@@ -126,38 +139,28 @@ pub async fn run(settings: LocalSettings) -> Result<(), ModeError> {
 }
 
 /// Feeds, waits until all is settled, counts again, and serves on if it is asked to.
-async fn watch(
+async fn conduct(
     settings: &LocalSettings,
-    cloud: &Cloud,
-    tenancy: &Tenancy,
+    watch: &Watch<'_>,
     objects: &Arc<ObjectSource>,
     store: &Source,
-    totals: &Totals,
-    world: World,
+    uploaded: &Arc<AtomicU64>,
 ) -> Result<(), LocalError> {
+    let Watch { cloud, tenancy, totals, world, .. } = *watch;
     let told = told_to_stop();
     tokio::pin!(told);
     let begun = world.now();
-    let uploaded = Arc::new(AtomicU64::new(0));
-    let watch = Watch {
-        cloud,
-        tenancy,
-        totals,
-        uploaded: &uploaded,
-        objects: objects.count(),
-        patience: settings.poll.linger + STALLED,
-        world,
-    };
-    let upload = feed::upload(objects, store, &uploaded);
-    let sent = tokio::select! {
-        done = async { tokio::try_join!(async { upload.await.map_err(LocalError::Upload) }, watch.until_settled()) } => done?.0,
+    let upload = feed::upload(objects, store, uploaded);
+    let (sent, trouble) = tokio::select! {
+        done = async { tokio::try_join!(async { upload.await.map_err(LocalError::Upload) }, watch.until_settled()) } => done?,
         _ = &mut told => return Err(LocalError::Stopped),
     };
     let elapsed = world.now().since(begun);
     let sums = totals.snapshot();
     let attempts = |tenant: &str| sums.get(tenant).map_or(0, |sums| sums.objects);
-    let counted = tokio::task::block_in_place(|| recount(cloud, tenancy, objects, &sent, attempts));
-    let summary = summarize(cloud, tenancy, &sums, &sent, &counted, elapsed);
+    let disorderly = trouble.as_ref().is_some_and(|trouble| trouble.disorderly);
+    let counted = tokio::task::block_in_place(|| recount(cloud, tenancy, objects, &sent, attempts, disorderly));
+    let summary = summarize(cloud, tenancy, &sums, &sent, &counted, trouble, elapsed);
     print(&summary, settings.json);
     if settings.keep {
         say_how(cloud, tenancy);
@@ -204,98 +207,23 @@ fn objects(settings: &LocalSettings, world: World) -> Result<ObjectSource, loadg
     ObjectSource::new(spec)
 }
 
-/// The embedded cloud instead of AWS.
-fn reach(cloud: &Cloud, tenancy: &Tenancy) -> Reach {
+/// The embedded cloud instead of AWS, as its user with `key`.
+fn aws(cloud: &Cloud, key: &AccessKey) -> AwsSettings {
     let services = [Service::S3, Service::Sqs, Service::DynamoDb, Service::Sts, Service::Logs];
-    let aws = AwsSettings {
+    AwsSettings {
         region: cloud.region().to_owned(),
         profile: None,
         endpoints: services.into_iter().map(|service| (service, cloud.endpoint())).collect(),
         s3_path_style: true,
-        keys: Some(Keys { id: tenancy.key.id.clone(), secret: tenancy.key.secret.clone() }),
-    };
+        keys: Some(Keys { id: key.id.clone(), secret: key.secret.clone() }),
+    }
+}
+
+/// How the daemon reaches it.
+fn reach(cloud: &Cloud, tenancy: &Tenancy) -> Reach {
+    let aws = aws(cloud, &tenancy.key);
     let central_role_arn = tenancy.central_role_arn.as_str().into();
     Reach { aws, hops: Hops::Two { central_role_arn }, external_id: Some(CENTRAL.into()) }
-}
-
-/// How far it is.
-struct Watch<'w> {
-    cloud: &'w Cloud,
-    tenancy: &'w Tenancy,
-    totals: &'w Totals,
-    uploaded: &'w AtomicU64,
-    objects: u64,
-    /// Time without any progress after which it gives up.
-    patience: Duration,
-    world: World,
-}
-
-impl Watch<'_> {
-    /// Waits until the only messages left are those of denied tenants, showing progress.
-    async fn until_settled(&self) -> Result<(), LocalError> {
-        let bar = std::io::stderr().is_terminal().then(|| bar(self.objects));
-        let begun = self.world.now();
-        let mut last = (self.world.now(), 0, 0, 0);
-        for look in 1_u32.. {
-            tokio::time::sleep(LOOK_EVERY).await;
-            let uploaded = self.uploaded.load(Ordering::Relaxed);
-            let left = self.left();
-            let sums = self.totals.snapshot();
-            let sum = |of: fn(&TenantTotals) -> u64| sums.values().map(of).sum::<u64>();
-            let (bytes, delivered) = (sum(|it| it.delivered_bytes), sum(|it| it.tally.delivered()));
-            let settled = uploaded.saturating_sub(u64::try_from(left).unwrap_or(u64::MAX));
-            let seconds = self.world.now().since(begun).as_secs_f64();
-            let rate = megabytes(bytes) / seconds;
-            match &bar {
-                Some(bar) => {
-                    bar.set_position(settled);
-                    bar.set_message(format!("{delivered} events, {rate:.0} MB/s"));
-                }
-                None if look % LOOKS_PER_LINE == 0 => {
-                    console::remark(format_args!(
-                        "{seconds:.0} s: {uploaded} of {} objects written, {settled} settled, {delivered} events delivered, {rate:.0} MB/s",
-                        self.objects
-                    ));
-                }
-                None => {}
-            }
-            if uploaded == self.objects && left == self.denied() {
-                if let Some(bar) = bar {
-                    bar.finish_and_clear();
-                }
-                return Ok(());
-            }
-            let now = (uploaded, left, delivered);
-            if now != (last.1, last.2, last.3) {
-                last = (self.world.now(), uploaded, left, delivered);
-            } else if self.world.now().since(last.0) > self.patience {
-                return Err(LocalError::Stalled(left));
-            }
-        }
-        Ok(())
-    }
-
-    /// Messages in the queue and in its dead-letter queue.
-    fn left(&self) -> usize {
-        let held = |arn: &str| {
-            let depth = self.cloud.queue_depth(arn);
-            depth.visible + depth.in_flight
-        };
-        held(&self.tenancy.queue_arn) + held(&self.tenancy.dead_arn)
-    }
-
-    /// Objects whose messages are kept, because their tenant's role denies. Objects go round the tenants.
-    fn denied(&self) -> usize {
-        let tenants = u64::try_from(self.tenancy.tenants.len()).unwrap_or(1).max(1);
-        let objects = self.tenancy.tenants.iter().zip(0_u64..).filter(|(tenant, _)| tenant.kind == Kind::Denied);
-        let objects = objects.map(|(_, at)| (self.objects + tenants - 1 - at) / tenants).sum::<u64>();
-        usize::try_from(objects).unwrap_or(usize::MAX)
-    }
-}
-
-fn bar(objects: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{elapsed:>4} [{bar:40}] {pos} of {len} objects settled, {msg}");
-    ProgressBar::new(objects).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]
@@ -312,6 +240,7 @@ fn summarize(
     totals: &std::collections::HashMap<String, TenantTotals>,
     sent: &[Sent],
     (found, strange): &Counted,
+    trouble: Option<Trouble>,
     elapsed: Duration,
 ) -> Summary {
     let seconds = elapsed.as_secs_f64();
@@ -326,12 +255,19 @@ fn summarize(
         let tally = own.tally;
         if !found.is_perfect() {
             problems.push(format!(
-                "{}: {} events missing, {} not expected, {} out of order",
-                tenant.name, found.missing, found.unexpected, found.out_of_order
+                "{}: {} events missing, {} not expected, {} twice without a lost answer, {} out of order",
+                tenant.name,
+                found.missing,
+                found.unexpected,
+                found.again(),
+                found.out_of_order
             ));
         }
-        if tally.delivered() != found.arrived || !tally.balances() || tally.pending() > 0 {
-            problems.push(format!("{}: {} arrived, but the daemon counts {tally}", tenant.name, found.arrived));
+        if !found.agrees(&tally) {
+            problems.push(format!(
+                "{}: {} events are there, {} of them in calls whose answers were lost, and {} were rejected by faults, but the daemon counts {tally}",
+                tenant.name, found.kept(), found.unanswered, found.turned_down
+            ));
         }
         let objects = sent.iter().filter(|object| object.tenant == tenant.name).count();
         tenants.push(Row {
@@ -344,11 +280,15 @@ fn summarize(
             dropped: tally.drops().collect(),
             rejected: tally.rejections().collect(),
             arrived: found.arrived,
+            twice: found.twice,
             batches: own.batches,
             batch_fullness: fullness(&own),
             megabytes_per_second: megabytes(own.delivered_bytes) / seconds,
             calls: calls.remove(&tenant.account).unwrap_or_default(),
         });
+    }
+    if let Some(trouble) = trouble.as_ref().filter(|trouble| trouble.dead_letters > 0) {
+        problems.push(format!("{} messages are in the dead-letter queue again", trouble.dead_letters));
     }
     Summary {
         ok: problems.is_empty(),
@@ -359,6 +299,9 @@ fn summarize(
         megabytes_read_per_second: megabytes(totals.values().map(|own| own.bytes).sum()) / seconds,
         tenants,
         central_calls: calls.remove(CENTRAL).unwrap_or_default(),
+        rejected: found.iter().map(|found| found.rejected).sum(),
+        twice: found.iter().map(|found| found.twice).sum(),
+        faults: trouble,
     }
 }
 

@@ -24,6 +24,50 @@ pub(super) struct Summary {
     pub(super) tenants: Vec<Row>,
     /// Calls with the central account's credentials.
     pub(super) central_calls: BTreeMap<String, u64>,
+    /// Events that faults rejected, and that are not there.
+    pub(super) rejected: u64,
+    /// Events that are there once more than they should be, because an answer was lost.
+    pub(super) twice: u64,
+    /// What the embedded cloud did wrong on purpose.
+    pub(super) faults: Option<Trouble>,
+}
+
+/// Faults, and what was done about them.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Trouble {
+    pub(super) spec: String,
+    pub(super) seed: u64,
+    /// How many there were, by kind.
+    pub(super) done: BTreeMap<&'static str, u64>,
+    /// When and why they were stopped before all was settled; none: they went on to the end.
+    pub(super) stopped: Option<String>,
+    /// By how many seconds the cloud's time was moved on, when there was nothing to do but to wait.
+    pub(super) moved_seconds: u64,
+    /// Dead letters that were put back into the queue when the faults were over.
+    pub(super) put_back: usize,
+    /// Messages that are in the dead-letter queue at the end.
+    pub(super) dead_letters: usize,
+    /// Whether messages came again or in another order, so that none is promised between objects.
+    pub(super) disorderly: bool,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let done: Vec<String> = self.done.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        let done = if done.is_empty() { "none".to_owned() } else { done.join(", ") };
+        writeln!(f, "faults of seed {}: {done}", self.seed)?;
+        match &self.stopped {
+            Some(why) => write!(f, "faults stopped {why}")?,
+            None => write!(f, "faults went on to the end")?,
+        }
+        if self.moved_seconds > 0 {
+            write!(f, "; the cloud's time was moved on by {} min", self.moved_seconds / 60)?;
+        }
+        if self.put_back > 0 {
+            write!(f, "; {} dead letters were put back", self.put_back)?;
+        }
+        writeln!(f)
+    }
 }
 
 /// A tenant.
@@ -44,6 +88,8 @@ pub(super) struct Row {
     pub(super) rejected: BTreeMap<&'static str, u64>,
     /// Events found on the cloud's side.
     pub(super) arrived: u64,
+    /// Those that are there once more, because an answer was lost.
+    pub(super) twice: u64,
     pub(super) batches: u64,
     /// Mean of the batches' bytes, as the API counts them, of the most it takes; none without batches.
     pub(super) batch_fullness: Option<f64>,
@@ -52,7 +98,7 @@ pub(super) struct Row {
     pub(super) calls: BTreeMap<String, u64>,
 }
 
-const HEAD: [&str; 12] = [
+const HEAD: [&str; 13] = [
     "tenant",
     "",
     "objects",
@@ -61,6 +107,7 @@ const HEAD: [&str; 12] = [
     "dropped",
     "rejected",
     "arrived",
+    "twice",
     "batches",
     "full",
     "MB/s",
@@ -83,6 +130,7 @@ impl Row {
             by_name(&self.dropped),
             by_name(&self.rejected),
             self.arrived.to_string(),
+            self.twice.to_string(),
             self.batches.to_string(),
             self.batch_fullness.map_or_else(String::new, |full| format!("{:.1} %", 100.0 * full)),
             format!("{:.1}", self.megabytes_per_second),
@@ -118,11 +166,26 @@ impl fmt::Display for Summary {
             "{} objects in {:.1} s; of decompressed logs {:.0} MB/s delivered, {:.0} MB/s read, with the embedded cloud and the generator in the same process",
             self.objects, self.seconds, self.megabytes_per_second, self.megabytes_read_per_second
         )?;
-        if self.ok {
-            return write!(
-                f,
-                "verdict: every event of every enabled tenant arrived once, in order, in its own account"
-            );
+        if let Some(trouble) = &self.faults {
+            trouble.fmt(f)?;
+        }
+        match &self.faults {
+            Some(trouble) if self.ok => {
+                let objects = if trouble.disorderly { "each object's in order" } else { "in order" };
+                return write!(
+                    f,
+                    "verdict: every event of every enabled tenant arrived, {objects}, in its own account, but {} that faults rejected; \
+                     {} arrived twice, as their answers were lost",
+                    self.rejected, self.twice
+                );
+            }
+            None if self.ok => {
+                return write!(
+                    f,
+                    "verdict: every event of every enabled tenant arrived once, in order, in its own account"
+                );
+            }
+            Some(_) | None => {}
         }
         write!(f, "verdict: NOT as promised: {}", self.problems.join("; "))
     }

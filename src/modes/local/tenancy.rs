@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 
 /// The account that bucket, queue, table and central role are in.
 pub(super) const CENTRAL: &str = "111111111111";
+/// The user of the central account that stands for the collectors.
+const COLLECTORS: &str = "collectors";
 /// The bucket of all tenants' objects.
 pub(super) const BUCKET: &str = "millrace-central-logs";
 /// The log group in each tenant's account.
@@ -73,14 +75,18 @@ pub(super) struct Tenancy {
     pub(super) dead_arn: String,
     pub(super) dead_url: String,
     pub(super) central_role_arn: String,
-    /// The daemon's own user; it may write objects too.
+    /// The daemon's own user.
     pub(super) key: AccessKey,
+    /// The user that writes the objects. No fault happens to it.
+    pub(super) collectors_key: AccessKey,
 }
 
 impl Tenancy {
     /// Makes all of it.
     pub(super) fn build(cloud: &Cloud, names: &[String], table: &str) -> Self {
         let key = cloud.add_user(CENTRAL, "millrace");
+        let collectors_key = cloud.add_user(CENTRAL, COLLECTORS);
+        cloud.spare(CENTRAL, COLLECTORS);
         cloud.create_bucket(CENTRAL, BUCKET);
         let dead_arn = cloud.create_queue(CENTRAL, "millrace-dead", VISIBILITY, None);
         let queue_arn = cloud.create_queue(CENTRAL, "millrace", VISIBILITY, Some((dead_arn.clone(), RECEIVES_MAX)));
@@ -119,6 +125,7 @@ impl Tenancy {
             dead_arn,
             central_role_arn,
             key,
+            collectors_key,
         }
     }
 }
