@@ -253,7 +253,14 @@ impl Pipeline {
                             lane: self.inner.lane_turns.take(lane),
                             object: self.inner.object_turns.take(work),
                         };
-                        wanted.push(self.deliver_to(message_id, delivery, (key, passage), &identity, turns, (&object, again)));
+                        wanted.push(self.deliver_to(
+                            message_id,
+                            delivery,
+                            (key, passage),
+                            &identity,
+                            turns,
+                            (&object, again),
+                        ));
                         continue;
                     }
                 },
