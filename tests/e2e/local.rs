@@ -118,6 +118,14 @@ fn what_a_fault_has_the_daemon_lose_fails_the_verdict() {
     );
 }
 
+/// A delivery that was refused is let in again by the daemon's own clock, not by the cloud's.
+#[test]
+fn tenants_that_deny_for_a_while_get_all_their_logs() {
+    let size = ["--objects", "60", "--size", "16KiB", "--tenants", "2"];
+    let output = local(&[&size[..], &["--faults", "logs denied times=3"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn wrong_faults_stop_the_start_with_one_line() {
     let output = local(&["--faults", "s3 cutt"]);

@@ -38,6 +38,9 @@ use crate::world::World;
 
 /// Time without any progress after which it gives up, besides what batches linger.
 const STALLED: Duration = Duration::from_secs(60);
+/// Under faults, the longest time that a delivery which refused is left alone at first: it goes by the daemon's own clock, which
+/// does not move on with the cloud's.
+const DENIED_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Clusters that the pods are spread over, and pods of each application of a tenant.
 const CLUSTERS: u64 = 2;
 const PODS: u64 = 3;
@@ -93,7 +96,11 @@ pub async fn run(settings: LocalSettings) -> Result<(), ModeError> {
     let objects = Arc::new(objects(&settings, world).map_err(LocalError::Objects)?);
     let tenancy = Tenancy::build(&cloud, &objects.spec().fleet.tenants, &settings.shared.tenant_config_table);
     let queues = QueueSettings { sqs_queue_url: tenancy.queue_url.clone(), dlq_url: Some(tenancy.dead_url.clone()) };
-    let (shared, poll) = (&settings.shared, &settings.poll);
+    let (shared, mut poll) = (&settings.shared, settings.poll.clone());
+    if settings.faults.is_some() {
+        poll.denied_wait = poll.denied_wait.min(DENIED_WAIT_MAX);
+    }
+    let poll = &poll;
     let faults = settings.faults.clone().map(|faults| faults.with_seed(settings.fault_seed));
     cloud.set_faults(faults.as_ref());
     let daemon = Daemon::start(shared, reach(&cloud, &tenancy), poll.into(), Keep::default()).await?;
