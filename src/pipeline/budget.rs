@@ -67,6 +67,17 @@ impl Permit {
         self.claims.iter().map(Claim::units).sum()
     }
 
+    /// Takes so many bytes out, or all.
+    #[must_use]
+    pub fn split(&mut self, bytes: u64) -> Self {
+        let mut taken = Self::default();
+        for claim in &mut self.claims {
+            let part = claim.split(bytes - taken.bytes());
+            taken.merge(part.into());
+        }
+        taken
+    }
+
     /// Adds another claim to this one.
     pub fn merge(&mut self, other: Self) {
         for claim in other.claims {

@@ -20,6 +20,7 @@ pub mod send;
 mod sender;
 pub mod settle;
 pub mod share;
+mod source;
 pub mod totals;
 mod turns;
 
@@ -327,9 +328,9 @@ impl Pipeline {
         let (report, read, progress) = match delivery.target() {
             Target::CloudWatch(_) => {
                 match self.submit(lane, delivery, (object, again)).await.await {
-                    Ok(JobDone { finish, count, cause, etag, progress, claim }) => {
+                    Ok(JobDone { finish, cause, etag, progress, claim, delivered, .. }) => {
                         held = claim;
-                        let (object, delivered) = (Some(object.clone()), count.tally.delivered());
+                        let object = Some(object.clone());
                         (ObjectReport { object, finish, cause, delivered, strikes: None }, etag, progress)
                     }
                     // The lane was cut off: at the end of a drain, or because a compute thread ended.

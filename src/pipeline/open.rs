@@ -50,6 +50,8 @@ pub struct JobDone {
     pub progress: Progress,
     /// What it is held by in the table of progress.
     pub claim: Option<Claim>,
+    /// Events accepted for the message, by earlier attempts at it too.
+    pub delivered: u64,
 }
 
 /// What an object's lane does for it, for the times in its receipt. Its sends go on beside that.
@@ -107,8 +109,10 @@ struct Open {
     failed: Option<(Finish, String)>,
     /// What else is to be said of it.
     cause: Option<String>,
-    /// Whether some of its events have left the open batch.
-    sealed: bool,
+    /// Whether its bytes are wrong, or end before their checksum.
+    unverified: bool,
+    /// Events that were accepted when it was read just before.
+    delivered_before: u64,
     /// The tag of what is read.
     etag: Option<ETag>,
     /// What is settled, by this attempt and by earlier ones.
@@ -143,8 +147,8 @@ impl OpenObjects {
         Self { objects: Mutex::default(), left: Mutex::default(), to, totals, world }
     }
 
-    /// Takes in an object that was begun at `begun`.
-    pub(super) fn begin(&self, segment: SegmentId, job: Job, begun: Tick) {
+    /// Takes in an object that was begun at `begun`, of which so many events were delivered just before.
+    pub(super) fn begin(&self, segment: SegmentId, job: Job, begun: Tick, delivered_before: u64) {
         let open = Open {
             object: job.object,
             begun,
@@ -156,7 +160,8 @@ impl OpenObjects {
             read: None,
             failed: None,
             cause: None,
-            sealed: false,
+            unverified: false,
+            delivered_before,
             etag: None,
             progress: Progress::default(),
             claim: None,
@@ -167,15 +172,19 @@ impl OpenObjects {
         self.with(|objects| objects.insert(segment, open));
     }
 
-    /// Begins an object anew, if none of its events has left the open batch. `false`: some are on their way.
-    pub(super) fn start_again(&self, segment: SegmentId) -> bool {
-        self.with(|objects| match objects.get_mut(&segment).filter(|open| !open.sealed) {
-            Some(open) => {
-                open.count = ObjectCount::default();
-                true
-            }
-            None => false,
-        })
+    /// Has the end of this attempt told here, and gives who is to be told of the object's.
+    pub(super) fn tell_here(
+        &self,
+        segment: SegmentId,
+    ) -> Option<(oneshot::Sender<JobDone>, oneshot::Receiver<JobDone>)> {
+        let (done, ended) = oneshot::channel();
+        let told = self.with(|objects| objects.get_mut(&segment)?.done.replace(done));
+        told.map(|told| (told, ended))
+    }
+
+    /// Books that what is delivered of an object by this attempt is not verified.
+    pub(super) fn doubt(&self, segment: SegmentId) {
+        self.update(segment, |open| open.unverified = true);
     }
 
     /// Whether records were read and none of them was good.
@@ -244,7 +253,6 @@ impl OpenObjects {
     /// Books that events have left the open batch, and what was dropped of them.
     pub(super) fn seal(&self, share: &SegmentShare) {
         self.update(share.segment, |open| {
-            open.sealed = true;
             open.count.tally.drop_pending(Dropped::TooOld, share.too_old);
             open.count.tally.drop_pending(Dropped::TooNew, share.too_new);
         });
@@ -291,6 +299,9 @@ impl OpenObjects {
             Some((finish, cause)) => (finish, Some(cause)),
             None => (read, open.cause.take()),
         };
+        if open.unverified {
+            open.count.tally.doubt();
+        }
         let (count, stages) = (&open.count, &open.stages);
         debug_assert!(count.tally.balances(), "{}", count.tally);
         let delivery = &self.to.delivery;
@@ -312,8 +323,10 @@ impl OpenObjects {
             totals.tally.merge(&count.tally);
         });
         if let Some(done) = open.done.take() {
+            let delivered = open.delivered_before + count.tally.delivered();
             let done = done.send(JobDone {
                 finish,
+                delivered,
                 count: open.count,
                 cause,
                 etag: open.etag,
@@ -373,7 +386,11 @@ impl OpenObjects {
     /// Books events that this attempt does not deliver, and says why.
     pub(super) fn fail(&self, segment: SegmentId, finish: Finish, cause: &str, events: u64) {
         self.update(segment, |open| {
-            open.count.tally.forget(events);
+            if finish == Finish::Superseded {
+                open.count.tally.supersede(events);
+            } else {
+                open.count.tally.forget(events);
+            }
             open.failed.get_or_insert_with(|| (finish, cause.to_owned()));
         });
     }
