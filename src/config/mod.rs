@@ -126,9 +126,14 @@ pub struct PollSettings {
     #[arg(long, env = "SQS_WAIT", value_name = "TIME", default_value = "20s", value_parser = seconds(20))]
     pub sqs_wait: Duration,
 
-    /// Messages held at a time; no more are polled while so many are in work.
+    /// Messages held at a time; no more are polled while so many are in work. One tenant holds at most half, and less
+    /// when others hold some: more of its messages are handed back with a growing delay.
     #[arg(long, env = "MESSAGES_MAX", value_name = "COUNT", default_value_t = 500, value_parser = count::<u32>(1..=10_000))]
     pub messages_max: u32,
+
+    /// Percent of MESSAGES_MAX that messages which have been in the queue for more than five minutes leave to fresh ones.
+    #[arg(long, env = "FRESH_SHARE", value_name = "PERCENT", default_value_t = 50, value_parser = count::<u8>(0..=99))]
+    pub fresh_share: u8,
 
     /// Attempts in a row without an event settled after which a message is a lost cause.
     #[arg(long, env = "POISON_ATTEMPTS", value_name = "COUNT", default_value_t = 5, value_parser = count::<u32>(1..=1_000))]

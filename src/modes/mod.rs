@@ -35,6 +35,7 @@ use crate::pipeline::lane::Lanes;
 use crate::pipeline::ledger::Ledger;
 use crate::pipeline::read::Reads;
 use crate::pipeline::resolve::Resolver;
+use crate::pipeline::retries::Retries;
 use crate::pipeline::send::{SENDS_MAX, Sends};
 use crate::pipeline::share::Pool;
 use crate::pipeline::totals::Totals;
@@ -128,7 +129,7 @@ fn version() {
 struct Daemon {
     aws: Aws,
     pipeline: Pipeline,
-    retries: RetryPolicy,
+    retries: Retries,
     tracker: TaskTracker,
     drain: CancellationToken,
     world: World,
@@ -185,7 +186,7 @@ impl<'s> Keep<'s> {
         Ok(Self { table, strikes_max })
     }
 
-    fn ledger(&self, aws: &Aws, retries: RetryPolicy, world: World) -> Ledger {
+    fn ledger(&self, aws: &Aws, retries: Retries, world: World) -> Ledger {
         let Some((table, settings)) = self.table else { return Ledger::none(retries, world) };
         Ledger {
             table: Some(ProgressTable::new(aws, table)),
@@ -217,15 +218,16 @@ impl Daemon {
         let budget = Budget::new(settings.memory_budget, settings.record_bytes_max)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if settings.compute_threads == 0 { cores } else { usize::from(settings.compute_threads) };
-        let compute = Compute::start(threads)
-            .map_err(|cause| ModeError::System { what: "the compute threads could not be started", cause })?;
-        let retries = RetryPolicy {
+        let policy = RetryPolicy {
             attempts_max: settings.retry_attempts,
             throttled_max: THROTTLED_MAX.max(settings.retry_attempts),
             base: CALL_DELAYS.0,
             cap: CALL_DELAYS.1,
         };
         let (world, tracker, drain) = (World::new(), TaskTracker::new(), CancellationToken::new());
+        let compute = Compute::start(threads, world)
+            .map_err(|cause| ModeError::System { what: "the compute threads could not be started", cause })?;
+        let retries = Retries::new(policy, world);
         let aws = Aws::connect(aws).await;
         let credentials = Credentials::new(&aws, Roles::new(&aws, hops, external_id), world);
         let table = TenantTable::new(&aws, &settings.tenant_config_table);
@@ -234,19 +236,19 @@ impl Daemon {
             reads: Reads {
                 source: Source::new(&aws),
                 part_bytes: settings.part_bytes,
-                retries,
+                retries: retries.clone(),
                 world,
                 tracker: tracker.clone(),
             },
             compute,
-            sends: Sends { credentials, retries, world, places: Pool::new(SENDS_MAX) },
+            sends: Sends { credentials, retries: retries.clone(), world, places: Pool::new(SENDS_MAX) },
             budget,
             limits: limits(settings),
             record_bytes_max: usize::try_from(settings.record_bytes_max).unwrap_or(usize::MAX),
             linger,
             drain: drain.clone(),
             book: Book::default(),
-            ledger: keep.ledger(&aws, retries, world),
+            ledger: keep.ledger(&aws, retries.clone(), world),
             totals: Arc::new(Totals::default()),
         };
         let pipeline = Pipeline::new(settings.key_layout.clone(), resolver, lanes, Circuits::new(denied_wait, world));

@@ -181,6 +181,12 @@ const fn reserve_of(size: Option<u64>) -> u64 {
 }
 
 impl LaneBudget {
+    /// Whose lane it is.
+    #[must_use]
+    pub const fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
     /// Waits for all that an object of `size` stored bytes (unknown: any) needs to run alone.
     pub async fn admit(&self, size: Option<u64>) -> Permit {
         self.budget.inner.reserve.claim(&self.tenant, reserve_of(size)).await.into()

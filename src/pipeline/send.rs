@@ -8,10 +8,11 @@ use bytes::Bytes;
 use tracing::{info, warn};
 
 use super::credentials::Credentials;
+use super::retries::Retries;
 use super::share::Pool;
 use crate::aws::logs::{Accepted, LogGroup};
 use crate::core::batch::{Batch, Origin, SegmentId};
-use crate::core::failure::{Attempts, CENTRAL_HOP, Failure, FailureKind, RetryPolicy, Service, Verdict};
+use crate::core::failure::{Attempts, CENTRAL_HOP, Failure, FailureKind, Service, Verdict};
 use crate::core::settlement::Finish;
 use crate::core::tally::Rejected;
 use crate::core::tenant::{ClusterId, Delivery};
@@ -32,7 +33,7 @@ pub struct Sends {
     /// Tenants' log groups.
     pub credentials: Credentials,
     /// How often a batch is tried.
-    pub retries: RetryPolicy,
+    pub retries: Retries,
     /// Times and chance.
     pub world: World,
     /// Places for calls.
@@ -149,7 +150,8 @@ impl Sends {
             *doubtful |= failure.operation == "PutLogEvents"
                 && matches!(failure.kind, FailureKind::Timeout | FailureKind::Connection);
             let verdict = failure.verdict();
-            let Some(delay) = attempts.next(verdict, &self.retries, self.world.entropy()) else { return Err(failure) };
+            let delay = self.retries.next_of(&to.delivery, &mut attempts, verdict).await;
+            let Some(delay) = delay else { return Err(failure) };
             if verdict == Verdict::RefreshCredentials {
                 self.credentials.forget(&to.delivery, &to.cluster).await;
             }
@@ -158,8 +160,13 @@ impl Sends {
     }
 
     async fn call(&self, to: &Destination, group: &LogGroup, body: &Bytes) -> Result<Accepted, Failure> {
-        let _place = self.places.claim(to.delivery.tenant(), 1).await;
-        group.put(body.clone()).await
+        self.retries.place(&to.delivery).await?;
+        let done = {
+            let _place = self.places.claim(to.delivery.tenant(), 1).await;
+            group.put(body.clone()).await
+        };
+        self.retries.called(&to.delivery, done.as_ref().err().map(Failure::verdict)).await;
+        done
     }
 
     async fn create(&self, to: &Destination, group: &LogGroup) -> Result<(), Failure> {

@@ -58,10 +58,12 @@ fn dependencies_point_downward() {
 #[test]
 fn steps_of_the_pipeline_name_no_later_step() {
     // The order of src/pipeline/mod.rs: services first, then the steps of an object's way.
-    const ORDER: [&str; 20] = [
+    const ORDER: [&str; 23] = [
         "share",
         "book",
         "circuits",
+        "retries",
+        "holding",
         "ledger",
         "totals",
         "turns",
@@ -78,6 +80,7 @@ fn steps_of_the_pipeline_name_no_later_step() {
         "lane",
         "copy",
         "settle",
+        "gate",
         "intake",
     ];
     for (own, name) in ORDER.iter().enumerate() {
