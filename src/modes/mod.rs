@@ -34,6 +34,7 @@ use crate::pipeline::intake::IntakeError;
 use crate::pipeline::lane::Lanes;
 use crate::pipeline::ledger::Ledger;
 use crate::pipeline::read::Reads;
+use crate::pipeline::rejects::RejectStore;
 use crate::pipeline::resolve::Resolver;
 use crate::pipeline::retries::Retries;
 use crate::pipeline::send::{SENDS_MAX, Sends};
@@ -230,6 +231,12 @@ impl Daemon {
         let retries = Retries::new(policy, world);
         let aws = Aws::connect(aws).await;
         let credentials = Credentials::new(&aws, Roles::new(&aws, hops, external_id), world);
+        let rejects = settings.reject_store.clone().map(|place| RejectStore {
+            bucket: Source::new(&aws),
+            name: place.bucket,
+            prefix: place.prefix,
+            retries: retries.clone(),
+        });
         let table = TenantTable::new(&aws, &settings.tenant_config_table);
         let resolver = Resolver::new(table, settings.tenant_cache_ttl, settings.tenant_cache_max, world);
         let lanes = Lanes {
@@ -241,7 +248,7 @@ impl Daemon {
                 tracker: tracker.clone(),
             },
             compute,
-            sends: Sends { credentials, retries: retries.clone(), world, places: Pool::new(SENDS_MAX) },
+            sends: Sends { credentials, retries: retries.clone(), world, places: Pool::new(SENDS_MAX), rejects },
             budget,
             limits: limits(settings),
             record_bytes_max: usize::try_from(settings.record_bytes_max).unwrap_or(usize::MAX),
@@ -266,6 +273,7 @@ fn limits(settings: &Settings) -> BatchLimits {
             OversizeEvents::Split => Oversize::Split,
             OversizeEvents::Truncate => Oversize::Truncate,
         },
+        keeps_dropped: settings.reject_store.is_some(),
     }
 }
 

@@ -184,10 +184,8 @@ impl Filler {
     /// Gives the sealed group to the sender, waiting for a place.
     async fn pass_on(&mut self, source: &mut Source) {
         let Some(group) = self.machine.as_mut().and_then(|machine| machine.take_sealed()) else { return };
-        for share in &group.sealed.shares {
-            self.open.seal(share);
-        }
-        if group.sealed.batches.is_empty() {
+        if group.sealed.batches.is_empty() && group.sealed.dropped.is_empty() {
+            group.sealed.shares.iter().for_each(|share| self.open.drop_by_time(share));
             return;
         }
         let to_sender = self.to_sender.clone();

@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod machine;
 pub mod open;
 pub mod read;
+pub mod rejects;
 pub mod resolve;
 pub mod retries;
 pub mod send;

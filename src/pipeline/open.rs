@@ -126,6 +126,11 @@ struct Open {
 }
 
 impl Open {
+    /// The object, with the tag of what is read.
+    fn as_read(&self) -> ObjectRef {
+        ObjectRef { etag: self.etag.clone().or_else(|| self.object.etag.clone()), ..self.object.clone() }
+    }
+
     /// Whether nobody waits for it any more: its message was handed back at the end of a drain.
     fn is_given_up(&self) -> bool {
         self.done.as_ref().is_some_and(oneshot::Sender::is_closed)
@@ -202,11 +207,16 @@ impl OpenObjects {
         self.update(segment, |open| (open.etag, open.progress, open.claim) = (etag.cloned(), progress, claim));
     }
 
+    /// The object that a segment is of, as it was read.
+    pub(super) fn object(&self, segment: SegmentId) -> Option<ObjectRef> {
+        self.with(|objects| objects.get(&segment).map(Open::as_read))
+    }
+
     /// The object, if it must be claimed before more of it is sent: some of it was sent, and it has no claim.
     pub(super) fn unclaimed(&self, segment: SegmentId) -> Option<ObjectRef> {
         self.with(|objects| {
             let open = objects.get(&segment).filter(|open| open.claim.is_none() && open.batches > 0)?;
-            Some(ObjectRef { etag: open.etag.clone().or_else(|| open.object.etag.clone()), ..open.object.clone() })
+            Some(open.as_read())
         })
     }
 
@@ -250,8 +260,8 @@ impl OpenObjects {
         self.update(segment, |open| book(&mut open.count, turn));
     }
 
-    /// Books that events have left the open batch, and what was dropped of them.
-    pub(super) fn seal(&self, share: &SegmentShare) {
+    /// Books what was dropped at sealing.
+    pub(super) fn drop_by_time(&self, share: &SegmentShare) {
         self.update(share.segment, |open| {
             open.count.tally.drop_pending(Dropped::TooOld, share.too_old);
             open.count.tally.drop_pending(Dropped::TooNew, share.too_new);

@@ -53,7 +53,7 @@ async fn sends(endpoint: &str) -> Sends {
     .await;
     let world = World::new();
     let credentials = Credentials::new(&aws, Roles::new(&aws, Hops::One, None), world);
-    Sends { credentials, retries: Retries::new(RETRIES, world), world, places: Pool::new(SENDS_MAX) }
+    Sends { credentials, retries: Retries::new(RETRIES, world), world, places: Pool::new(SENDS_MAX), rejects: None }
 }
 
 fn destination() -> Destination {

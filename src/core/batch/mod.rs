@@ -86,6 +86,8 @@ pub struct BatchLimits {
     pub wire_bytes_max: usize,
     /// What happens to longer messages.
     pub oversize: Oversize,
+    /// Whether events out of the API's window are given back by sealing, to be kept elsewhere.
+    pub keeps_dropped: bool,
 }
 
 impl Default for BatchLimits {
@@ -95,6 +97,7 @@ impl Default for BatchLimits {
             event_bytes_max: EVENT_BYTES_MAX,
             wire_bytes_max: WIRE_BYTES_MAX,
             oversize: Oversize::Split,
+            keeps_dropped: false,
         }
     }
 }
@@ -417,6 +420,7 @@ impl Batcher {
             segments: std::mem::take(&mut self.segments),
             ascending: self.ascending,
             cut: self.cut.take(),
+            keeps_dropped: self.limits.keeps_dropped,
         };
         self.billed = 0;
         self.ascending = true;
@@ -487,6 +491,13 @@ impl Batch {
             Self { body: seal::finished(body), head: self.head, entries, segments: Arc::clone(&self.segments) }
         });
         (rest, taken)
+    }
+
+    /// One event: where it came from, and as it stands in the body.
+    #[must_use]
+    pub fn event(&self, index: usize) -> Option<(Origin, &[u8])> {
+        let entry = self.entries.get(index)?;
+        Some((self.origin(entry), self.body.get(entry.start..entry.end)?))
     }
 
     /// The segments that its events may be of.

@@ -96,6 +96,9 @@ pub async fn run(settings: LocalSettings) -> Result<(), ModeError> {
     }
     let objects = Arc::new(objects(&settings, world).map_err(LocalError::Objects)?);
     let tenancy = Tenancy::build(&cloud, &objects.spec().fleet.tenants, &settings.shared.tenant_config_table);
+    if let Some(place) = &settings.shared.reject_store {
+        cloud.create_bucket(CENTRAL, &place.bucket);
+    }
     let queues = QueueSettings { sqs_queue_url: tenancy.queue_url.clone(), dlq_url: Some(tenancy.dead_url.clone()) };
     let (shared, mut poll) = (&settings.shared, settings.poll.clone());
     if settings.faults.is_some() {
