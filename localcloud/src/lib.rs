@@ -37,7 +37,7 @@ pub use self::api::{ApiError, Caller};
 pub use self::faults::{FaultSpecError, Faults};
 pub use self::logs::{Stream, digest};
 pub use self::s3::{BucketGrant, Notify};
-pub use self::sqs::QueueDepth;
+pub use self::sqs::{QueueDepth, Receive};
 pub use self::store::Storage;
 pub use self::tags::TagKey;
 pub use self::world::{
@@ -262,6 +262,17 @@ impl Cloud {
     #[must_use]
     pub fn disorder(&self, arn: &str) -> u64 {
         self.inner.sqs.disorder(arn)
+    }
+
+    /// From now on it is kept who receives what of a queue, for [`Self::receives`]. A long run has many receives.
+    pub fn keep_receives(&self, arn: &str) {
+        self.inner.sqs.keep_receives(arn);
+    }
+
+    /// Receives of a queue's messages in their order, since [`Self::keep_receives`].
+    #[must_use]
+    pub fn receives(&self, arn: &str) -> Vec<Receive> {
+        self.inner.sqs.receives(arn)
     }
 
     /// Puts all messages of a dead-letter queue into another queue, as new ones, and says how many: what an operator does

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use serde_json::{Map, json};
 
+pub use self::queue::Receive;
+
 use self::queue::{Queue, RedrivePolicy, check_visibility, md5_of};
 use self::request::{Request, Shown, attributes_of, check_asked, check_batch, check_message, check_name};
 use crate::api::{Answer, ApiError, Call, lock, unknown_operation};
@@ -103,6 +105,17 @@ impl Sqs {
             .get(arn)
             .map(|queue| queue.messages.iter().map(|it| it.body.clone()).collect())
             .unwrap_or_default()
+    }
+
+    /// From now on a queue's receives are kept.
+    pub(crate) fn keep_receives(&self, arn: &str) {
+        if let Some(queue) = lock(&self.queues).get_mut(arn) {
+            queue.receives.get_or_insert_default();
+        }
+    }
+
+    pub(crate) fn receives(&self, arn: &str) -> Vec<Receive> {
+        lock(&self.queues).get(arn).and_then(|queue| queue.receives.clone()).unwrap_or_default()
     }
 
     pub(crate) fn disorder(&self, arn: &str) -> u64 {
@@ -233,7 +246,7 @@ impl Sqs {
                 Self::bury(&mut queues, &arn, now_ms);
                 let queue = queues.get_mut(&arn).ok_or_else(missing)?;
                 let visibility = request.visibility_timeout.map_or(queue.visibility_ms, |seconds| seconds * 1000);
-                (queue.take(count, visibility, now_ms, &shown, call.fault), queue.next_visible_ms())
+                (queue.take(count, &call.caller.arn, visibility, now_ms, &shown, call.fault), queue.next_visible_ms())
             };
             if !taken.is_empty() {
                 return Ok(json!({ "Messages": taken }));
@@ -404,6 +417,21 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(world.sqs.depth(arn, 30_005), QueueDepth::default());
+    }
+
+    #[tokio::test]
+    async fn receives_are_kept_from_when_that_is_asked_for_and_outlive_their_messages() {
+        let mut world = world();
+        let arn = "arn:aws:sqs:us-east-1:111111111111:q";
+        for body in ["early", "late"] {
+            world.sqs.deliver(arn, body.into(), 0);
+            let receipt = receive(&world, 1).await[0]["ReceiptHandle"].clone();
+            assert_eq!(world.sqs.receives(arn).len(), usize::from(body == "late"));
+            call(&world, "DeleteMessage", 2, json!({ "ReceiptHandle": receipt })).await.unwrap();
+            world.sqs.keep_receives(arn);
+            world.caller.arn = "other".into();
+        }
+        assert_eq!(world.sqs.receives(arn), [Receive { body: "late".into(), by: "other".into() }]);
     }
 
     #[tokio::test]
