@@ -111,6 +111,8 @@ pub enum Verdict {
     Changed,
     /// The range begins at or behind the object's end.
     BeyondEnd,
+    /// The signature's time is not the service's: this machine's clock is wrong, or the process stood still.
+    Skewed,
     /// Not allowed: whose fault it is depends on whose role was used.
     Denied,
     /// Nothing can be done here: hand the work back.
@@ -160,7 +162,10 @@ impl Failure {
             | "KmsThrottled"
             | "BandwidthLimitExceeded"
             | "PriorRequestNotComplete" => Verdict::Throttled,
+            "RequestTimeTooSkewed" | "RequestExpired" => Verdict::Skewed,
+            "InvalidSignatureException" | "SignatureDoesNotMatch" if self.is_of_another_time() => Verdict::Skewed,
             "OperationAbortedException"
+            | "TransactionConflictException"
             | "RequestTimeout"
             | "RequestTimeoutException"
             | "InternalError"
@@ -184,13 +189,23 @@ impl Failure {
             | "AllAccessDisabled"
             | "RegionDisabledException"
             | "OptInRequired"
-            | "InvalidObjectState"
-            | "KMS.AccessDeniedException" => Verdict::Denied,
-            // This machine's clock is wrong: no tenant's fault, though S3 says 403.
-            "RequestTimeTooSkewed" | "RequestExpired" => Verdict::GiveUp,
+            | "KMS.AccessDeniedException"
+            | "KMS.DisabledException"
+            | "KMS.KMSInvalidStateException"
+            | "KMS.NotFoundException"
+            | "KmsAccessDenied"
+            | "KmsDisabled"
+            | "KmsInvalidState"
+            | "KmsNotFound" => Verdict::Denied,
+            // No right is missing: the object is in an archive.
+            "InvalidObjectState" => Verdict::GiveUp,
+            // As many groups as the account may have.
+            "LimitExceededException" if self.service == Service::Logs => Verdict::Denied,
             "ResourceAlreadyExistsException" | "DataAlreadyAcceptedException" => Verdict::Exists,
             "ResourceNotFoundException" if self.service == Service::Logs => Verdict::Create,
-            "InvalidParameterException" | "RequestEntityTooLarge" if self.takes_events() => Verdict::Bisect,
+            "InvalidParameterException" | "RequestEntityTooLarge" | "SerializationException" if self.takes_events() => {
+                Verdict::Bisect
+            }
             // Whatever else the group's owner set, such as its key or its tags, is not taken.
             "InvalidParameterException" if self.service == Service::Logs => Verdict::Denied,
             "NoSuchKey" | "NoSuchVersion" if self.service == Service::S3 => Verdict::Missing,
@@ -209,6 +224,11 @@ impl Failure {
             "InvalidRange" if self.service == Service::S3 => Verdict::BeyondEnd,
             _ => self.status(status),
         }
+    }
+
+    /// Whether the signature is refused for its time. Source: IAM User Guide, "Troubleshoot Signature Version 4".
+    fn is_of_another_time(&self) -> bool {
+        ["Signature expired", "Signature not yet current"].iter().any(|begin| self.text.starts_with(begin))
     }
 
     /// Whether the request was a batch of events, which can be halved.
@@ -264,7 +284,7 @@ impl Attempts {
                 self.throttled += 1;
                 (self.throttled < policy.throttled_max).then(|| delay(self.throttled))
             }
-            Verdict::Retry => {
+            Verdict::Retry | Verdict::Skewed => {
                 self.failed += 1;
                 (self.failed < policy.attempts_max).then(|| delay(self.failed - 1))
             }
@@ -305,7 +325,7 @@ mod tests {
             (Logs, "AccessDeniedException", 400, Verdict::Denied),
             (Logs, "ResourceAlreadyExistsException", 400, Verdict::Exists),
             (Logs, "OperationAbortedException", 400, Verdict::Retry),
-            (Logs, "LimitExceededException", 400, Verdict::GiveUp),
+            (Logs, "LimitExceededException", 400, Verdict::Denied),
             (Logs, "DataAlreadyAcceptedException", 400, Verdict::Exists),
             (Logs, "", 413, Verdict::Bisect),
             (S3, "NoSuchKey", 404, Verdict::Missing),
@@ -313,7 +333,7 @@ mod tests {
             (S3, "AccessDenied", 403, Verdict::Denied),
             (S3, "SignatureDoesNotMatch", 403, Verdict::RefreshCredentials),
             (S3, "InvalidToken", 400, Verdict::RefreshCredentials),
-            (S3, "RequestTimeTooSkewed", 403, Verdict::GiveUp),
+            (S3, "RequestTimeTooSkewed", 403, Verdict::Skewed),
             (Sts, "SignatureDoesNotMatch", 403, Verdict::RefreshCredentials),
             (S3, "NoSuchBucket", 404, Verdict::NoBucket),
             (S3, "PermanentRedirect", 301, Verdict::NoBucket),
@@ -329,7 +349,7 @@ mod tests {
             (S3, "SlowDown", 200, Verdict::Throttled),
             (S3, "ServiceUnavailable", 503, Verdict::Retry),
             (S3, "RequestTimeout", 400, Verdict::Retry),
-            (S3, "InvalidObjectState", 403, Verdict::Denied),
+            (S3, "InvalidObjectState", 403, Verdict::GiveUp),
             (S3, "", 412, Verdict::Changed),
             (Sqs, "RequestThrottled", 403, Verdict::Throttled),
             (Sqs, "AccessDenied", 403, Verdict::Denied),

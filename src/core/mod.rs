@@ -3,6 +3,7 @@ pub mod batch;
 pub mod copy;
 pub mod decode;
 pub mod envelope;
+pub mod errand;
 pub mod event;
 pub mod failure;
 pub mod layout;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::failure::Verdict;
 use super::pacing::backoff::equal_jitter;
 use super::pacing::circuit;
 
@@ -72,24 +71,6 @@ impl Finish {
             Self::TenantDenied => "tenant_denied",
             Self::ConfigInvalid => "config_invalid",
             Self::GlobalFault => "global_fault",
-        }
-    }
-
-    /// What a failure means that is nobody's refusal, and was tried again in place as often as is allowed.
-    #[must_use]
-    pub const fn of_passing(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Throttled | Verdict::Retry => Self::Unavailable,
-            Verdict::RefreshCredentials
-            | Verdict::Create
-            | Verdict::Exists
-            | Verdict::Bisect
-            | Verdict::Missing
-            | Verdict::NoBucket
-            | Verdict::Changed
-            | Verdict::BeyondEnd
-            | Verdict::Denied
-            | Verdict::GiveUp => Self::Retryable,
         }
     }
 

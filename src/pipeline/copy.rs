@@ -23,6 +23,7 @@ use super::totals::Totals;
 use crate::aws::bucket::{CopySource, NewObject, TargetBucket, Upload};
 use crate::aws::s3::{Head, Source};
 use crate::core::copy::{CopyPlan, PartPlan, destination_key, metadata};
+use crate::core::errand::Errand;
 use crate::core::failure::{Attempts, Failure, Service, Verdict};
 use crate::core::layout::Identity;
 use crate::core::object::{ETag, ObjectRef};
@@ -95,6 +96,10 @@ impl CopyDone {
 }
 
 impl CopyFault {
+    fn of(errand: Errand, failure: &Failure) -> Self {
+        Self { finish: errand.finish(failure), cause: failure.to_string() }
+    }
+
     fn ended() -> Self {
         Self { finish: Finish::Retryable, cause: "the copy was ended".to_owned() }
     }
@@ -214,7 +219,7 @@ impl Copies {
                     pin = None;
                     continue;
                 }
-                Err(failure) => return Err(source_fault(&failure)),
+                Err(failure) => return Err(CopyFault::of(Errand::Source, &failure)),
             };
             let source = CopySource::new(job.object, &head.etag);
             let new = NewObject {
@@ -312,48 +317,13 @@ impl Copies {
     /// What a refused copy means. S3 says "denied" for either side; so it is asked whether the writer may read the source,
     /// which is the operator's to see to.
     async fn target_fault(&self, job: Job<'_>, failure: &Failure) -> CopyFault {
-        let finish = match failure.verdict() {
-            // Only the first hop is made, and it is the operator's.
-            Verdict::Denied if failure.service == Service::Sts => Finish::GlobalFault,
-            Verdict::Denied => {
-                let may = self.call(job, |bucket| async move { bucket.may_read(job.object).await }).await;
-                if matches!(may, Ok(false)) {
-                    let cause = format!("the source object may not be read by who writes the copy: {failure}");
-                    return CopyFault { finish: Finish::GlobalFault, cause };
-                }
-                Finish::TenantDenied
+        if failure.verdict() == Verdict::Denied && failure.service != Service::Sts {
+            let may = self.call(job, |bucket| async move { bucket.may_read(job.object).await }).await;
+            if matches!(may, Ok(false)) {
+                let cause = format!("the source object may not be read by who writes the copy: {failure}");
+                return CopyFault { finish: Finish::GlobalFault, cause };
             }
-            // New credentials were refused too, and they are the operator's own.
-            Verdict::RefreshCredentials => Finish::GlobalFault,
-            Verdict::NoBucket => Finish::TenantDenied,
-            Verdict::Missing => Finish::Missing,
-            passing @ (Verdict::Retry
-            | Verdict::Throttled
-            | Verdict::Create
-            | Verdict::Exists
-            | Verdict::Bisect
-            | Verdict::Changed
-            | Verdict::BeyondEnd
-            | Verdict::GiveUp) => Finish::of_passing(passing),
-        };
-        CopyFault { finish, cause: failure.to_string() }
+        }
+        CopyFault::of(Errand::Bucket, failure)
     }
-}
-
-/// What it means that the source cannot be looked at.
-fn source_fault(failure: &Failure) -> CopyFault {
-    let finish = match failure.verdict() {
-        Verdict::Missing => Finish::Missing,
-        Verdict::Denied | Verdict::RefreshCredentials => Finish::GlobalFault,
-        passing @ (Verdict::Retry
-        | Verdict::Throttled
-        | Verdict::Create
-        | Verdict::Exists
-        | Verdict::Bisect
-        | Verdict::NoBucket
-        | Verdict::Changed
-        | Verdict::BeyondEnd
-        | Verdict::GiveUp) => Finish::of_passing(passing),
-    };
-    CopyFault { finish, cause: failure.to_string() }
 }

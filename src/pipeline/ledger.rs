@@ -11,6 +11,7 @@ use tracing::warn;
 use super::book::{Known, identity};
 use super::retries::Retries;
 use crate::aws::dynamodb::{Claimed, ProgressKey, ProgressTable};
+use crate::core::errand::Errand;
 use crate::core::failure::{Attempts, Failure, Service};
 use crate::core::object::ObjectRef;
 use crate::core::progress::Progress;
@@ -71,9 +72,9 @@ impl LedgerFault {
     #[must_use]
     pub fn finish(&self) -> Finish {
         match self {
-            Self::Table(failure) if Finish::of_passing(failure.verdict()) == Finish::Retryable => Finish::GlobalFault,
-            // Its new holder delivers it; or the table is out of order.
-            Self::Lost | Self::Table(_) => Finish::Unavailable,
+            Self::Table(failure) => Errand::Own.finish(failure),
+            // Its new holder delivers it.
+            Self::Lost => Finish::Unavailable,
         }
     }
 }

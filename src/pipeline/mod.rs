@@ -47,7 +47,8 @@ use self::send::Destination;
 use self::turns::{Turn, Turns};
 use crate::core::copy::SINGLE_BYTES_MAX;
 use crate::core::envelope::{self, Noticed, Notification};
-use crate::core::failure::{Failure, Verdict};
+use crate::core::errand::Errand;
+use crate::core::failure::Failure;
 use crate::core::layout::{Identity, Layout, stream_name};
 use crate::core::object::ObjectRef;
 use crate::core::pacing::circuit::Passage;
@@ -320,9 +321,7 @@ impl Pipeline {
             }
             Err(failure) => {
                 warn!(message_id, %tenant, %object, cause = %failure, "tenant not resolved");
-                let global =
-                    matches!(failure.verdict(), Verdict::Denied | Verdict::GiveUp | Verdict::RefreshCredentials);
-                let finish = if global { Finish::GlobalFault } else { Finish::of_passing(failure.verdict()) };
+                let finish = Errand::Own.finish(&failure);
                 return Err(Box::new(report(finish, failure.to_string())));
             }
         };

@@ -126,6 +126,7 @@ impl Reads {
             Verdict::Denied => ReadFault::Denied(failure),
             Verdict::Retry
             | Verdict::Throttled
+            | Verdict::Skewed
             | Verdict::RefreshCredentials
             | Verdict::Create
             | Verdict::Exists

@@ -3,10 +3,9 @@
 use super::retries::Retries;
 use crate::aws::s3::Source;
 use crate::core::batch::Batch;
-use crate::core::failure::{Attempts, Failure, Service, Verdict};
+use crate::core::failure::{Attempts, Failure, Service};
 use crate::core::object::ObjectRef;
 use crate::core::rejects::RejectFile;
-use crate::core::settlement::Finish;
 use crate::core::tally::{Dropped, Rejected};
 use crate::core::tenant::DeliveryKey;
 
@@ -78,22 +77,5 @@ impl RejectStore {
                 None => return Err(failure),
             }
         }
-    }
-}
-
-/// What it means for a message that its rejected events could not be kept: the operator has to see to it, or it passes.
-pub(super) fn finish_of(failure: &Failure) -> Finish {
-    match failure.verdict() {
-        Verdict::Retry | Verdict::Throttled => Finish::Unavailable,
-        Verdict::RefreshCredentials
-        | Verdict::Create
-        | Verdict::Exists
-        | Verdict::Bisect
-        | Verdict::Missing
-        | Verdict::NoBucket
-        | Verdict::Changed
-        | Verdict::BeyondEnd
-        | Verdict::Denied
-        | Verdict::GiveUp => Finish::GlobalFault,
     }
 }

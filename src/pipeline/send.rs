@@ -13,7 +13,8 @@ use super::retries::Retries;
 use super::share::Pool;
 use crate::aws::logs::{Accepted, LogGroup};
 use crate::core::batch::{Batch, Origin, SegmentId};
-use crate::core::failure::{Attempts, CENTRAL_HOP, Failure, FailureKind, Service, Verdict};
+use crate::core::errand::Errand;
+use crate::core::failure::{Attempts, Failure, FailureKind, Verdict};
 use crate::core::settlement::Finish;
 use crate::core::tally::Rejected;
 use crate::core::tenant::{ClusterId, Delivery};
@@ -133,7 +134,7 @@ impl Sends {
                 }
                 Err(failure) => {
                     waiting.push(batch);
-                    report.fail(SendFault { finish: finish_of(&failure), failure }, &waiting);
+                    report.fail(SendFault { finish: Errand::LogGroup.finish(&failure), failure }, &waiting);
                     break;
                 }
             }
@@ -215,28 +216,6 @@ fn exists(result: Result<(), Failure>) -> Result<(), Failure> {
     match result {
         Err(failure) if failure.verdict() == Verdict::Exists => Ok(()),
         other => other,
-    }
-}
-
-/// What a failed send means for the message. A refusal on the way to the tenant's group is the tenant's, but for the first
-/// hop.
-fn finish_of(failure: &Failure) -> Finish {
-    match failure.verdict() {
-        Verdict::Denied if failure.operation == CENTRAL_HOP => Finish::GlobalFault,
-        Verdict::Denied => Finish::TenantDenied,
-        // New credentials were refused too: the tenant's, where its region is not enabled; else the daemon's own.
-        Verdict::RefreshCredentials if failure.service == Service::Logs => Finish::TenantDenied,
-        Verdict::RefreshCredentials => Finish::GlobalFault,
-        passing @ (Verdict::Retry
-        | Verdict::Throttled
-        | Verdict::Create
-        | Verdict::Exists
-        | Verdict::Bisect
-        | Verdict::Missing
-        | Verdict::NoBucket
-        | Verdict::Changed
-        | Verdict::BeyondEnd
-        | Verdict::GiveUp) => Finish::of_passing(passing),
     }
 }
 

@@ -9,9 +9,10 @@ use tokio::sync::mpsc;
 use super::ledger::Ledger;
 use super::machine::Group;
 use super::open::OpenObjects;
-use super::rejects::{self, Kept, Why};
+use super::rejects::{Kept, Why};
 use super::send::{Destination, SendFault, SendReport, Sends};
 use crate::core::batch::{Batch, Origin, Sealed, SegmentId, SegmentShare};
+use crate::core::errand::Errand;
 use crate::core::object::Position;
 use crate::core::progress::Progress;
 use crate::core::rejects::{RejectFile, RejectedEvent};
@@ -108,7 +109,7 @@ impl Sender {
                 }
                 let Some(object) = &object else { continue };
                 if let Err(failure) = store.write(file, object, &self.delivery).await {
-                    report.not_kept(&written, SendFault { finish: rejects::finish_of(&failure), failure });
+                    report.not_kept(&written, SendFault { finish: Errand::Own.finish(&failure), failure });
                 }
             }
         }

@@ -5,7 +5,7 @@ use super::ledger::{Claim, LedgerFault};
 use super::open::Stopwatch;
 use super::read::{ReadFault, Reading};
 use crate::core::decode::DecodeFault;
-use crate::core::failure::Verdict;
+use crate::core::errand::Errand;
 use crate::core::object::ETag;
 use crate::core::progress::Progress;
 use crate::core::settlement::Finish;
@@ -119,9 +119,6 @@ fn finish_of(fault: &ReadFault) -> Finish {
     match fault {
         ReadFault::Missing => Finish::Missing,
         ReadFault::Changed => Finish::Superseded,
-        ReadFault::Denied(_) => Finish::GlobalFault,
-        // The ambient identity's credentials are gone: no fault of the object.
-        ReadFault::Failed(failure) if failure.verdict() == Verdict::RefreshCredentials => Finish::GlobalFault,
-        ReadFault::Failed(failure) => Finish::of_passing(failure.verdict()),
+        ReadFault::Denied(failure) | ReadFault::Failed(failure) => Errand::Source.finish(failure),
     }
 }
