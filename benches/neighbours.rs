@@ -29,10 +29,10 @@ use self::stage::{BUCKET, CENTRAL, Stage, Tenant, until};
 
 /// Tenants, and objects of each, of so many bytes before they are compressed.
 const TENANTS: usize = 20;
-const OBJECTS: usize = 16;
+const OBJECTS: usize = 32;
 const OBJECT_BYTES: usize = 1 << 20;
 /// Turns of each kind.
-const TURNS: usize = 3;
+const TURNS: usize = 5;
 /// The loud tenant's backlog: objects, streams, bytes of each object.
 const BACKLOG: (usize, usize, usize) = (640, 8, 8 << 20);
 /// Quiet objects that are measured behind it.

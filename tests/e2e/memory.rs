@@ -2,7 +2,7 @@
 
 use loadgen::{Compression, Fleet, MessageSpec, ObjectSize, ObjectSource, ObjectSpec};
 
-use crate::stage::{CENTRAL, Stage, until};
+use crate::stage::{CENTRAL, Stage, gzip, until};
 
 const MIB: u64 = 1024 * 1024;
 /// MEMORY_BUDGET's default, and what the process may take besides. The program that is built for tests is larger than the
@@ -93,5 +93,52 @@ async fn two_hundred_open_streams() {
     stage.cloud.each_stream(|_, _, _, _, _| streams += 1);
     println!("{streams} streams: peak RSS {} KiB", peak / 1024);
     assert_eq!((streams, arrived(&stage)), (STREAMS, first_records + more_records));
+    assert!(peak <= ALLOWED_BYTES, "{} KiB", peak / 1024);
+}
+
+/// Overload: 10,000 objects wait in the queue, as many messages are held as may be, and no lane gets an answer. Memory, open
+/// files and messages held stay within their bounds; and when the accounts answer again, all of it arrives.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_objects_and_hundreds_of_lanes_that_get_no_answer() {
+    const TENANTS: usize = 25;
+    const STREAMS: usize = 20;
+    const OBJECTS: usize = 10_000;
+    /// Connections to CloudWatch Logs, as many to the source as the memory for objects allows, and what a process has open.
+    const FILES_MAX: usize = 64 + 100 + 40;
+    let mut stage = Stage::new().await;
+    stage.cloud.keep_digests_only();
+    let tenants: Vec<_> = (0..TENANTS).map(|at| stage.tenant(&format!("t{at}"), |_| {})).collect();
+    let lines: String = (0..20).map(|at| format!("{{\"message\":\"{at:0500}\"}}\n")).collect();
+    let body = gzip(lines.as_bytes());
+    for at in 0..OBJECTS {
+        let (tenant, stream) = (at % TENANTS, at / TENANTS % STREAMS);
+        stage.put(&format!("t{tenant}/c1/api/pod-{stream}/{at}.gz"), body.clone());
+    }
+    tenants.iter().for_each(|tenant| stage.cloud.hold("PutLogEvents", &tenant.account));
+    let daemon = stage.sqs(&[]);
+    until("all calls that there may be wait for an answer, and all messages were looked at", || {
+        let calls = tenants.iter().map(|tenant| stage.calls("PutLogEvents", &tenant.account));
+        calls.sum::<u64>() >= 60 && stage.left().1 == 0
+    })
+    .await;
+    let (files, peak) = (daemon.open_files(), daemon.peak_rss());
+    println!("{files} files open, peak RSS {} KiB", peak / 1024);
+    assert!(files <= FILES_MAX, "{files} files");
+    tenants.iter().for_each(|tenant| stage.cloud.release("PutLogEvents", &tenant.account));
+    let mut looks = 0;
+    until("the queue drains", || {
+        looks += 1;
+        // What was handed back is shown again.
+        if looks % 50 == 0 && stage.left().1 == 0 {
+            stage.cloud.advance(std::time::Duration::from_secs(10));
+        }
+        stage.left() == (0, 0)
+    })
+    .await;
+    let peak = daemon.peak_rss();
+    let (status, _) = daemon.stop().await;
+    assert!(status.success(), "{status}");
+    println!("{OBJECTS} objects: peak RSS {} KiB", peak / 1024);
+    assert_eq!(arrived(&stage), 20 * OBJECTS as u64, "each event once");
     assert!(peak <= ALLOWED_BYTES, "{} KiB", peak / 1024);
 }
