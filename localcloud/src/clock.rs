@@ -5,33 +5,42 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 /// Wall-clock time plus what was added.
-#[derive(Debug)]
 pub(crate) struct Clock {
-    wall_ms: fn() -> i64,
+    wall_ms: Box<dyn Fn() -> i64 + Send + Sync>,
     ahead_ms: watch::Sender<i64>,
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Clock").field("now_ms", &self.now_ms()).finish_non_exhaustive()
+    }
 }
 
 impl Default for Clock {
     fn default() -> Self {
-        Self::over(Self::wall_ms)
+        Self::over(system_ms)
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that asks")]
+fn system_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Clock {
     /// A clock that goes as another one does.
-    pub(crate) fn over(wall_ms: fn() -> i64) -> Self {
-        Self { wall_ms, ahead_ms: watch::Sender::default() }
+    pub(crate) fn over(wall_ms: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        Self { wall_ms: Box::new(wall_ms), ahead_ms: watch::Sender::default() }
     }
 
     pub(crate) fn now_ms(&self) -> i64 {
-        (self.wall_ms)().saturating_add(*self.ahead_ms.borrow())
+        self.wall_ms().saturating_add(*self.ahead_ms.borrow())
     }
 
     /// The clock that signatures are made by, whatever was added: a client does not move on with a test.
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks")]
-    pub(crate) fn wall_ms() -> i64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    pub(crate) fn wall_ms(&self) -> i64 {
+        (self.wall_ms)()
     }
 
     /// Waits for a time, which may come early when time is moved on.

@@ -5,7 +5,7 @@
 //! machine.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
@@ -29,13 +29,23 @@ struct Turn {
 /// The compute threads. They end when the last handle is dropped.
 #[derive(Clone)]
 pub struct Compute {
-    turns: Sender<Turn>,
-    places: Arc<Semaphore>,
+    place: Place,
+}
+
+/// Where machines run.
+#[derive(Clone)]
+enum Place {
+    Threads { turns: Sender<Turn>, places: Arc<Semaphore> },
+    InPlace(Arc<Mutex<Worker>>),
 }
 
 impl std::fmt::Debug for Compute {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Compute").field("waiting", &self.turns.len()).finish_non_exhaustive()
+        let waiting = match &self.place {
+            Place::Threads { turns, .. } => turns.len(),
+            Place::InPlace(_) => 0,
+        };
+        f.debug_struct("Compute").field("waiting", &waiting).finish_non_exhaustive()
     }
 }
 
@@ -58,7 +68,14 @@ impl Compute {
             let _detached: JoinHandle<()> =
                 std::thread::Builder::new().name(format!("compute-{number}")).spawn(move || serve(&waiting))?;
         }
-        Ok(Self { turns, places: Arc::new(Semaphore::new(places)) })
+        Ok(Self { place: Place::Threads { turns, places: Arc::new(Semaphore::new(places)) } })
+    }
+
+    /// No threads: whoever asks for a turn runs it, and all else waits meanwhile. So the order of turns is that of the
+    /// tasks that ask.
+    #[must_use]
+    pub fn in_place() -> Self {
+        Self { place: Place::InPlace(Arc::new(Mutex::new(Worker::new()))) }
     }
 
     /// Runs a machine until it rests, and gives it back.
@@ -71,11 +88,19 @@ impl Compute {
         budget: &Arc<LaneBudget>,
         window: SendWindow,
     ) -> Result<(Box<Machine>, Rest), ComputeEnded> {
+        let (turns, places) = match &self.place {
+            Place::Threads { turns, places } => (turns, places),
+            Place::InPlace(worker) => {
+                let mut machine = machine;
+                let rest = worker.lock().map_err(|_| ComputeEnded)?.turn(&mut machine, budget, window);
+                return Ok((machine, rest));
+            }
+        };
         // A place in the queue is held until the machine is back, so the queue never is too full to send.
-        let _place = self.places.acquire().await.map_err(|_| ComputeEnded)?;
+        let _place = places.acquire().await.map_err(|_| ComputeEnded)?;
         let (done, back) = oneshot::channel();
         let turn = Turn { machine, budget: Arc::clone(budget), window, done };
-        match self.turns.try_send(turn) {
+        match turns.try_send(turn) {
             Ok(()) => back.await.map_err(|_| ComputeEnded),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(ComputeEnded),
         }

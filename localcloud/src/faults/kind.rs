@@ -43,7 +43,7 @@ pub(super) const SERVICES: [(&str, &[&str]); 5] = [
             "ChangeMessageVisibilityBatch",
         ],
     ),
-    ("dynamodb", &["CreateTable", "DescribeTable", "PutItem", "DeleteItem", "GetItem", "Query", "Scan"]),
+    ("dynamodb", &["CreateTable", "DescribeTable", "PutItem", "UpdateItem", "DeleteItem", "GetItem", "Query", "Scan"]),
     ("sts", &["AssumeRole", "GetCallerIdentity"]),
     (
         "logs",

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use serde_json::{Map, json};
 
+pub use self::queue::Receive;
+
 use self::queue::{Queue, RedrivePolicy, check_visibility, md5_of};
 use self::request::{Request, Shown, attributes_of, check_asked, check_batch, check_message, check_name};
 use crate::api::{Answer, ApiError, Call, lock, unknown_operation};
@@ -103,6 +105,17 @@ impl Sqs {
             .get(arn)
             .map(|queue| queue.messages.iter().map(|it| it.body.clone()).collect())
             .unwrap_or_default()
+    }
+
+    /// From now on a queue's receives are kept.
+    pub(crate) fn keep_receives(&self, arn: &str) {
+        if let Some(queue) = lock(&self.queues).get_mut(arn) {
+            queue.receives.get_or_insert_default();
+        }
+    }
+
+    pub(crate) fn receives(&self, arn: &str) -> Vec<Receive> {
+        lock(&self.queues).get(arn).and_then(|queue| queue.receives.clone()).unwrap_or_default()
     }
 
     pub(crate) fn disorder(&self, arn: &str) -> u64 {
@@ -233,7 +246,7 @@ impl Sqs {
                 Self::bury(&mut queues, &arn, now_ms);
                 let queue = queues.get_mut(&arn).ok_or_else(missing)?;
                 let visibility = request.visibility_timeout.map_or(queue.visibility_ms, |seconds| seconds * 1000);
-                (queue.take(count, visibility, now_ms, &shown, call.fault), queue.next_visible_ms())
+                (queue.take(count, &call.caller.arn, visibility, now_ms, &shown, call.fault), queue.next_visible_ms())
             };
             if !taken.is_empty() {
                 return Ok(json!({ "Messages": taken }));
@@ -243,6 +256,7 @@ impl Sqs {
             }
             let pause = next.map_or(until, |next| next.min(until)).saturating_sub(now_ms).max(1);
             tokio::select! {
+                biased;
                 () = notified => {}
                 // The clock lives as long as the cloud does.
                 _moved = moves.changed() => {}

@@ -33,6 +33,15 @@ pub(super) struct Message {
     first_received_ms: i64,
 }
 
+/// A receive of one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receive {
+    /// Its text.
+    pub body: String,
+    /// The ARN of who received it.
+    pub by: String,
+}
+
 /// The dead-letter queue's ARN, and receives before it.
 pub(super) type RedrivePolicy = (String, u32);
 
@@ -46,6 +55,8 @@ pub(super) struct Queue {
     pub(super) messages: VecDeque<Message>,
     /// Receives that came again, or before an older message had been received.
     pub(super) disorder: u64,
+    /// All receives, in their order, where somebody wants to see them.
+    pub(super) receives: Option<Vec<Receive>>,
     pub(super) arrived: Arc<Notify>,
 }
 
@@ -84,6 +95,7 @@ impl Queue {
             redrive,
             messages: VecDeque::new(),
             disorder: 0,
+            receives: None,
             arrived: Arc::default(),
         }
     }
@@ -169,18 +181,22 @@ impl Queue {
     pub(super) fn take(
         &mut self,
         count: usize,
+        by: &str,
         visibility_ms: i64,
         now_ms: i64,
         show: &Shown<'_>,
         fault: Option<&Fault>,
     ) -> Vec<Value> {
         let due = self.due(count, now_ms, fault);
-        let Self { name, messages, disorder, .. } = self;
+        let Self { name, messages, disorder, receives, .. } = self;
         due.into_iter()
             .filter_map(|at| {
                 let overtakes = messages.iter().take(at).any(|older| older.receives == 0);
                 let message = messages.get_mut(at)?;
                 *disorder += u64::from(overtakes || message.receives > 0);
+                if let Some(receives) = receives {
+                    receives.push(Receive { body: message.body.clone(), by: by.to_owned() });
+                }
                 message.receives += 1;
                 message.visible_ms = now_ms + visibility_ms;
                 message.received_ms = now_ms;
