@@ -72,6 +72,22 @@ pub(crate) fn iso(ms: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", rest % 1000)
 }
 
+/// `Thu, 01 Jan 1970 00:00:00 GMT`, as the header Date has it.
+pub(crate) fn http_date(ms: i64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (days, rest) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000) / 1000);
+    let (year, month, day) = civil(days);
+    let name = |names: &[&'static str], at: i64| usize::try_from(at).ok().and_then(|at| names.get(at).copied());
+    let (weekday, month) = (name(&DAYS, days.rem_euclid(7)), name(&MONTHS, month - 1));
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!(
+        "{}, {day:02} {} {year:04} {hour:02}:{minute:02}:{second:02} GMT",
+        weekday.unwrap_or_default(),
+        month.unwrap_or_default()
+    )
+}
+
 /// `YYYYMMDDTHHMMSSZ` → milliseconds.
 pub(crate) fn parse_basic(text: &str) -> Option<i64> {
     let digits = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
@@ -110,6 +126,8 @@ mod tests {
     fn times_are_written_and_read() {
         assert_eq!(iso(1_704_110_400_123), "2024-01-01T12:00:00.123Z");
         assert_eq!(parse_basic("20240101T120000Z"), Some(1_704_110_400_000));
+        assert_eq!(http_date(1_704_110_400_123), "Mon, 01 Jan 2024 12:00:00 GMT");
+        assert_eq!(http_date(784_111_777_000), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(parse_basic("2024-01-01T12:00"), None);
         for day in (-800_000..1_000_000).step_by(17) {
             let (year, month, of_month) = civil(day);

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::Inner;
 use crate::accounts::KeyError;
 use crate::api::{Answer, ApiError, Call, Caller, Codes, unknown_operation};
+use crate::clock::http_date;
 use crate::faults::{Asks, Broken, Connection, Fate, Fault, FaultSlot, Wire, answered};
 use crate::s3::gate;
 use crate::sigv4::{self, SignatureError};
@@ -109,6 +110,10 @@ async fn answer(cloud: &Arc<Inner>, s3: &S3Service, request: Request<Incoming>, 
     };
     if let Ok(id) = id.parse() {
         reply.headers_mut().insert(header, id);
+    }
+    // Clients put their clocks right by it, so it is the one that their signatures are judged by.
+    if let Ok(date) = http_date(cloud.clock.wall_ms()).parse() {
+        reply.headers_mut().insert("date", date);
     }
     match fault {
         Some(fault) => answered(cloud, fault, &method, reply, fate).await,
