@@ -24,15 +24,15 @@ mod plan;
 mod run;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, Once};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
 use self::plan::Plan;
-use self::run::{Outcome, run};
+use self::run::{Outcome, run, watch_panics};
 
 /// Seeds of an ordinary test run.
 const SEEDS: u64 = 1_000;
@@ -61,9 +61,13 @@ fn log() {
 }
 
 fn simulate(seed: u64, plan: Plan) -> Outcome {
-    if number("MILLRACE_SIM_SEED").is_some() {
-        log();
-    }
+    static SET_UP: Once = Once::new();
+    SET_UP.call_once(|| {
+        watch_panics();
+        if number("MILLRACE_SIM_SEED").is_some() {
+            log();
+        }
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(Box::pin(run(seed, plan)))
 }
@@ -91,6 +95,7 @@ fn all(seeds: u64, each: impl Fn(u64) + Sync) {
 struct Sums {
     runs: u64,
     simulated_hours: f64,
+    calls: u64,
     kills: u64,
     twice: u64,
     repeated: u64,
@@ -102,6 +107,7 @@ impl Sums {
     fn add(&mut self, outcome: &Outcome) {
         self.runs += 1;
         self.simulated_hours += outcome.lasted.as_secs_f64() / 3600.0;
+        self.calls += outcome.calls;
         self.kills += outcome.kills;
         self.twice += outcome.verdict.twice;
         self.repeated += outcome.verdict.repeated;

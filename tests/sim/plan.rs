@@ -5,13 +5,15 @@ use std::time::Duration;
 use fastrand::Rng;
 
 /// Tenants of a run at most.
-const TENANTS_MAX: usize = 4;
+const TENANTS_MAX: usize = 3;
 /// Rules of faults of a run at most.
 const FAULTS_MAX: usize = 6;
 /// Time within which things happen: objects are put first, then processes end, then the faults.
-const PUTS_WITHIN_MS: u64 = 40_000;
-const ENDS_WITHIN_MS: u64 = 90_000;
-const FAULTS_WITHIN_MS: (u64, u64) = (20_000, 180_000);
+const PUTS_WITHIN_MS: u64 = 25_000;
+const ENDS_WITHIN_MS: u64 = 60_000;
+const FAULTS_WITHIN_MS: (u64, u64) = (10_000, 90_000);
+/// Half of the ends come so soon after a put, when there is something in work.
+const ENDS_SOON_MS: u64 = 3_000;
 
 /// Faults, of which a run has some: `%` stands for a chance.
 const FAULTS: [&str; 34] = [
@@ -109,7 +111,9 @@ impl Plan {
         for _ in 0..rng.usize(0..4) {
             let (replica, pause_ms) = (rng.usize(0..plan.replicas), rng.u64(0..20_000));
             let act = if rng.bool() { Act::Kill { replica, pause_ms } } else { Act::Drain { replica, pause_ms } };
-            plan.acts.push((rng.u64(500..ENDS_WITHIN_MS), act));
+            let (put, _) = plan.acts[rng.usize(0..plan.objects.len())];
+            let at = if rng.bool() { put + rng.u64(0..ENDS_SOON_MS) } else { rng.u64(500..ENDS_WITHIN_MS) };
+            plan.acts.push((at, act));
         }
         for object in 0..plan.objects.len() {
             if rng.u8(0..8) == 0 {
@@ -124,8 +128,8 @@ impl Plan {
     pub(crate) fn quiet(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let tenants = rng.usize(2..=TENANTS_MAX);
-        let objects: Vec<Object> = (0..rng.usize(5..=16))
-            .map(|_| Object { tenant: rng.usize(0..tenants), pod: rng.usize(0..2), records: rng.usize(1..=60) })
+        let objects: Vec<Object> = (0..rng.usize(3..=10))
+            .map(|_| Object { tenant: rng.usize(0..tenants), pod: rng.usize(0..2), records: rng.usize(1..=40) })
             .collect();
         // Some come all at once, some are spread.
         let within = [1, 2_000, PUTS_WITHIN_MS][rng.usize(0..3)];
@@ -135,7 +139,7 @@ impl Plan {
         Self {
             tenants,
             replicas: rng.usize(1..=2),
-            batch: rng.u64(4..=20),
+            batch: rng.u64(4..=16),
             progress_every,
             dedupe: progress_every.is_some() && rng.u8(0..4) == 0,
             visibility: Duration::from_secs(rng.u64(15..=60)),

@@ -1,6 +1,6 @@
 //! One run: a cloud, replicas of the daemon, and what the plan has happen to them, on simulated time.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ const RESTART_AFTER_MS: u64 = 5_000;
 /// Without faults the queue is empty after so long, or never: longest delays are an hour.
 const PATIENCE: Duration = Duration::from_secs(8 * 60 * 60);
 /// Time in which a process that was told to stop, or killed, has come to its end.
-const END_WITHIN: Duration = Duration::from_secs(120);
+const END_WITHIN: Duration = Duration::from_secs(60);
 
 /// What came out of a run.
 #[derive(Debug)]
@@ -60,17 +60,36 @@ pub(crate) struct Outcome {
     /// Simulated time.
     pub(crate) lasted: Duration,
     pub(crate) kills: u64,
+    /// Calls to the cloud.
+    pub(crate) calls: u64,
 }
 
 /// A process of the daemon.
 struct Process {
     host: Host,
     stop: CancellationToken,
-    task: JoinHandle<Result<(), ModeError>>,
+    /// When it was told to.
+    stopped: Option<Instant>,
+    task: JoinHandle<End>,
     messages: TaskTracker,
     totals: Arc<Totals>,
     budget: Budget,
     killed: bool,
+}
+
+/// How a process ended.
+struct End {
+    outcome: Result<(), ModeError>,
+    at: Instant,
+    /// Whether calls were still on their way, which end with it.
+    calls_left: bool,
+}
+
+impl Process {
+    fn stop(&mut self) {
+        self.stop.cancel();
+        self.stopped.get_or_insert_with(Instant::now);
+    }
 }
 
 struct Stage {
@@ -80,13 +99,15 @@ struct Stage {
     plan: Plan,
     queue: String,
     dead: String,
-    central_role: String,
+    settings: SqsSettings,
     /// What tokio's tasks of the stage itself are tracked by.
     tasks: TaskTracker,
     started: u64,
 }
 
 thread_local! {
+    /// Panics of this thread's tasks, which tokio swallows: assertions of the daemon, such as that each object's tally balances.
+    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     /// When the run of this thread began.
     static BEGUN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
@@ -94,6 +115,15 @@ thread_local! {
 /// How long the run of this thread lasts.
 pub(crate) fn elapsed() -> Duration {
     BEGUN.get().map_or(Duration::ZERO, |begun| begun.elapsed())
+}
+
+/// From now on panics count for the run of their thread.
+pub(crate) fn watch_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        PANICS.with_borrow_mut(|panics| panics.push(panic.to_string()));
+        before(panic);
+    }));
 }
 
 /// Runs a plan. Must be called within a current-thread runtime whose clock is paused.
@@ -129,7 +159,7 @@ pub(crate) async fn run(seed: u64, plan: Plan) -> Outcome {
                         process.killed = true;
                         kills += 1;
                     }
-                    process.stop.cancel();
+                    process.stop();
                     ended.push(process);
                     starts.push((now + Duration::from_millis(pause_ms), replica));
                 }
@@ -178,8 +208,8 @@ pub(crate) async fn run(seed: u64, plan: Plan) -> Outcome {
         tokio::time::sleep(LOOK_EVERY).await;
     }
     let lasted = begun.elapsed();
-    for process in replicas.into_iter().flatten() {
-        process.stop.cancel();
+    for mut process in replicas.into_iter().flatten() {
+        process.stop();
         ended.push(process);
     }
     stage.finish(ended, kills, lasted, wrong).await
@@ -229,7 +259,8 @@ impl Stage {
         }
         let faults = plan.faults.as_ref().map(|spec| Faults::parse(spec, seed).unwrap());
         cloud.set_faults(faults.as_ref());
-        Self { cloud, net, world, plan, queue, dead, central_role, tasks: TaskTracker::new(), started: 0 }
+        let settings = settings(&cloud, &plan, central_role);
+        Self { cloud, net, world, plan, queue, dead, settings, tasks: TaskTracker::new(), started: 0 }
     }
 
     /// Puts an object, and gives the message about it.
@@ -264,78 +295,46 @@ impl Stage {
             keys: Some(keys(&key)),
         };
         let aws = Aws::over(aws, client(&host, Arc::downgrade(&self.cloud)), self.world);
-        let settings = self.settings();
+        let settings = self.settings.clone();
         let daemon = sqs::stand(&settings, Ground { aws, compute: Compute::in_place(), world: self.world }).unwrap();
         let (totals, budget) = (Arc::clone(&daemon.lanes().totals), daemon.lanes().budget.clone());
         let (messages, stop) = (TaskTracker::new(), CancellationToken::new());
         let (in_work, told) = (messages.clone(), stop.clone());
+        let (calls, of) = (daemon.lanes().reads.tracker.clone(), host.clone());
         let task = self.tasks.spawn(async move {
             let told = async move {
                 told.cancelled().await;
                 Ok(())
             };
             let SqsSettings { queues, poll, shared, .. } = &settings;
-            Box::pin(sqs::serve(queues, poll, shared.drain_timeout, daemon, in_work, told)).await
+            let outcome = Box::pin(sqs::serve(queues, poll, shared.drain_timeout, daemon, in_work, told)).await;
+            // Here a process ends, with all that it still has.
+            of.die();
+            End { outcome, at: Instant::now(), calls_left: !calls.is_empty() }
         });
-        Process { host, stop, task, messages, totals, budget, killed: false }
-    }
-
-    fn settings(&self) -> SqsSettings {
-        let plan = &self.plan;
-        let millis = |time: Duration| format!("{}ms", time.as_millis());
-        let mut words: Vec<String> = [
-            ("sqs-queue-url", self.cloud.queue_url(CENTRAL, "notifications")),
-            ("dlq-url", self.cloud.queue_url(CENTRAL, "dead")),
-            ("central-log-distribution-role-arn", self.central_role.clone()),
-            ("tenant-config-table", TABLE.to_owned()),
-            ("aws-region", REGION.to_owned()),
-            ("max-batch-size", plan.batch.to_string()),
-            ("linger", millis(plan.linger)),
-            ("denied-wait", "5s".to_owned()),
-        ]
-        .into_iter()
-        .flat_map(|(name, value)| [format!("--{name}"), value])
-        .collect();
-        if let Some(every) = plan.progress_every {
-            let dedupe = if plan.dedupe { "table" } else { "memory" };
-            for (name, value) in
-                [("progress-table", PROGRESS), ("progress-every", &every.to_string()), ("dedupe", dedupe)]
-            {
-                words.extend([format!("--{name}"), value.to_owned()]);
-            }
-        }
-        let words = ["millrace", "sqs"].into_iter().map(str::to_owned).chain(words);
-        match Cli::try_parse_from(words).unwrap().mode {
-            Some(Mode::Sqs(settings)) => *settings,
-            other => panic!("{other:?}"),
-        }
+        Process { host, stop, stopped: None, task, messages, totals, budget, killed: false }
     }
 
     /// Waits for the end of all, and looks at what is there.
     async fn finish(self, ended: Vec<Process>, kills: u64, lasted: Duration, mut wrong: Vec<String>) -> Outcome {
-        let (mut told, mut rejected) = (0, 0);
+        let (mut sums, mut cut_off) = (Vec::new(), kills);
         for (number, process) in ended.into_iter().enumerate() {
-            match tokio::time::timeout(END_WITHIN, process.task).await {
-                Ok(Ok(Ok(()))) => {}
-                // What a process has to say that could not be started, or that was killed, is its operator's.
-                Ok(Ok(Err(ModeError::Intake(_)))) => {}
-                Ok(other) => wrong.push(format!("process {number} ended badly: {other:?}")),
+            let Process { stopped, task, messages, totals, budget, killed, .. } = process;
+            match tokio::time::timeout(END_WITHIN, task).await {
+                Ok(Ok(End { outcome, at, calls_left })) => {
+                    // What a process has to say that lost its queue is its operator's.
+                    if let Err(error @ (ModeError::System { .. } | ModeError::Stopped)) = outcome {
+                        wrong.push(format!("process {number} ended badly: {error}"));
+                    }
+                    if stopped.is_some_and(|stopped| at.duration_since(stopped) > END_WITHIN) {
+                        wrong.push(format!("process {number} did not end in time"));
+                    }
+                    cut_off += u64::from(calls_left && !killed);
+                }
+                Ok(Err(error)) => wrong.push(format!("process {number} broke off: {error}")),
                 Err(_) => wrong.push(format!("process {number} does not end")),
             }
-            if !process.messages.is_empty() {
-                wrong.push(format!("process {number} left {} messages in work", process.messages.len()));
-            }
-            if process.budget.used() > 0 {
-                wrong.push(format!("process {number} kept {} bytes of its budget", process.budget.used()));
-            }
-            for (tenant, totals) in process.totals.snapshot() {
-                let tally = totals.tally;
-                if !tally.balances() || tally.pending() > 0 {
-                    wrong.push(format!("process {number}: the tally of {tenant} does not balance: {tally}"));
-                }
-                told += tally.delivered();
-                rejected += Rejected::ALL.map(|reason| tally.rejected(reason)).iter().sum::<u64>();
-            }
+            sums.push((messages, totals, budget));
         }
         let there = self.there(&mut wrong);
         let receives = self.cloud.receives(&self.queue);
@@ -354,24 +353,15 @@ impl Stage {
         let bounds = Bounds { batch: self.plan.batch, progress_every: self.plan.progress_every };
         let mut verdict = check(&wanted, &there, bounds);
         wrong.append(&mut verdict.wrong);
-        // The daemon's own count: it knows of no event whose answer it did not get, nor of what was in flight when it died.
-        let count = |of: &dyn Fn(&There) -> usize| -> u64 {
-            there.values().map(|stream| u64::try_from(of(stream)).unwrap_or(u64::MAX)).sum()
-        };
-        let (kept, unanswered) = (count(&|it| it.events.len()), count(&|it| it.unanswered.len()));
         let streams = u64::try_from(there.len()).unwrap_or(u64::MAX);
-        let in_flight = kills * streams * self.plan.batch;
-        if told > kept || told + unanswered + in_flight < kept {
-            wrong.push(format!("{kept} events are there, {unanswered} of them not answered, and {told} were counted"));
-        }
-        let turned_down = count(&|it| it.rejected.len());
-        if rejected > turned_down || rejected + in_flight < turned_down {
-            wrong.push(format!("{turned_down} events were rejected, and {rejected} were counted"));
-        }
+        let in_flight = cut_off * streams * self.plan.batch;
         let (faults, trace) = (self.cloud.faults_done(), self.net.trace());
+        let calls = self.cloud.calls().values().sum();
         self.end(&mut wrong).await;
+        balance(&sums, &there, in_flight, &mut wrong);
+        wrong.extend(PANICS.take().into_iter().map(|what| format!("panicked: {what}")));
         verdict.wrong = wrong;
-        Outcome { verdict, trace, faults, lasted, kills }
+        Outcome { verdict, trace, faults, lasted, kills, calls }
     }
 
     fn there(&self, wrong: &mut Vec<String>) -> BTreeMap<StreamKey, There> {
@@ -405,6 +395,74 @@ impl Stage {
         if tasks.num_alive_tasks() > 0 {
             wrong.push(format!("{} tasks are left", tasks.num_alive_tasks()));
         }
+    }
+}
+
+/// The settings of all processes, read as from a command line.
+fn settings(cloud: &Cloud, plan: &Plan, central_role: String) -> SqsSettings {
+    let millis = |time: Duration| format!("{}ms", time.as_millis());
+    let mut words: Vec<String> = [
+        ("sqs-queue-url", cloud.queue_url(CENTRAL, "notifications")),
+        ("dlq-url", cloud.queue_url(CENTRAL, "dead")),
+        ("central-log-distribution-role-arn", central_role),
+        ("tenant-config-table", TABLE.to_owned()),
+        ("aws-region", REGION.to_owned()),
+        ("max-batch-size", plan.batch.to_string()),
+        ("linger", millis(plan.linger)),
+        ("denied-wait", "5s".to_owned()),
+    ]
+    .into_iter()
+    .flat_map(|(name, value)| [format!("--{name}"), value])
+    .collect();
+    if let Some(every) = plan.progress_every {
+        let dedupe = if plan.dedupe { "table" } else { "memory" };
+        for (name, value) in [("progress-table", PROGRESS), ("progress-every", &every.to_string()), ("dedupe", dedupe)]
+        {
+            words.extend([format!("--{name}"), value.to_owned()]);
+        }
+    }
+    let words = ["millrace", "sqs"].into_iter().map(str::to_owned).chain(words);
+    match Cli::try_parse_from(words).unwrap().mode {
+        Some(Mode::Sqs(settings)) => *settings,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Compares what processes counted with what is there. A process knows of no event whose answer it did not get, and so many
+/// may have been in flight when processes were cut off.
+fn balance(
+    sums: &[(TaskTracker, Arc<Totals>, Budget)],
+    there: &BTreeMap<StreamKey, There>,
+    in_flight: u64,
+    wrong: &mut Vec<String>,
+) {
+    let (mut told, mut rejected) = (0, 0);
+    for (number, (messages, totals, budget)) in sums.iter().enumerate() {
+        if !messages.is_empty() {
+            wrong.push(format!("process {number} left {} messages in work", messages.len()));
+        }
+        if budget.used() > 0 {
+            wrong.push(format!("process {number} kept {} bytes of its budget", budget.used()));
+        }
+        for (tenant, totals) in totals.snapshot() {
+            let tally = totals.tally;
+            if !tally.balances() || tally.pending() > 0 {
+                wrong.push(format!("process {number}: the tally of {tenant} does not balance: {tally}"));
+            }
+            told += tally.delivered();
+            rejected += Rejected::ALL.map(|reason| tally.rejected(reason)).iter().sum::<u64>();
+        }
+    }
+    let count = |of: &dyn Fn(&There) -> usize| -> u64 {
+        there.values().map(|stream| u64::try_from(of(stream)).unwrap_or(u64::MAX)).sum()
+    };
+    let (kept, unanswered) = (count(&|it| it.events.len()), count(&|it| it.unanswered.len()));
+    if told > kept || told + unanswered + in_flight < kept {
+        wrong.push(format!("{kept} events are there, {unanswered} of them not answered, and {told} were counted"));
+    }
+    let turned_down = count(&|it| it.rejected.len());
+    if rejected > turned_down || rejected + in_flight < turned_down {
+        wrong.push(format!("{turned_down} events were rejected, and {rejected} were counted"));
     }
 }
 
