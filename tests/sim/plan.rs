@@ -128,7 +128,7 @@ impl Plan {
     pub(crate) fn quiet(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let tenants = rng.usize(2..=TENANTS_MAX);
-        let objects: Vec<Object> = (0..rng.usize(3..=10))
+        let objects: Vec<Object> = (0..rng.usize(3..=8))
             .map(|_| Object { tenant: rng.usize(0..tenants), pod: rng.usize(0..2), records: rng.usize(1..=40) })
             .collect();
         // Some come all at once, some are spread.
