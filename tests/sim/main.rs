@@ -24,6 +24,7 @@ mod plan;
 mod run;
 
 use std::collections::BTreeMap;
+use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, Once};
 
@@ -142,14 +143,19 @@ fn whatever_happens_every_event_arrives() {
     let (failures, sums) = (Mutex::new(Vec::new()), Mutex::new(Sums::default()));
     let one = |seed: u64| {
         let plan = Plan::drawn(seed);
-        let outcome = simulate(seed, plan.clone());
-        sums.lock().unwrap().add(&outcome);
-        if !outcome.verdict.wrong.is_empty() {
+        let wrong = match catch_unwind(|| simulate(seed, plan.clone())) {
+            Ok(outcome) => {
+                sums.lock().unwrap().add(&outcome);
+                outcome.verdict.wrong
+            }
+            Err(_) => vec!["the run broke off by a panic".to_owned()],
+        };
+        if !wrong.is_empty() {
             let mut failures = failures.lock().unwrap();
             if failures.len() < FAILURES_MAX {
                 failures.push(format!(
                     "seed {seed}: {:#?}\n{plan:?}\nreplay: MILLRACE_SIM_SEED={seed} cargo test --test sim whatever -- --nocapture",
-                    outcome.verdict.wrong
+                    wrong
                 ));
             }
         }
