@@ -151,12 +151,14 @@ fn whatever_happens_every_event_arrives() {
             Err(_) => vec!["the run broke off by a panic".to_owned()],
         };
         if !wrong.is_empty() {
+            let failure = format!(
+                "seed {seed}: {wrong:#?}\n{plan:?}\nreplay: MILLRACE_SIM_SEED={seed} cargo test --test sim whatever -- --nocapture"
+            );
+            // At once, for whoever waits for many.
+            println!("{failure}");
             let mut failures = failures.lock().unwrap();
             if failures.len() < FAILURES_MAX {
-                failures.push(format!(
-                    "seed {seed}: {:#?}\n{plan:?}\nreplay: MILLRACE_SIM_SEED={seed} cargo test --test sim whatever -- --nocapture",
-                    wrong
-                ));
+                failures.push(failure);
             }
         }
     };
