@@ -73,6 +73,7 @@ fn limits(line: &[u8]) -> BatchLimits {
         event_bytes_max: next(EVENT_BYTES_MIN, EVENT_BYTES_MAX),
         wire_bytes_max: next(300, 1 << 21),
         oversize: if line.ends_with(b"truncate") { Oversize::Truncate } else { Oversize::Split },
+        ..BatchLimits::default()
     }
 }
 

@@ -35,6 +35,7 @@ fuzz_target!(|data: &[u8]| {
         event_bytes_max: dice.between(EVENT_BYTES_MIN, 5000),
         wire_bytes_max: dice.between(300, 9000),
         oversize: Oversize::Split,
+        ..BatchLimits::default()
     };
     let expected = meant(&text, scan_limits);
     let mut arrived = Arrival { limits: batch_limits, meant: &expected, arrived: Arrived::new() };

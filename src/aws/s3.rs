@@ -15,7 +15,7 @@ use crate::core::time::UnixMillis;
 /// Longest wait for the next bytes of an answer. Slower is as good as broken: the part is fetched again.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Reads objects.
+/// Reads objects; and writes some, where the ambient identity may.
 #[derive(Clone, Debug)]
 pub struct Source {
     client: Client,
@@ -112,14 +112,20 @@ impl Source {
         Ok(Head { etag, bytes, content_type: output.content_type, content_encoding: output.content_encoding })
     }
 
-    /// Writes an object, gzip by its encoding.
+    /// Writes an object.
     ///
     /// # Errors
     /// The call's failure.
-    #[cfg(feature = "local")]
-    pub async fn put(&self, bucket: &str, key: &str, body: Vec<u8>) -> Result<(), Failure> {
-        let body = ByteStream::from(body);
-        let put = self.client.put_object().bucket(bucket).key(key).content_encoding("gzip").body(body);
+    pub async fn put(
+        &self,
+        bucket: &str,
+        key: &str,
+        body: Vec<u8>,
+        content_type: &str,
+        content_encoding: Option<&str>,
+    ) -> Result<(), Failure> {
+        let put = self.client.put_object().bucket(bucket).key(key).content_type(content_type);
+        let put = put.set_content_encoding(content_encoding.map(str::to_owned)).body(ByteStream::from(body));
         answer(Service::S3, "PutObject", put.send().await).map(|_| ())
     }
 }

@@ -11,6 +11,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::{Aws, CONNECT_TIMEOUT, answer};
 use crate::core::failure::{Failure, FailureKind, Service};
+use crate::core::time::UnixMillis;
 
 /// Entries of one batch call, and messages of one receive. Source: SQS API Reference, "DeleteMessageBatch".
 pub const BATCH_ENTRIES_MAX: usize = 10;
@@ -45,6 +46,8 @@ pub struct Message {
     pub body: String,
     /// How often it was received, this time included.
     pub receive_count: u32,
+    /// When it was put into the queue.
+    pub sent: Option<UnixMillis>,
 }
 
 /// What the queue is set to.
@@ -89,6 +92,7 @@ impl Queue {
             .wait_time_seconds(wait)
             .set_visibility_timeout(visibility)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .customize()
             .config_override(aws_sdk_sqs::config::Config::builder().timeout_config(timeouts(WAIT_MAX + CALL_TIMEOUT)))
             .send()
@@ -177,14 +181,16 @@ fn timeouts(call: Duration) -> TimeoutConfig {
 }
 
 fn message(message: aws_sdk_sqs::types::Message) -> Option<Message> {
-    let attributes = message.attributes.as_ref();
-    let received = attributes.and_then(|them| them.get(&MessageSystemAttributeName::ApproximateReceiveCount));
+    let attribute = |name| message.attributes.as_ref()?.get(&name);
+    let received = attribute(MessageSystemAttributeName::ApproximateReceiveCount);
     let receive_count = received.and_then(|count| count.parse().ok()).unwrap_or(1);
+    let sent = attribute(MessageSystemAttributeName::SentTimestamp).and_then(|time| time.parse().ok()).map(UnixMillis);
     Some(Message {
         id: message.message_id?,
         receipt: ReceiptHandle(message.receipt_handle?),
         body: message.body?,
         receive_count,
+        sent,
     })
 }
 

@@ -126,9 +126,14 @@ pub struct PollSettings {
     #[arg(long, env = "SQS_WAIT", value_name = "TIME", default_value = "20s", value_parser = seconds(20))]
     pub sqs_wait: Duration,
 
-    /// Messages held at a time; no more are polled while so many are in work.
+    /// Messages held at a time; no more are polled while so many are in work. One tenant holds at most half, and less
+    /// when others hold some: more of its messages are handed back with a growing delay.
     #[arg(long, env = "MESSAGES_MAX", value_name = "COUNT", default_value_t = 500, value_parser = count::<u32>(1..=10_000))]
     pub messages_max: u32,
+
+    /// Percent of MESSAGES_MAX that messages which have been in the queue for more than five minutes leave to fresh ones.
+    #[arg(long, env = "FRESH_SHARE", value_name = "PERCENT", default_value_t = 50, value_parser = count::<u8>(0..=99))]
+    pub fresh_share: u8,
 
     /// Attempts in a row without an event settled after which a message is a lost cause.
     #[arg(long, env = "POISON_ATTEMPTS", value_name = "COUNT", default_value_t = 5, value_parser = count::<u32>(1..=1_000))]
@@ -250,6 +255,15 @@ pub struct ReachSettings {
     pub aws_s3_use_path_style: bool,
 }
 
+/// A bucket and what keys in it begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3Place {
+    /// The bucket's name.
+    pub bucket: String,
+    /// Empty, or with a slash at its end.
+    pub prefix: String,
+}
+
 /// Settings that all modes share.
 #[derive(Clone, Debug, Args)]
 pub struct Settings {
@@ -264,6 +278,11 @@ pub struct Settings {
     /// Tenants whose rows are kept.
     #[arg(long, env = "TENANT_CACHE_MAX", value_name = "COUNT", default_value_t = 10_000, value_parser = count::<u64>(1..=1_000_000))]
     pub tenant_cache_max: u64,
+
+    /// Where events are kept that CloudWatch Logs does not take: NDJSON under this bucket and prefix, written before the
+    /// message is acknowledged; none: they are counted only.
+    #[arg(long, env = "REJECT_STORE", value_name = "s3://BUCKET/PREFIX", value_parser = s3_place)]
+    pub reject_store: Option<S3Place>,
 
     /// How object keys are laid out; {tenant}, {cluster}, {application} and {pod} once each, in any order, then the file.
     #[arg(long, env = "KEY_LAYOUT", value_name = "TEMPLATE", default_value = crate::core::layout::LAYOUT_DEFAULT, value_parser = layout)]
@@ -410,6 +429,18 @@ fn table(text: &str) -> Result<String, String> {
         Some(name) if (3..=255).contains(&name.len()) && name.bytes().all(allowed) => Ok(text.to_owned()),
         _ => Err("3 to 255 characters of a-z A-Z 0-9 _ - . are wanted, or a table's ARN".to_owned()),
     }
+}
+
+fn s3_place(text: &str) -> Result<S3Place, String> {
+    let wanted = || "s3://BUCKET or s3://BUCKET/PREFIX is wanted".to_owned();
+    let place = text.strip_prefix("s3://").ok_or_else(wanted)?;
+    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    if !(3..=63).contains(&bucket.len()) || !bucket.bytes().all(allowed) {
+        return Err(wanted());
+    }
+    let prefix = if prefix.is_empty() || prefix.ends_with('/') { prefix.to_owned() } else { format!("{prefix}/") };
+    Ok(S3Place { bucket: bucket.to_owned(), prefix })
 }
 
 fn layout(text: &str) -> Result<Layout, String> {

@@ -18,6 +18,9 @@ pub enum Service {
 }
 
 impl Service {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::S3, Self::Sqs, Self::DynamoDb, Self::Sts, Self::Logs];
+
     /// The name in logs and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -112,6 +115,14 @@ pub enum Verdict {
     Denied,
     /// Nothing can be done here: hand the work back.
     GiveUp,
+}
+
+impl Verdict {
+    /// Whether to try again adds to the load of what may have too much.
+    #[must_use]
+    pub const fn is_load(self) -> bool {
+        matches!(self, Self::Retry | Self::Throttled)
+    }
 }
 
 /// The operation's name in a failure of the first hop: to the central role, before any tenant's is on the way.

@@ -9,6 +9,7 @@ pub mod layout;
 pub mod object;
 pub mod pacing;
 pub mod progress;
+pub mod rejects;
 pub mod scan;
 pub mod settlement;
 pub mod tally;

@@ -15,6 +15,8 @@ pub enum Finish {
     Skipped,
     /// The table has no such tenant.
     Unknown,
+    /// The same, and no tenant was found yet: it may be the layout or the table that is wrong.
+    UnknownSoFar,
     /// The body is no notification, or the key is off the layout.
     Invalid,
     /// A newer version of the object replaces the rest of this one.
@@ -37,10 +39,11 @@ pub enum Finish {
 
 impl Finish {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Delivered,
         Self::Skipped,
         Self::Unknown,
+        Self::UnknownSoFar,
         Self::Invalid,
         Self::Superseded,
         Self::Missing,
@@ -59,6 +62,7 @@ impl Finish {
             Self::Delivered => "delivered",
             Self::Skipped => "skipped",
             Self::Unknown => "unknown_tenant",
+            Self::UnknownSoFar => "unknown_so_far",
             Self::Invalid => "invalid_notification",
             Self::Superseded => "superseded",
             Self::Missing => "object_missing",
@@ -138,6 +142,12 @@ pub enum Settlement {
 /// First delay and longest delay of work that is handed back.
 const RETRY_DELAYS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(900));
 
+/// How long a message is hidden that its tenant has no place for, or that is one of too many old ones.
+#[must_use]
+pub fn crowded(receive_count: u32, entropy: u64) -> Duration {
+    equal_jitter(receive_count.saturating_sub(1), RETRY_DELAYS.0, RETRY_DELAYS.1, entropy)
+}
+
 /// Decides about a message whose deliveries all are finished. One that must be tried again decides for all, because the
 /// message is one; then one that is a lost cause; a message is deleted only when neither is among them.
 #[must_use]
@@ -148,7 +158,7 @@ pub fn settle(ended: &[Ended], receive_count: u32, policy: &SettlePolicy, entrop
         if policy.dead_letters { Settlement::DeadLetter(finish) } else { hand_back((RETRY_DELAYS.1, RETRY_DELAYS.1)) }
     };
     let has = |wanted: Finish| ended.iter().any(|it| it.finish == wanted);
-    if has(Finish::GlobalFault) {
+    if has(Finish::GlobalFault) || has(Finish::UnknownSoFar) {
         // Never the message's fault, so it is never poison for it.
         return hand_back(RETRY_DELAYS);
     }
@@ -294,7 +304,7 @@ mod tests {
                 let again = has(Finish::Retryable) || has(Finish::Missing);
                 let waits = has(Finish::Unavailable);
                 let tenants = has(Finish::TenantDenied) || has(Finish::ConfigInvalid);
-                let held = has(Finish::GlobalFault) || tenants || waits;
+                let held = has(Finish::GlobalFault) || has(Finish::UnknownSoFar) || tenants || waits;
                 match settled {
                     Settlement::Acknowledge => {
                         let lost = has(Finish::Corrupt) || has(Finish::Invalid) && dead_letters;
@@ -309,7 +319,7 @@ mod tests {
                         assert!(again || held || has(Finish::Corrupt) && !dead_letters, "{finishes:?}");
                         assert!(held || !again || receives < 5 || !dead_letters, "poison goes: {finishes:?}");
                         assert!(delay >= Duration::from_secs(5) && delay <= Duration::from_secs(3600));
-                        if tenants && !has(Finish::GlobalFault) {
+                        if tenants && !has(Finish::GlobalFault) && !has(Finish::UnknownSoFar) {
                             assert!(delay >= Duration::from_secs(300), "{delay:?}");
                         }
                     }

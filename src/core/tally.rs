@@ -81,6 +81,7 @@ pub struct Tally {
     superseded: u64,
     pending: u64,
     possibly_duplicated: u64,
+    delivered_unverified: u64,
 }
 
 impl Tally {
@@ -117,6 +118,11 @@ impl Tally {
     /// Of the delivered events, so many may have been accepted twice, because an answer was lost.
     pub const fn duplicate(&mut self, events: u64) {
         self.possibly_duplicated += events;
+    }
+
+    /// Nothing that was delivered so far came before a good checksum.
+    pub const fn doubt(&mut self) {
+        self.delivered_unverified = self.delivered;
     }
 
     /// Pending events were rejected by the API.
@@ -162,6 +168,7 @@ impl Tally {
         self.superseded += other.superseded;
         self.pending += other.pending;
         self.possibly_duplicated += other.possibly_duplicated;
+        self.delivered_unverified += other.delivered_unverified;
     }
 
     /// Whether the identity holds.
@@ -170,7 +177,7 @@ impl Tally {
         let rejected: u64 = self.rejected.iter().sum();
         let dropped: u64 = self.dropped.iter().sum();
         let known = self.resumed_skipped + self.delivered + rejected + dropped + self.superseded + self.pending;
-        self.read == known && self.possibly_duplicated <= self.delivered
+        self.read == known && self.possibly_duplicated.max(self.delivered_unverified) <= self.delivered
     }
 
     /// Events read.
@@ -203,6 +210,12 @@ impl Tally {
         self.possibly_duplicated
     }
 
+    /// Of the delivered events, those of bytes that turned out to be damaged, or to end before their checksum.
+    #[must_use]
+    pub const fn delivered_unverified(&self) -> u64 {
+        self.delivered_unverified
+    }
+
     /// Events that the API rejected for `reason`.
     #[must_use]
     pub const fn rejected(&self, reason: Rejected) -> u64 {
@@ -229,6 +242,13 @@ impl Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "read {} = delivered {}", self.read, self.delivered)?;
+        for (name, events) in
+            [("possibly_duplicated", self.possibly_duplicated), ("delivered_unverified", self.delivered_unverified)]
+        {
+            if events > 0 {
+                write!(f, " ({events} {name})")?;
+            }
+        }
         for (reason, events) in self.rejections() {
             write!(f, " + rejected {reason} {events}")?;
         }
@@ -256,10 +276,15 @@ mod tests {
     fn it_reads_as_a_sum() {
         let mut tally = Tally::default();
         tally.pend(5);
-        tally.deliver(2);
+        tally.deliver(1);
+        tally.doubt();
+        tally.deliver(1);
         tally.reject(Rejected::TooOld, 1);
         tally.drop_by(Dropped::BadRecord, 4);
-        assert_eq!(tally.to_string(), "read 9 = delivered 2 + rejected too_old 1 + dropped bad_record 4 + pending 2");
+        assert_eq!(
+            tally.to_string(),
+            "read 9 = delivered 2 (1 delivered_unverified) + rejected too_old 1 + dropped bad_record 4 + pending 2"
+        );
         assert_eq!(tally.rejections().collect::<Vec<_>>(), [("too_old", 1)]);
         assert_eq!(tally.drops().collect::<Vec<_>>(), [("bad_record", 4)]);
     }

@@ -34,7 +34,9 @@ use crate::pipeline::intake::IntakeError;
 use crate::pipeline::lane::Lanes;
 use crate::pipeline::ledger::Ledger;
 use crate::pipeline::read::Reads;
+use crate::pipeline::rejects::RejectStore;
 use crate::pipeline::resolve::Resolver;
+use crate::pipeline::retries::Retries;
 use crate::pipeline::send::{SENDS_MAX, Sends};
 use crate::pipeline::share::Pool;
 use crate::pipeline::totals::Totals;
@@ -139,7 +141,7 @@ pub struct Ground {
 pub struct Daemon {
     aws: Aws,
     pipeline: Pipeline,
-    retries: RetryPolicy,
+    retries: Retries,
     tracker: TaskTracker,
     drain: CancellationToken,
     world: World,
@@ -196,7 +198,7 @@ impl<'s> Keep<'s> {
         Ok(Self { table, strikes_max })
     }
 
-    fn ledger(&self, aws: &Aws, retries: RetryPolicy, world: World) -> Ledger {
+    fn ledger(&self, aws: &Aws, retries: Retries, world: World) -> Ledger {
         let Some((table, settings)) = self.table else { return Ledger::none(retries, world) };
         Ledger {
             table: Some(ProgressTable::new(aws, table)),
@@ -232,9 +234,10 @@ impl Daemon {
         let Reach { aws, hops, external_id } = reach;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if settings.compute_threads == 0 { cores } else { usize::from(settings.compute_threads) };
-        let compute = Compute::start(threads)
+        let world = World::new();
+        let compute = Compute::start(threads, world)
             .map_err(|cause| ModeError::System { what: "the compute threads could not be started", cause })?;
-        let ground = Ground { aws: Aws::connect(aws).await, compute, world: World::new() };
+        let ground = Ground { aws: Aws::connect(aws).await, compute, world };
         Self::on(ground, settings, (hops, external_id), pace, keep)
     }
 
@@ -246,33 +249,40 @@ impl Daemon {
         keep: Keep<'_>,
     ) -> Result<Self, ModeError> {
         let budget = Budget::new(settings.memory_budget, settings.record_bytes_max)?;
-        let retries = RetryPolicy {
+        let policy = RetryPolicy {
             attempts_max: settings.retry_attempts,
             throttled_max: THROTTLED_MAX.max(settings.retry_attempts),
             base: CALL_DELAYS.0,
             cap: CALL_DELAYS.1,
         };
         let (tracker, drain) = (TaskTracker::new(), CancellationToken::new());
+        let retries = Retries::new(policy, world);
         let credentials = Credentials::new(&aws, Roles::new(&aws, hops, external_id), world);
+        let rejects = settings.reject_store.clone().map(|place| RejectStore {
+            bucket: Source::new(&aws),
+            name: place.bucket,
+            prefix: place.prefix,
+            retries: retries.clone(),
+        });
         let table = TenantTable::new(&aws, &settings.tenant_config_table);
         let resolver = Resolver::new(table, settings.tenant_cache_ttl, settings.tenant_cache_max, world);
         let lanes = Lanes {
             reads: Reads {
                 source: Source::new(&aws),
                 part_bytes: settings.part_bytes,
-                retries,
+                retries: retries.clone(),
                 world,
                 tracker: tracker.clone(),
             },
             compute,
-            sends: Sends { credentials, retries, world, places: Pool::new(SENDS_MAX) },
+            sends: Sends { credentials, retries: retries.clone(), world, places: Pool::new(SENDS_MAX), rejects },
             budget,
             limits: limits(settings),
             record_bytes_max: usize::try_from(settings.record_bytes_max).unwrap_or(usize::MAX),
             linger,
             drain: drain.clone(),
             book: Book::default(),
-            ledger: keep.ledger(&aws, retries, world),
+            ledger: keep.ledger(&aws, retries.clone(), world),
             totals: Arc::new(Totals::default()),
         };
         let pipeline = Pipeline::new(settings.key_layout.clone(), resolver, lanes, Circuits::new(denied_wait, world));
@@ -290,6 +300,7 @@ fn limits(settings: &Settings) -> BatchLimits {
             OversizeEvents::Split => Oversize::Split,
             OversizeEvents::Truncate => Oversize::Truncate,
         },
+        keeps_dropped: settings.reject_store.is_some(),
     }
 }
 

@@ -12,6 +12,7 @@ use super::{Daemon, Ground, Keep, ModeError, Reach, told_to_stop};
 use crate::aws::sqs::Queue;
 use crate::config::{PollSettings, QueueSettings, SqsSettings, UnknownTenant};
 use crate::core::settlement::SettlePolicy;
+use crate::pipeline::gate::Gate;
 use crate::pipeline::intake::Intake;
 use crate::pipeline::settle::Settler;
 
@@ -62,7 +63,7 @@ pub async fn serve(
         return Err(ModeError::NoDeadLetters);
     }
     let queue = Queue::new(&daemon.aws, &queues.sqs_queue_url);
-    let settler = Settler::start(&queue, daemon.retries, daemon.world, &daemon.tracker);
+    let settler = Settler::start(&queue, daemon.retries.clone(), &daemon.tracker);
     let stop = CancellationToken::new();
     let intake = Intake {
         queue,
@@ -74,8 +75,11 @@ pub async fn serve(
             dead_letters: queues.dlq_url.is_some(),
             denied_least: poll.denied_wait,
         },
-        retries: daemon.retries,
+        retries: daemon.retries.clone(),
         places: Arc::new(Semaphore::new(usize::try_from(poll.messages_max).unwrap_or(1))),
+        messages_max: poll.messages_max,
+        fresh_share: poll.fresh_share,
+        gate: Gate::new(daemon.world),
         wait: poll.sqs_wait,
         world: daemon.world,
         tracker: messages.clone(),

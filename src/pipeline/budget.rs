@@ -67,6 +67,17 @@ impl Permit {
         self.claims.iter().map(Claim::units).sum()
     }
 
+    /// Takes so many bytes out, or all.
+    #[must_use]
+    pub fn split(&mut self, bytes: u64) -> Self {
+        let mut taken = Self::default();
+        for claim in &mut self.claims {
+            let part = claim.split(bytes - taken.bytes());
+            taken.merge(part.into());
+        }
+        taken
+    }
+
     /// Adds another claim to this one.
     pub fn merge(&mut self, other: Self) {
         for claim in other.claims {
@@ -170,6 +181,12 @@ const fn reserve_of(size: Option<u64>) -> u64 {
 }
 
 impl LaneBudget {
+    /// Whose lane it is.
+    #[must_use]
+    pub const fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
     /// Waits for all that an object of `size` stored bytes (unknown: any) needs to run alone.
     pub async fn admit(&self, size: Option<u64>) -> Permit {
         self.budget.inner.reserve.claim(&self.tenant, reserve_of(size)).await.into()

@@ -46,6 +46,7 @@ impl Circuits {
             Finish::TenantDenied => Probed::Refused,
             Finish::Skipped
             | Finish::Unknown
+            | Finish::UnknownSoFar
             | Finish::Invalid
             | Finish::Superseded
             | Finish::Missing

@@ -5,18 +5,20 @@
 //! machine.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use super::budget::LaneBudget;
 use super::machine::{Machine, Rest, Worker};
 use crate::core::batch::SendWindow;
+use crate::core::pacing::drr::Rounds;
+use crate::core::tenant::TenantId;
+use crate::world::World;
 
-/// Machines that may wait for a thread, per thread. Lanes wait for a place without holding a thread.
-const TURNS_WAITING_PER_THREAD: usize = 64;
+/// Microseconds of a thread that a tenant gets in each round, while others wait: about one turn.
+const QUANTUM_MICROS: u32 = 5_000;
 
 /// One machine's turn on a thread.
 struct Turn {
@@ -24,6 +26,49 @@ struct Turn {
     budget: Arc<LaneBudget>,
     window: SendWindow,
     done: oneshot::Sender<(Box<Machine>, Rest)>,
+}
+
+/// The turns that wait: one for each lane at most, for a lane waits for its machine.
+struct Waiting {
+    rounds: Rounds<TenantId, Turn>,
+    /// Whether the last handle was dropped.
+    closed: bool,
+}
+
+/// What handles and threads share.
+struct Shared {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the next turn. `None` when there will be no more.
+    fn next(&self) -> Option<(TenantId, Turn)> {
+        let mut waiting = self.waiting();
+        loop {
+            if let Some(next) = waiting.rounds.pop() {
+                return Some(next);
+            }
+            if waiting.closed {
+                return None;
+            }
+            waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Ends the threads with the last handle.
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.waiting().closed = true;
+        self.0.wake.notify_all();
+    }
 }
 
 /// The compute threads. They end when the last handle is dropped.
@@ -35,14 +80,14 @@ pub struct Compute {
 /// Where machines run.
 #[derive(Clone)]
 enum Place {
-    Threads { turns: Sender<Turn>, places: Arc<Semaphore> },
+    Threads(Arc<Handle>),
     InPlace(Arc<Mutex<Worker>>),
 }
 
 impl std::fmt::Debug for Compute {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let waiting = match &self.place {
-            Place::Threads { turns, .. } => turns.len(),
+            Place::Threads(threads) => threads.0.waiting().rounds.len(),
             Place::InPlace(_) => 0,
         };
         f.debug_struct("Compute").field("waiting", &waiting).finish_non_exhaustive()
@@ -59,16 +104,16 @@ impl Compute {
     ///
     /// # Errors
     /// The operating system gives no thread.
-    pub fn start(threads: usize) -> std::io::Result<Self> {
-        let threads = threads.max(1);
-        let places = threads * TURNS_WAITING_PER_THREAD;
-        let (turns, waiting) = crossbeam_channel::bounded(places);
-        for number in 0..threads {
-            let waiting = waiting.clone();
+    pub fn start(threads: usize, world: World) -> std::io::Result<Self> {
+        let waiting = Mutex::new(Waiting { rounds: Rounds::new(QUANTUM_MICROS), closed: false });
+        let shared = Arc::new(Shared { waiting, wake: Condvar::new() });
+        let handle = Self { place: Place::Threads(Arc::new(Handle(Arc::clone(&shared)))) };
+        for number in 0..threads.max(1) {
+            let shared = Arc::clone(&shared);
             let _detached: JoinHandle<()> =
-                std::thread::Builder::new().name(format!("compute-{number}")).spawn(move || serve(&waiting))?;
+                std::thread::Builder::new().name(format!("compute-{number}")).spawn(move || serve(&shared, &world))?;
         }
-        Ok(Self { place: Place::Threads { turns, places: Arc::new(Semaphore::new(places)) } })
+        Ok(handle)
     }
 
     /// No threads: whoever asks for a turn runs it, and all else waits meanwhile. So the order of turns is that of the
@@ -88,35 +133,36 @@ impl Compute {
         budget: &Arc<LaneBudget>,
         window: SendWindow,
     ) -> Result<(Box<Machine>, Rest), ComputeEnded> {
-        let (turns, places) = match &self.place {
-            Place::Threads { turns, places } => (turns, places),
+        let shared = match &self.place {
+            Place::Threads(threads) => &threads.0,
             Place::InPlace(worker) => {
                 let mut machine = machine;
                 let rest = worker.lock().map_err(|_| ComputeEnded)?.turn(&mut machine, budget, window);
                 return Ok((machine, rest));
             }
         };
-        // A place in the queue is held until the machine is back, so the queue never is too full to send.
-        let _place = places.acquire().await.map_err(|_| ComputeEnded)?;
         let (done, back) = oneshot::channel();
         let turn = Turn { machine, budget: Arc::clone(budget), window, done };
-        match turns.try_send(turn) {
-            Ok(()) => back.await.map_err(|_| ComputeEnded),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(ComputeEnded),
-        }
+        shared.waiting().rounds.push(budget.tenant().clone(), turn);
+        shared.wake.notify_one();
+        back.await.map_err(|_| ComputeEnded)
     }
 }
 
 /// A compute thread: turn after turn. A panic, which is a fault of this program, costs the lane its machine and its
 /// objects' messages an attempt, but not the other lanes the thread.
-fn serve(waiting: &Receiver<Turn>) {
+fn serve(shared: &Shared, world: &World) {
     let mut worker = Worker::new();
-    for Turn { mut machine, budget, window, done } in waiting {
+    while let Some((tenant, Turn { mut machine, budget, window, done })) = shared.next() {
+        let begun = world.now();
         let turn = AssertUnwindSafe(|| {
             let rest = worker.turn(&mut machine, &budget, window);
             (machine, rest)
         });
-        match catch_unwind(turn) {
+        let turned = catch_unwind(turn);
+        let cost = u32::try_from(world.now().since(begun).as_micros()).unwrap_or(u32::MAX);
+        shared.waiting().rounds.pay(&tenant, cost);
+        match turned {
             // The lane may have been cut off meanwhile; its machine then goes with it.
             Ok(turned) => {
                 let _lane_is_gone = done.send(turned);

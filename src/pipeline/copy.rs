@@ -17,12 +17,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::credentials::Credentials;
+use super::retries::Retries;
 use super::share::Pool;
 use super::totals::Totals;
 use crate::aws::bucket::{CopySource, NewObject, TargetBucket, Upload};
 use crate::aws::s3::{Head, Source};
 use crate::core::copy::{CopyPlan, PartPlan, destination_key, metadata};
-use crate::core::failure::{Attempts, Failure, RetryPolicy, Service, Verdict};
+use crate::core::failure::{Attempts, Failure, Service, Verdict};
 use crate::core::layout::Identity;
 use crate::core::object::{ETag, ObjectRef};
 use crate::core::settlement::Finish;
@@ -42,7 +43,7 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Copies {
     source: Source,
     credentials: Credentials,
-    retries: RetryPolicy,
+    retries: Retries,
     world: World,
     tracker: TaskTracker,
     totals: Arc<Totals>,
@@ -114,7 +115,7 @@ impl Copies {
     pub fn new(
         source: Source,
         credentials: Credentials,
-        retries: RetryPolicy,
+        retries: Retries,
         world: World,
         tracker: TaskTracker,
         totals: Arc<Totals>,
@@ -273,7 +274,7 @@ impl Copies {
                 Ok(head) => return Ok(head),
                 Err(failure) => failure,
             };
-            let delay = attempts.next(failure.verdict(), &self.retries, self.world.entropy());
+            let delay = self.retries.next(&mut attempts, Service::S3, failure.verdict());
             let Some(delay) = delay else { return Err(failure) };
             tokio::time::sleep(delay).await;
         }
@@ -299,7 +300,8 @@ impl Copies {
                 Err(failure) => failure,
             };
             let verdict = failure.verdict();
-            let Some(delay) = attempts.next(verdict, &self.retries, self.world.entropy()) else { return Err(failure) };
+            let delay = self.retries.next_of(delivery, &mut attempts, verdict).await;
+            let Some(delay) = delay else { return Err(failure) };
             if verdict == Verdict::RefreshCredentials {
                 self.credentials.forget(delivery, cluster).await;
             }

@@ -7,14 +7,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
+use super::gate::Gate;
+use super::holding::{Held, Holding};
+use super::retries::Retries;
 use super::settle::{Settle, Settler};
 use super::{ObjectReport, Pipeline};
 use crate::aws::sqs::{BATCH_ENTRIES_MAX, Message, Queue, QueueAttributes, ReceiptHandle};
-use crate::core::failure::{Attempts, Failure, RetryPolicy};
+use crate::core::failure::{Attempts, Failure, Service};
 use crate::core::pacing::backoff::equal_jitter;
-use crate::core::settlement::{Ended, Finish, SettlePolicy, Settlement, settle};
+use crate::core::pacing::circuit::Passage;
+use crate::core::settlement::{Ended, Finish, SettlePolicy, Settlement, crowded, settle};
 use crate::world::World;
 
 /// First and longest wait after a failed poll.
@@ -36,9 +40,15 @@ pub struct Intake {
     /// How messages are settled.
     pub policy: SettlePolicy,
     /// How often a dead letter is tried.
-    pub retries: RetryPolicy,
+    pub retries: Retries,
     /// Places for messages in work.
     pub places: Arc<Semaphore>,
+    /// How many they are.
+    pub messages_max: u32,
+    /// Percent of them that old messages leave to fresh ones.
+    pub fresh_share: u8,
+    /// Whether the queue is polled.
+    pub gate: Gate,
     /// How long one poll waits.
     pub wait: Duration,
     /// Times and chance.
@@ -71,12 +81,15 @@ impl Intake {
         let attributes = self.attributes().await.map_err(IntakeError::Queue)?;
         self.check(attributes);
         let visibility = attributes.visibility.max(VISIBILITY_MIN);
+        let mut holding = Holding::new(self.messages_max, self.fresh_share, self.world);
         let mut failures = 0;
         loop {
             if pipeline.is_misconfigured() {
                 return Err(IntakeError::LayoutOrTable);
             }
-            let Some(places) = self.places_for_poll(stop).await else { return Ok(()) };
+            let Some(passage) = self.gate.pass(stop).await else { return Ok(()) };
+            let messages_max = if passage == Passage::Probe { 1 } else { BATCH_ENTRIES_MAX };
+            let Some(places) = self.places_for_poll(messages_max, stop).await else { return Ok(()) };
             let poll = self.queue.receive(places.len(), self.wait, visibility);
             let received = tokio::select! {
                 biased;
@@ -86,13 +99,44 @@ impl Intake {
             match received {
                 Ok(messages) => {
                     failures = 0;
+                    if messages.is_empty() {
+                        self.gate.settle(passage, &[]);
+                    }
+                    let (mut crowd, mut handed_back) = (None, 0);
                     for (message, place) in messages.into_iter().zip(places) {
                         // Taken here, where the order of arrival is known; worked on beside the others.
-                        let delivery = pipeline.process(&message.id, &message.body, message.receive_count > 1);
-                        self.tracker.spawn(self.clone().work(delivery, message, visibility, place));
+                        let notice = pipeline.take(&message.id, &message.body, message.receive_count > 1);
+                        if let Some(held) = holding.admit(notice.tenants(), message.sent) {
+                            let delivery = pipeline.process(notice);
+                            self.tracker.spawn(self.clone().work(
+                                delivery,
+                                message,
+                                visibility,
+                                (passage, place, held),
+                            ));
+                        } else {
+                            crowd = notice.tenants().next().cloned().or(crowd);
+                            handed_back += 1;
+                            self.gate.settle(passage, &[]);
+                            let delay = crowded(message.receive_count, self.world.entropy());
+                            debug!(
+                                message_id = message.id,
+                                ?delay,
+                                "message handed back: its tenant holds many already, or it is one of many old ones"
+                            );
+                            let settler = self.settler.clone();
+                            self.tracker.spawn(async move {
+                                settler.ask(Settle::Hide(message.receipt, delay)).await;
+                                drop(place);
+                            });
+                        }
+                    }
+                    if handed_back > 0 {
+                        holding.rest(handed_back, crowd.as_ref()).await;
                     }
                 }
                 Err(failure) => {
+                    self.gate.settle(passage, &[]);
                     warn!(cause = %failure, "queue not polled");
                     let delay = equal_jitter(failures, POLL_DELAYS.0, POLL_DELAYS.1, self.world.entropy());
                     failures += 1;
@@ -113,7 +157,7 @@ impl Intake {
                 Ok(attributes) => return Ok(attributes),
                 Err(failure) => failure,
             };
-            match attempts.next(failure.verdict(), &self.retries, self.world.entropy()) {
+            match self.retries.next(&mut attempts, Service::Sqs, failure.verdict()) {
                 Some(delay) => tokio::time::sleep(delay).await,
                 None => return Err(failure),
             }
@@ -132,15 +176,15 @@ impl Intake {
         }
     }
 
-    /// Waits for places for at least one message, and takes as many as one poll can bring.
-    async fn places_for_poll(&self, stop: &CancellationToken) -> Option<Vec<OwnedSemaphorePermit>> {
+    /// Waits for places for at least one message, and takes as many as one poll of `most` can bring.
+    async fn places_for_poll(&self, most: usize, stop: &CancellationToken) -> Option<Vec<OwnedSemaphorePermit>> {
         let first = tokio::select! {
             biased;
             () = stop.cancelled() => return None,
             place = Arc::clone(&self.places).acquire_owned() => place.ok()?,
         };
         let more = std::iter::from_fn(|| Arc::clone(&self.places).try_acquire_owned().ok());
-        Some(std::iter::once(first).chain(more.take(BATCH_ENTRIES_MAX - 1)).collect())
+        Some(std::iter::once(first).chain(more.take(most - 1)).collect())
     }
 
     /// Works on one message until it is settled, keeping it hidden from others.
@@ -149,7 +193,7 @@ impl Intake {
         delivery: impl Future<Output = Vec<ObjectReport>>,
         message: Message,
         visibility: Duration,
-        _place: OwnedSemaphorePermit,
+        (passage, _place, _held): (Passage, OwnedSemaphorePermit, Held),
     ) {
         let reports = tokio::select! {
             biased;
@@ -158,6 +202,7 @@ impl Intake {
             () = self.hold(&message.receipt, visibility) => {
                 // Whoever has the message now goes on; here its objects stop before their next batch.
                 warn!(message_id = message.id, "receipt lost; the work on its objects is given up");
+                self.gate.settle(passage, &[]);
                 return;
             }
         };
@@ -165,6 +210,7 @@ impl Intake {
             // The drain is over, and the delivery given up: another replica takes over at once.
             return self.settler.ask(Settle::Hide(message.receipt, Duration::ZERO)).await;
         };
+        self.gate.settle(passage, &reports);
         // Of an object of which no version is known, all receives count.
         let ended = |report: &ObjectReport| Ended {
             finish: report.finish,
@@ -226,7 +272,7 @@ impl Intake {
         let mut attempts = Attempts::default();
         loop {
             let Err(failure) = Box::pin(queue.send(&message.body, &attributes)).await else { return Ok(()) };
-            match attempts.next(failure.verdict(), &self.retries, self.world.entropy()) {
+            match self.retries.next(&mut attempts, Service::Sqs, failure.verdict()) {
                 Some(delay) => tokio::time::sleep(delay).await,
                 None => return Err(failure),
             }

@@ -18,19 +18,18 @@ use tokio_util::sync::CancellationToken;
 use super::book::{Book, Known};
 use super::budget::{Budget, CARRY_BYTES_MAX, LaneBudget, Permit};
 use super::compute::Compute;
-use super::ledger::{Claim, Ledger, LedgerFault};
+use super::ledger::{Claim, Ledger};
 use super::machine::{Group, Machine, Rest};
-use super::open::{Job, OpenObjects, Stage, Stopwatch};
-use super::read::{Chunk, ReadFault, Reading, Reads};
+use super::open::{Job, JobDone, OpenObjects, Stage, Stopwatch};
+use super::read::{Chunk, ReadFault, Reads};
 use super::send::{Destination, Sends};
 use super::sender::Sender;
+use super::source::{Before, ReadEnd, Source, Then};
 use super::totals::Totals;
 use crate::core::batch::{BatchLimits, Batcher, SegmentId, SendWindow};
 use crate::core::decode::DecodeFault;
-use crate::core::failure::Verdict;
-use crate::core::object::{ETag, ObjectRef};
+use crate::core::object::ObjectRef;
 use crate::core::progress::Progress;
-use crate::core::settlement::Finish;
 use crate::core::tenant::{DeliveryKey, Target};
 use crate::core::time::UnixMillis;
 
@@ -185,10 +184,8 @@ impl Filler {
     /// Gives the sealed group to the sender, waiting for a place.
     async fn pass_on(&mut self, source: &mut Source) {
         let Some(group) = self.machine.as_mut().and_then(|machine| machine.take_sealed()) else { return };
-        for share in &group.sealed.shares {
-            self.open.seal(share);
-        }
-        if group.sealed.batches.is_empty() {
+        if group.sealed.batches.is_empty() && group.sealed.dropped.is_empty() {
+            group.sealed.shares.iter().for_each(|share| self.open.drop_by_time(share));
             return;
         }
         let to_sender = self.to_sender.clone();
@@ -225,29 +222,46 @@ impl Filler {
         admit.await
     }
 
-    /// Delivers one object: reads it to its end, or to where it fails.
+    /// Delivers one object: reads it to its end, or to where it fails. What may have been damaged on its way is read once
+    /// more, and of what was overwritten meanwhile the successor.
     async fn serve(&mut self, job: Job) -> Result<(), Broken> {
+        let mut next = Some((job, Before::default()));
+        while let Some((job, before)) = next.take() {
+            next = self.attempt(job, before).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads an object once. Gives its job back with what is settled, if it is to be read again.
+    async fn attempt(&mut self, job: Job, before: Before) -> Result<Option<(Job, Before)>, Broken> {
         if job.done.is_closed() {
-            return Ok(());
+            return Ok(None);
         }
         self.segments += 1;
         let segment = SegmentId(self.segments);
         let begun = self.lanes.reads.world.now();
         let mut source = Source { size: job.object.size, watch: Stopwatch::start(begun), ..Source::default() };
         source.reserve = Some(self.admit(source.size).await);
+        // Only what was read is read again; a successor is whatever there is now.
+        source.etag = before.etag.clone().filter(|_| before.then == Some(Then::Again));
         let (object, again) = (job.object.clone(), job.again);
-        self.open.begin(segment, job, begun);
-        let mut end = self.read(segment, &object, again, &mut source).await?;
-        if matches!(end, ReadEnd::Damaged(_)) && self.start_again(segment) {
-            // It may have been damaged on its way here. Nothing of it was sent, so it is simply read once more.
-            end = self.read(segment, &object, again, &mut source).await?;
-        }
+        self.open.begin(segment, job, begun, before.delivered);
+        let end = self.read(segment, &object, (again, &before), &mut source).await?;
         self.enter(&mut source, Stage::Wait);
         let stages = source.watch;
         drop(source);
-        let (finish, cause) = end.finish();
+        let failed = self.open.has_failed(segment);
+        let then = end.then(&before).filter(|_| !failed);
+        let told = then.and_then(|then| Some((then, self.open.tell_here(segment)?)));
+        let (finish, cause) = match &told {
+            Some(((_, finish), _)) => (*finish, end.finish().1),
+            None => end.finish(),
+        };
+        if end.is_unverified() {
+            self.open.doubt(segment);
+        }
         // What stands before a cut is whole; but nothing is sent any more of bytes that are known to be wrong.
-        let keeps = matches!(end, ReadEnd::Whole | ReadEnd::Before | ReadEnd::Cut(_)) && !self.open.has_failed(segment);
+        let keeps = matches!(end, ReadEnd::Whole | ReadEnd::Before | ReadEnd::Cut(_)) && !failed;
         let abandoned = if keeps { 0 } else { self.machine.as_mut().map_or(0, |machine| machine.abandon(segment)) };
         match cause {
             Some(cause) if keeps => self.open.remark(segment, cause),
@@ -256,7 +270,12 @@ impl Filler {
             None => {}
         }
         self.open.read(segment, finish, stages);
-        Ok(())
+        let Some(((then, _), (done, ended))) = told else { return Ok(None) };
+        // The sender lives as long as this task, and ends each batch.
+        let Ok(JobDone { etag, progress, claim, delivered, .. }) = ended.await else { return Ok(None) };
+        let attempts = before.attempts + 1;
+        let before = Before { then: Some(then), etag, known: (progress, claim), delivered, attempts };
+        Ok(Some((Job { object, again, done }, before)))
     }
 
     fn enter(&self, source: &mut Source, stage: Stage) {
@@ -304,15 +323,6 @@ impl Filler {
         }
     }
 
-    /// Takes an object's events back, if all of them are still here. `false`: some are on their way.
-    fn start_again(&mut self, segment: SegmentId) -> bool {
-        let untouched = self.open.start_again(segment);
-        if let Some(machine) = self.machine.as_mut().filter(|_| untouched) {
-            machine.abandon(segment);
-        }
-        untouched
-    }
-
     /// What earlier attempts have settled of what is read; with its claim, if it may be that others have tried it too.
     async fn settled(&self, read: &ObjectRef, again: bool) -> Result<(Progress, Option<Claim>), ReadEnd> {
         let mut known = self.lanes.book.find(read, &self.delivery).await;
@@ -349,17 +359,21 @@ impl Filler {
         &mut self,
         segment: SegmentId,
         object: &ObjectRef,
-        again: bool,
+        (again, before): (bool, &Before),
         source: &mut Source,
     ) -> Result<ReadEnd, Broken> {
-        source.etag = None;
         if let Err(fault) = self.reopen(object, source).await {
             return Ok(ReadEnd::Fault(fault));
         }
         let read = ObjectRef { etag: source.etag.clone(), ..object.clone() };
-        let (settled, claim) = match self.settled(&read, again).await {
-            Ok(found) => found,
-            Err(end) => return Ok(end),
+        let is_same = before.then.is_some() && before.etag == source.etag;
+        let (settled, claim) = if is_same {
+            before.known.clone()
+        } else {
+            match self.settled(&read, again).await {
+                Ok(found) => found,
+                Err(end) => return Ok(end),
+            }
         };
         self.open.found(segment, source.etag.as_ref(), settled.clone(), claim);
         let (modified, stored_bytes) =
@@ -428,68 +442,5 @@ impl Filler {
         // A file with no good record, but with bad ones, is an error: most likely it is something else altogether.
         let hollow = self.open.is_hollow(segment);
         Ok(if matches!(outcome, ReadEnd::Whole) && hollow { ReadEnd::Hollow } else { outcome })
-    }
-}
-
-/// Where an object's bytes come from, and the memory for them.
-#[derive(Debug, Default)]
-struct Source {
-    /// Stored bytes, as far as they are known.
-    size: Option<u64>,
-    reserve: Option<Permit>,
-    reading: Option<Reading>,
-    /// The tag of what was read, once it was begun: nothing else may take its place.
-    etag: Option<ETag>,
-    watch: Stopwatch,
-}
-
-/// How far an object was read.
-#[derive(Debug)]
-enum ReadEnd {
-    /// To its end.
-    Whole,
-    /// Not at all: it was delivered before.
-    Before,
-    /// Not at all: it could not be found out what was settled before.
-    Ledger(LedgerFault),
-    /// Not at all: so many attempts came to nothing, or ended their process.
-    Poison(u32),
-    /// To its end, and there was no record in it.
-    Hollow,
-    /// Its bytes end early.
-    Cut(DecodeFault),
-    /// Its bytes are wrong.
-    Damaged(DecodeFault),
-    /// The store gives no more of it.
-    Fault(ReadFault),
-    /// Its events are not accepted, so there was no use in reading on.
-    SendFailed,
-}
-
-impl ReadEnd {
-    fn finish(&self) -> (Finish, Option<String>) {
-        match self {
-            Self::Whole => (Finish::Delivered, None),
-            Self::Before => (Finish::Delivered, Some("it was delivered before".to_owned())),
-            Self::Ledger(fault) => (fault.finish(), Some(fault.to_string())),
-            Self::Poison(strikes) => {
-                (Finish::Retryable, Some(format!("{strikes} attempts came to nothing, or ended their process")))
-            }
-            Self::Hollow => (Finish::Corrupt, Some("the object holds no record that could be read".to_owned())),
-            Self::Cut(fault) | Self::Damaged(fault) => (Finish::Corrupt, Some(fault.to_string())),
-            Self::Fault(fault) => (finish_of(fault), Some(fault.to_string())),
-            Self::SendFailed => (Finish::Retryable, None),
-        }
-    }
-}
-
-fn finish_of(fault: &ReadFault) -> Finish {
-    match fault {
-        ReadFault::Missing => Finish::Missing,
-        ReadFault::Changed => Finish::Superseded,
-        ReadFault::Denied(_) => Finish::GlobalFault,
-        // The ambient identity's credentials are gone: no fault of the object.
-        ReadFault::Failed(failure) if failure.verdict() == Verdict::RefreshCredentials => Finish::GlobalFault,
-        ReadFault::Failed(failure) => Finish::of_passing(failure.verdict()),
     }
 }

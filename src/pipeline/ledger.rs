@@ -9,8 +9,9 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::book::{Known, identity};
+use super::retries::Retries;
 use crate::aws::dynamodb::{Claimed, ProgressKey, ProgressTable};
-use crate::core::failure::{Attempts, Failure, RetryPolicy};
+use crate::core::failure::{Attempts, Failure, Service};
 use crate::core::object::ObjectRef;
 use crate::core::progress::Progress;
 use crate::core::settlement::Finish;
@@ -33,7 +34,7 @@ pub struct Ledger {
     /// Attempts without progress after which an object is not begun any more.
     pub strikes_max: u32,
     /// How often a call is tried.
-    pub retries: RetryPolicy,
+    pub retries: Retries,
     /// Times and chance.
     pub world: World,
 }
@@ -80,7 +81,7 @@ impl LedgerFault {
 impl Ledger {
     /// One that keeps nothing.
     #[must_use]
-    pub const fn none(retries: RetryPolicy, world: World) -> Self {
+    pub const fn none(retries: Retries, world: World) -> Self {
         Self { table: None, every: u64::MAX, small_too: false, strikes_max: u32::MAX, retries, world }
     }
 
@@ -131,10 +132,13 @@ impl Ledger {
         let mut attempts = Attempts::default();
         loop {
             let failure = match Box::pin(call()).await {
-                Ok(done) => return Ok(done),
+                Ok(done) => {
+                    self.retries.succeeded(Service::DynamoDb);
+                    return Ok(done);
+                }
                 Err(failure) => failure,
             };
-            let Some(delay) = attempts.next(failure.verdict(), &self.retries, self.world.entropy()) else {
+            let Some(delay) = self.retries.next(&mut attempts, Service::DynamoDb, failure.verdict()) else {
                 return Err(LedgerFault::Table(failure));
             };
             tokio::time::sleep(delay).await;

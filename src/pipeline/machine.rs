@@ -24,6 +24,9 @@ const WINDOWS_PER_TURN: usize = 16;
 /// Stored bytes of an object that are read and decoded again after a pause, at most. An object is paused once a second at
 /// most, and decodes to ten times as much in about a tenth of that.
 const READ_AGAIN_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Stored bytes of the largest object that is taken to fit one batch: what is longer when compressed than a batch may be
+/// does not.
+const ONE_BATCH_STORED_MAX: u64 = 1024 * 1024;
 /// Faults of one object that are described one by one; the rest is only counted.
 pub const FAULTS_KEPT_MAX: usize = 8;
 
@@ -240,6 +243,22 @@ impl Machine {
         self.sealed = Some(Group { sealed, growth: std::mem::take(&mut self.growth) });
     }
 
+    /// Seals the open batch because it has no room. Of an object that may fit one batch nothing is sent before its checksum:
+    /// if others are in the batch too, they go without it.
+    fn make_room(&mut self, run: &Run, window: SendWindow) {
+        debug_assert!(self.sealed.is_none());
+        let earlier = if run.stored_bytes <= ONE_BATCH_STORED_MAX { self.batcher.seal_earlier(window) } else { None };
+        match earlier {
+            Some(sealed) => {
+                let kept = u64::try_from(self.batcher.memory()).unwrap_or(u64::MAX);
+                let kept = self.growth.split(kept.next_multiple_of(GROWTH_STEP_BYTES));
+                let growth = std::mem::replace(&mut self.growth, kept);
+                self.sealed = Some(Group { sealed, growth });
+            }
+            None => self.seal(window),
+        }
+    }
+
     /// Works until something is missing. The thread's window is empty between turns.
     fn work(&mut self, worker: &mut Worker, budget: &LaneBudget, send_window: SendWindow) -> Rest {
         let Some(mut run) = self.run.take() else { return Rest::Input };
@@ -412,7 +431,7 @@ impl Machine {
             wide: false,
         };
         let fed = loop {
-            if let Some(rest) = self.claim(&event, budget, send_window) {
+            if let Some(rest) = self.claim(run, &event, budget, send_window) {
                 return Taken::Stop(rest);
             }
             let fed = self.batcher.feed(&event);
@@ -428,7 +447,7 @@ impl Machine {
             }
             // A wide event is as wide as it gets.
             Fed::Full | Fed::Wide => {
-                self.seal(send_window);
+                self.make_room(run, send_window);
                 Taken::Stop(Rest::Sealed)
             }
             Fed::PartTaken { next, parts } => {
@@ -453,7 +472,7 @@ impl Machine {
     }
 
     /// Sees to it that the open batch may grow by an event. `Some` when it must stop for that.
-    fn claim(&mut self, event: &Event<'_>, budget: &LaneBudget, send_window: SendWindow) -> Option<Rest> {
+    fn claim(&mut self, run: &Run, event: &Event<'_>, budget: &LaneBudget, send_window: SendWindow) -> Option<Rest> {
         let need = u64::try_from(self.batcher.memory_with(&event.message, event.wide)).unwrap_or(u64::MAX);
         let held = self.growth.bytes();
         if need <= held {
@@ -468,7 +487,7 @@ impl Machine {
             self.growth = Permit::default();
             return Some(Rest::Growth(need.next_multiple_of(GROWTH_STEP_BYTES)));
         }
-        self.seal(send_window);
+        self.make_room(run, send_window);
         Some(Rest::Sealed)
     }
 }

@@ -104,6 +104,53 @@ fn predecessor_15_offset() {
     }
 }
 
+/// An object that fits one batch is sealed after its checksum (design §4), also when it comes behind others in a batch.
+#[test]
+fn of_an_object_that_fits_one_batch_nothing_is_sealed_before_its_checksum() {
+    let budget = Budget::new(256 << 20, RECORD_BYTES_MAX as u64).unwrap();
+    let lane = budget.lane(&TenantId::try_from("acme").unwrap(), 0);
+    let mut machine = Machine::new(Batcher::new(BatchLimits::default(), "/acme", "pod"), RECORD_BYTES_MAX);
+    let mut worker = Worker::new();
+    let mut sealed = Vec::new();
+    for object in 0..3_u64 {
+        let line = |at: u64| format!("{{\"message\":\"{object} {at:0>1000}\"}}\n");
+        let mut stored = gzip((0..600).map(line).collect::<String>().as_bytes());
+        if object == 1 {
+            let crc = stored.len() - 8;
+            stored[crc] ^= 1;
+        }
+        machine.begin(SegmentId(object), stored.len() as u64, UnixMillis(7), Progress::default());
+        machine.push(stored.into());
+        machine.end_of_input();
+        let end = loop {
+            match worker.turn(&mut machine, &lane, SendWindow::ALL) {
+                Rest::Sealed => sealed.push(machine.take_sealed().unwrap()),
+                Rest::ObjectEnd(end) => break end,
+                rest => assert_eq!(rest, Rest::Turn),
+            }
+        };
+        machine.finish();
+        assert_eq!(end.is_err(), object == 1);
+        if object == 1 {
+            assert!(machine.abandon(SegmentId(1)) > 420, "more than would have had room");
+        }
+    }
+    machine.seal(SendWindow::ALL);
+    sealed.extend(machine.take_sealed());
+    let shares: Vec<_> = sealed
+        .iter()
+        .flat_map(|group| &group.sealed.shares)
+        .map(|share| (share.segment.0, share.sent))
+        .filter(|(_, sent)| *sent > 0)
+        .collect();
+    assert_eq!(shares, [(0, 600), (2, 600)]);
+    for group in &sealed {
+        let body = group.sealed.batches[0].body();
+        assert_eq!(messages(&[body.to_vec()]).len(), 600);
+        assert!(group.growth.bytes() >= body.len() as u64 && group.growth.bytes() < 2 << 20, "{:?}", group.growth);
+    }
+}
+
 /// Records that an earlier attempt had accepted out of their order are left out too.
 #[test]
 fn what_was_settled_beyond_a_gap_is_not_sent_again() {

@@ -9,17 +9,22 @@ pub mod circuits;
 pub mod compute;
 pub mod copy;
 pub mod credentials;
+pub mod gate;
+mod holding;
 pub mod intake;
 pub mod lane;
 pub mod ledger;
 pub mod machine;
 pub mod open;
 pub mod read;
+pub mod rejects;
 pub mod resolve;
+pub mod retries;
 pub mod send;
 mod sender;
 pub mod settle;
 pub mod share;
+mod source;
 pub mod totals;
 mod turns;
 
@@ -79,6 +84,27 @@ struct Arrival {
     turn: Turn<StreamKey>,
 }
 
+/// What a message told of. Each object has its place in the order of its stream, and gives it up when this is dropped.
+#[derive(Debug)]
+pub struct Notice {
+    message_id: String,
+    again: bool,
+    reports: Vec<ObjectReport>,
+    arrivals: Vec<Arrival>,
+}
+
+impl Notice {
+    /// Whose objects they are: each tenant once.
+    pub fn tenants(&self) -> impl Iterator<Item = &TenantId> {
+        let tenants = self.arrivals.iter().map(|arrival| &arrival.identity.tenant);
+        tenants
+            .clone()
+            .enumerate()
+            .filter(move |(at, it)| !tenants.clone().take(*at).any(|before| before == *it))
+            .map(|(_, it)| it)
+    }
+}
+
 /// A log stream of a tenant, whatever its deliveries are.
 type StreamKey = (TenantId, ClusterId, Arc<str>);
 type LaneKey = (DeliveryKey, ClusterId, Arc<str>);
@@ -129,7 +155,7 @@ impl Pipeline {
         let copies = Copies::new(
             reads.source.clone(),
             sends.credentials.clone(),
-            sends.retries,
+            sends.retries.clone(),
             sends.world,
             reads.tracker.clone(),
             Arc::clone(&lanes.totals),
@@ -164,17 +190,10 @@ impl Pipeline {
         !self.inner.resolved.load(Ordering::Relaxed) && unknown >= UNKNOWN_MAX
     }
 
-    /// Takes what a message's body tells of, at once, and gives what delivers it and says what became of it. Empty: there
-    /// was nothing to do. Of one log stream, what was taken first goes first: who keeps this without polling it holds the
-    /// others back. `again`: the message was received before.
-    pub fn process(
-        &self,
-        message_id: &str,
-        body: &str,
-        again: bool,
-    ) -> impl Future<Output = Vec<ObjectReport>> + Send + use<> {
-        let (mut reports, arrivals) = self.take(message_id, body);
-        let (pipeline, message_id) = (self.clone(), message_id.to_owned());
+    /// Delivers what a message told of, and says what became of it. Empty: there was nothing to do. Of one log stream, what
+    /// was taken first goes first: who keeps this without polling it holds the others back.
+    pub fn process(&self, notice: Notice) -> impl Future<Output = Vec<ObjectReport>> + Send + use<> {
+        let (pipeline, Notice { message_id, again, mut reports, arrivals }) = (self.clone(), notice);
         async move {
             // All at a time: one that must wait holds back no other.
             let work = arrivals.into_iter().map(|arrival| pipeline.deliver(&message_id, again, arrival));
@@ -185,8 +204,15 @@ impl Pipeline {
         }
     }
 
+    /// Takes what a message's body tells of into its place among others. `again`: the message was received before.
+    #[must_use]
+    pub fn take(&self, message_id: &str, body: &str, again: bool) -> Notice {
+        let (reports, arrivals) = self.arrivals(message_id, body);
+        Notice { message_id: message_id.to_owned(), again, reports, arrivals }
+    }
+
     /// What a body tells of: objects with their turns, and reports of what is none.
-    fn take(&self, message_id: &str, body: &str) -> (Vec<ObjectReport>, Vec<Arrival>) {
+    fn arrivals(&self, message_id: &str, body: &str) -> (Vec<ObjectReport>, Vec<Arrival>) {
         let records = match envelope::parse(body) {
             Ok(Notification::Objects(records)) => records,
             Ok(Notification::Test) => {
@@ -245,7 +271,12 @@ impl Pipeline {
                     (Finish::Skipped, format!("application {} is not wanted", identity.application))
                 }
                 Ok(()) => match self.inner.circuits.ask(&key).await {
-                    Passage::Shut => (Finish::TenantDenied, "the delivery refused an earlier object".to_owned()),
+                    Passage::Shut => match self.inner.lanes.book.find(&object, &key).await {
+                        Some(Known::Finished) => (Finish::Delivered, "it was delivered before".to_owned()),
+                        Some(Known::Tried { .. }) | None => {
+                            (Finish::TenantDenied, "the delivery refused an earlier object".to_owned())
+                        }
+                    },
                     passage @ (Passage::Free | Passage::Probe) => {
                         let lane = (key.clone(), identity.cluster.clone(), Arc::clone(&stream));
                         let work = (key.clone(), Arc::clone(&object.bucket), Arc::clone(&object.key));
@@ -327,9 +358,9 @@ impl Pipeline {
         let (report, read, progress) = match delivery.target() {
             Target::CloudWatch(_) => {
                 match self.submit(lane, delivery, (object, again)).await.await {
-                    Ok(JobDone { finish, count, cause, etag, progress, claim }) => {
+                    Ok(JobDone { finish, cause, etag, progress, claim, delivered, .. }) => {
                         held = claim;
-                        let (object, delivered) = (Some(object.clone()), count.tally.delivered());
+                        let object = Some(object.clone());
                         (ObjectReport { object, finish, cause, delivered, strikes: None }, etag, progress)
                     }
                     // The lane was cut off: at the end of a drain, or because a compute thread ended.
@@ -367,7 +398,7 @@ impl Pipeline {
             return;
         }
         let hint = ", as all were so far: are KEY_LAYOUT and TENANT_CONFIG_TABLE right?";
-        (report.finish, report.cause) = (Finish::GlobalFault, report.cause.take().map(|cause| cause + hint));
+        (report.finish, report.cause) = (Finish::UnknownSoFar, report.cause.take().map(|cause| cause + hint));
         let mut unknown = self.inner.unknown.lock().unwrap_or_else(PoisonError::into_inner);
         if unknown.len() < UNKNOWN_MAX
             && let Some(object) = &report.object

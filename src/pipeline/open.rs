@@ -50,6 +50,8 @@ pub struct JobDone {
     pub progress: Progress,
     /// What it is held by in the table of progress.
     pub claim: Option<Claim>,
+    /// Events accepted for the message, by earlier attempts at it too.
+    pub delivered: u64,
 }
 
 /// What an object's lane does for it, for the times in its receipt. Its sends go on beside that.
@@ -107,8 +109,10 @@ struct Open {
     failed: Option<(Finish, String)>,
     /// What else is to be said of it.
     cause: Option<String>,
-    /// Whether some of its events have left the open batch.
-    sealed: bool,
+    /// Whether its bytes are wrong, or end before their checksum.
+    unverified: bool,
+    /// Events that were accepted when it was read just before.
+    delivered_before: u64,
     /// The tag of what is read.
     etag: Option<ETag>,
     /// What is settled, by this attempt and by earlier ones.
@@ -122,6 +126,11 @@ struct Open {
 }
 
 impl Open {
+    /// The object, with the tag of what is read.
+    fn as_read(&self) -> ObjectRef {
+        ObjectRef { etag: self.etag.clone().or_else(|| self.object.etag.clone()), ..self.object.clone() }
+    }
+
     /// Whether nobody waits for it any more: its message was handed back at the end of a drain.
     fn is_given_up(&self) -> bool {
         self.done.as_ref().is_some_and(oneshot::Sender::is_closed)
@@ -143,8 +152,8 @@ impl OpenObjects {
         Self { objects: Mutex::default(), left: Mutex::default(), to, totals, world }
     }
 
-    /// Takes in an object that was begun at `begun`.
-    pub(super) fn begin(&self, segment: SegmentId, job: Job, begun: Tick) {
+    /// Takes in an object that was begun at `begun`, of which so many events were delivered just before.
+    pub(super) fn begin(&self, segment: SegmentId, job: Job, begun: Tick, delivered_before: u64) {
         let open = Open {
             object: job.object,
             begun,
@@ -156,7 +165,8 @@ impl OpenObjects {
             read: None,
             failed: None,
             cause: None,
-            sealed: false,
+            unverified: false,
+            delivered_before,
             etag: None,
             progress: Progress::default(),
             claim: None,
@@ -167,15 +177,19 @@ impl OpenObjects {
         self.with(|objects| objects.insert(segment, open));
     }
 
-    /// Begins an object anew, if none of its events has left the open batch. `false`: some are on their way.
-    pub(super) fn start_again(&self, segment: SegmentId) -> bool {
-        self.with(|objects| match objects.get_mut(&segment).filter(|open| !open.sealed) {
-            Some(open) => {
-                open.count = ObjectCount::default();
-                true
-            }
-            None => false,
-        })
+    /// Has the end of this attempt told here, and gives who is to be told of the object's.
+    pub(super) fn tell_here(
+        &self,
+        segment: SegmentId,
+    ) -> Option<(oneshot::Sender<JobDone>, oneshot::Receiver<JobDone>)> {
+        let (done, ended) = oneshot::channel();
+        let told = self.with(|objects| objects.get_mut(&segment)?.done.replace(done));
+        told.map(|told| (told, ended))
+    }
+
+    /// Books that what is delivered of an object by this attempt is not verified.
+    pub(super) fn doubt(&self, segment: SegmentId) {
+        self.update(segment, |open| open.unverified = true);
     }
 
     /// Whether records were read and none of them was good.
@@ -193,11 +207,16 @@ impl OpenObjects {
         self.update(segment, |open| (open.etag, open.progress, open.claim) = (etag.cloned(), progress, claim));
     }
 
+    /// The object that a segment is of, as it was read.
+    pub(super) fn object(&self, segment: SegmentId) -> Option<ObjectRef> {
+        self.with(|objects| objects.get(&segment).map(Open::as_read))
+    }
+
     /// The object, if it must be claimed before more of it is sent: some of it was sent, and it has no claim.
     pub(super) fn unclaimed(&self, segment: SegmentId) -> Option<ObjectRef> {
         self.with(|objects| {
             let open = objects.get(&segment).filter(|open| open.claim.is_none() && open.batches > 0)?;
-            Some(ObjectRef { etag: open.etag.clone().or_else(|| open.object.etag.clone()), ..open.object.clone() })
+            Some(open.as_read())
         })
     }
 
@@ -241,10 +260,9 @@ impl OpenObjects {
         self.update(segment, |open| book(&mut open.count, turn));
     }
 
-    /// Books that events have left the open batch, and what was dropped of them.
-    pub(super) fn seal(&self, share: &SegmentShare) {
+    /// Books what was dropped at sealing.
+    pub(super) fn drop_by_time(&self, share: &SegmentShare) {
         self.update(share.segment, |open| {
-            open.sealed = true;
             open.count.tally.drop_pending(Dropped::TooOld, share.too_old);
             open.count.tally.drop_pending(Dropped::TooNew, share.too_new);
         });
@@ -291,6 +309,9 @@ impl OpenObjects {
             Some((finish, cause)) => (finish, Some(cause)),
             None => (read, open.cause.take()),
         };
+        if open.unverified {
+            open.count.tally.doubt();
+        }
         let (count, stages) = (&open.count, &open.stages);
         debug_assert!(count.tally.balances(), "{}", count.tally);
         let delivery = &self.to.delivery;
@@ -312,8 +333,10 @@ impl OpenObjects {
             totals.tally.merge(&count.tally);
         });
         if let Some(done) = open.done.take() {
+            let delivered = open.delivered_before + count.tally.delivered();
             let done = done.send(JobDone {
                 finish,
+                delivered,
                 count: open.count,
                 cause,
                 etag: open.etag,
@@ -373,7 +396,11 @@ impl OpenObjects {
     /// Books events that this attempt does not deliver, and says why.
     pub(super) fn fail(&self, segment: SegmentId, finish: Finish, cause: &str, events: u64) {
         self.update(segment, |open| {
-            open.count.tally.forget(events);
+            if finish == Finish::Superseded {
+                open.count.tally.supersede(events);
+            } else {
+                open.count.tally.forget(events);
+            }
             open.failed.get_or_insert_with(|| (finish, cause.to_owned()));
         });
     }

@@ -8,8 +8,9 @@ use tokio::sync::mpsc::{self, error::SendError};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::budget::CHUNK_BYTES;
+use super::retries::Retries;
 use crate::aws::s3::{Part, Source};
-use crate::core::failure::{Attempts, Failure, RetryPolicy, Verdict};
+use crate::core::failure::{Attempts, Failure, Service, Verdict};
 use crate::core::object::{ETag, ObjectRef};
 use crate::core::time::UnixMillis;
 use crate::world::World;
@@ -53,7 +54,7 @@ pub struct Reads {
     /// Bytes of one GET.
     pub part_bytes: u64,
     /// How often a part is tried without a byte of progress.
-    pub retries: RetryPolicy,
+    pub retries: Retries,
     /// Times and chance.
     pub world: World,
     /// Where readers run.
@@ -92,7 +93,10 @@ impl Reads {
         let mut attempts = Attempts::default();
         let opened = loop {
             match self.source.get(object, 0, self.part_bytes, pin.as_ref()).await {
-                Ok(part) => break Some(part),
+                Ok(part) => {
+                    self.retries.succeeded(Service::S3);
+                    break Some(part);
+                }
                 Err(failure) if failure.verdict() == Verdict::BeyondEnd => break None,
                 Err(failure) if failure.verdict() == Verdict::Changed && pin.is_some() && same.is_none() => pin = None,
                 Err(failure) => self.pause_or_fail(&mut attempts, failure.verdict(), failure).await?,
@@ -112,7 +116,7 @@ impl Reads {
         verdict: Verdict,
         failure: Failure,
     ) -> Result<(), ReadFault> {
-        if let Some(delay) = attempts.next(verdict, &self.retries, self.world.entropy()) {
+        if let Some(delay) = self.retries.next(attempts, Service::S3, verdict) {
             tokio::time::sleep(delay).await;
             return Ok(());
         }

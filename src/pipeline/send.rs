@@ -8,10 +8,12 @@ use bytes::Bytes;
 use tracing::{info, warn};
 
 use super::credentials::Credentials;
+use super::rejects::{Kept, RejectStore, Why};
+use super::retries::Retries;
 use super::share::Pool;
 use crate::aws::logs::{Accepted, LogGroup};
 use crate::core::batch::{Batch, Origin, SegmentId};
-use crate::core::failure::{Attempts, CENTRAL_HOP, Failure, FailureKind, RetryPolicy, Service, Verdict};
+use crate::core::failure::{Attempts, CENTRAL_HOP, Failure, FailureKind, Service, Verdict};
 use crate::core::settlement::Finish;
 use crate::core::tally::Rejected;
 use crate::core::tenant::{ClusterId, Delivery};
@@ -32,11 +34,13 @@ pub struct Sends {
     /// Tenants' log groups.
     pub credentials: Credentials,
     /// How often a batch is tried.
-    pub retries: RetryPolicy,
+    pub retries: Retries,
     /// Times and chance.
     pub world: World,
     /// Places for calls.
     pub places: Pool,
+    /// Keeps what is not taken, if that is wanted.
+    pub rejects: Option<RejectStore>,
 }
 
 /// Where a lane's batches go.
@@ -75,6 +79,8 @@ pub struct SendReport {
     pub unsent: Vec<Origin>,
     /// Events that were not sent, because another attempt had settled them.
     pub settled_before: Vec<Origin>,
+    /// Events to be kept that were not taken.
+    pub(super) kept: Vec<Kept>,
     /// Events that were refused alone, while no other was accepted.
     refused: Vec<Origin>,
     /// Calls of PutLogEvents that were accepted, with their events and counted bytes.
@@ -100,12 +106,24 @@ impl Sends {
             let body = Bytes::from(batch.take_body());
             let mut doubtful = false;
             match self.put(to, &body, &mut doubtful).await {
-                Ok(accepted) => report.accept(&batch, accepted, doubtful),
+                Ok(accepted) => {
+                    let rejected = report.accept(&batch, accepted, doubtful);
+                    if self.rejects.is_some() && !rejected.is_empty() {
+                        batch.restore_body(body.into());
+                        report.kept.push(Kept { batch, events: rejected });
+                    }
+                }
                 Err(failure) if failure.verdict() == Verdict::Bisect => {
                     batch.restore_body(body.into());
                     match batch.bisect() {
                         Some((left, right)) => waiting.extend([right, left]),
-                        None => report.refuse(&batch, to, &failure),
+                        None => {
+                            report.refuse(&batch, to, &failure);
+                            if self.rejects.is_some() {
+                                let events = vec![(0, Why::Rejected(Rejected::Refused))];
+                                report.kept.push(Kept { batch, events });
+                            }
+                        }
                     }
                     if report.refused.len() >= REFUSED_ALONE_MAX {
                         report.take_back();
@@ -149,7 +167,8 @@ impl Sends {
             *doubtful |= failure.operation == "PutLogEvents"
                 && matches!(failure.kind, FailureKind::Timeout | FailureKind::Connection);
             let verdict = failure.verdict();
-            let Some(delay) = attempts.next(verdict, &self.retries, self.world.entropy()) else { return Err(failure) };
+            let delay = self.retries.next_of(&to.delivery, &mut attempts, verdict).await;
+            let Some(delay) = delay else { return Err(failure) };
             if verdict == Verdict::RefreshCredentials {
                 self.credentials.forget(&to.delivery, &to.cluster).await;
             }
@@ -158,8 +177,13 @@ impl Sends {
     }
 
     async fn call(&self, to: &Destination, group: &LogGroup, body: &Bytes) -> Result<Accepted, Failure> {
-        let _place = self.places.claim(to.delivery.tenant(), 1).await;
-        group.put(body.clone()).await
+        self.retries.place(&to.delivery).await?;
+        let done = {
+            let _place = self.places.claim(to.delivery.tenant(), 1).await;
+            group.put(body.clone()).await
+        };
+        self.retries.called(&to.delivery, done.as_ref().err().map(Failure::verdict)).await;
+        done
     }
 
     async fn create(&self, to: &Destination, group: &LogGroup) -> Result<(), Failure> {
@@ -227,6 +251,7 @@ impl SendReport {
     /// wrong, the group or the stream.
     fn take_back(&mut self) {
         self.settled.clear();
+        self.kept.clear();
         self.unsent.append(&mut self.refused);
     }
 
@@ -235,11 +260,16 @@ impl SendReport {
         self.unsent.extend(left.iter().flat_map(Batch::origins));
     }
 
-    fn accept(&mut self, batch: &Batch, accepted: Accepted, doubtful: bool) {
-        for (origin, reason) in batch.outcomes(accepted.rejected) {
+    /// Books an accepted batch. Gives the events that were not kept, by their places.
+    fn accept(&mut self, batch: &Batch, accepted: Accepted, doubtful: bool) -> Vec<(usize, Why)> {
+        let mut not_kept = Vec::new();
+        for (at, (origin, reason)) in batch.outcomes(accepted.rejected).enumerate() {
             let outcome = self.settled.entry(origin.segment).or_default();
             match reason {
-                Some(reason) => outcome.rejected[reason as usize] += 1,
+                Some(reason) => {
+                    outcome.rejected[reason as usize] += 1;
+                    not_kept.push((at, Why::Rejected(reason)));
+                }
                 None => {
                     outcome.delivered += 1;
                     outcome.possibly_duplicated += u64::from(doubtful);
@@ -257,6 +287,18 @@ impl SendReport {
         }
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         self.accepted.push((count(batch.events()), count(batch.billed_bytes())));
+        not_kept
+    }
+
+    /// Books that events could not be kept that were not taken: they are tried again.
+    pub(super) fn not_kept(&mut self, events: &[(Origin, Why)], fault: SendFault) {
+        for (origin, why) in events {
+            if let (Why::Rejected(reason), Some(outcome)) = (why, self.settled.get_mut(&origin.segment)) {
+                outcome.rejected[*reason as usize] -= 1;
+            }
+            self.unsent.push(*origin);
+        }
+        self.failed.get_or_insert(fault);
     }
 
     fn refuse(&mut self, batch: &Batch, to: &Destination, failure: &Failure) {

@@ -9,10 +9,12 @@ use tokio::sync::mpsc;
 use super::ledger::Ledger;
 use super::machine::Group;
 use super::open::OpenObjects;
-use super::send::{Destination, SendReport, Sends};
-use crate::core::batch::{Batch, Origin, SegmentId, SegmentShare};
+use super::rejects::{self, Kept, Why};
+use super::send::{Destination, SendFault, SendReport, Sends};
+use crate::core::batch::{Batch, Origin, Sealed, SegmentId, SegmentShare};
 use crate::core::object::Position;
 use crate::core::progress::Progress;
+use crate::core::rejects::{RejectFile, RejectedEvent};
 use crate::core::tenant::DeliveryKey;
 
 /// A lane's sender.
@@ -27,7 +29,7 @@ pub(super) struct Sender {
 impl Sender {
     /// Sends one batch after the other, until there are no more groups.
     pub(super) async fn run(self, mut groups: mpsc::Receiver<Group>) {
-        while let Some(Group { sealed, growth }) = groups.recv().await {
+        while let Some(Group { mut sealed, growth }) = groups.recv().await {
             // What comes behind a gap moves no object's progress.
             let whole = |share: &&SegmentShare| !self.open.has_failed(share.segment);
             let shares: Vec<SegmentShare> = sealed.shares.iter().filter(whole).copied().collect();
@@ -35,11 +37,15 @@ impl Sender {
                 self.claim(share.segment).await;
             }
             let mut reports = Vec::new();
-            for batch in sealed.batches {
+            if let Some(report) = self.keep_dropped(&mut sealed).await {
+                reports.push((report, Duration::ZERO));
+            }
+            for batch in std::mem::take(&mut sealed.batches) {
                 let batch = self.sift(batch, &mut reports);
                 let Some(batch) = batch else { continue };
                 let begun = self.sends.world.now();
-                let report = Box::pin(self.sends.send(&self.to, batch)).await;
+                let mut report = Box::pin(self.sends.send(&self.to, batch)).await;
+                self.keep_rejected(&mut report).await;
                 reports.push((report, self.sends.world.now().since(begun)));
             }
             // Progress first: an object is reported with the last of its events.
@@ -47,6 +53,7 @@ impl Sender {
             for share in &shares {
                 self.open.advance(share, &unsent);
             }
+            sealed.shares.iter().for_each(|share| self.open.drop_by_time(share));
             for (report, took) in &reports {
                 self.open.settle(report, *took);
             }
@@ -57,6 +64,54 @@ impl Sender {
             self.leave().await;
         }
         self.leave().await;
+    }
+
+    /// Writes what was dropped at sealing to the reject store. Gives a report of what could not be written: it is not
+    /// dropped then.
+    async fn keep_dropped(&self, sealed: &mut Sealed) -> Option<SendReport> {
+        let mut report = SendReport::default();
+        for (rule, batch) in std::mem::take(&mut sealed.dropped) {
+            let before = report.unsent.len();
+            let events = (0..batch.events()).map(|at| (at, Why::Dropped(rule))).collect();
+            report.kept.push(Kept { batch, events });
+            self.keep_rejected(&mut report).await;
+            for origin in report.unsent.iter().skip(before) {
+                let share = sealed.shares.iter_mut().find(|share| share.segment == origin.segment);
+                if let Some(share) = share {
+                    share.keep(rule);
+                }
+            }
+        }
+        report.failed.is_some().then_some(report)
+    }
+
+    /// Writes what was not taken to the reject store. What cannot be written is tried again with its object.
+    async fn keep_rejected(&self, report: &mut SendReport) {
+        let Some(store) = &self.sends.rejects else { return };
+        for Kept { batch, events } in std::mem::take(&mut report.kept) {
+            let mut events = events.into_iter().peekable();
+            while let Some((first, _)) = events.peek().and_then(|(at, _)| batch.event(*at)) {
+                let mut file = RejectFile::default();
+                let mut written = Vec::new();
+                let object = self.open.object(first.segment);
+                while !file.is_full()
+                    && let Some((at, why)) = events
+                        .next_if(|(at, _)| batch.event(*at).is_some_and(|(origin, _)| origin.segment == first.segment))
+                    && let Some((origin, event)) = batch.event(at)
+                {
+                    // Nobody waits any more for an object that is not here.
+                    let Some(object) = &object else { continue };
+                    let (tenant, position) =
+                        (self.delivery.tenant(), Position { ordinal: origin.ordinal, part: origin.part });
+                    file.add(&RejectedEvent { reason: why.name(), tenant, object, at: position, event });
+                    written.push((origin, why));
+                }
+                let Some(object) = &object else { continue };
+                if let Err(failure) = store.write(file, object, &self.delivery).await {
+                    report.not_kept(&written, SendFault { finish: rejects::finish_of(&failure), failure });
+                }
+            }
+        }
     }
 
     /// Writes how far objects came that were given up: another replica may be about to go on.

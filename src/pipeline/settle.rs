@@ -7,9 +7,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use super::retries::Retries;
 use crate::aws::sqs::{BATCH_ENTRIES_MAX, Queue, ReceiptHandle};
-use crate::core::failure::{Attempts, RetryPolicy, Verdict};
-use crate::world::World;
+use crate::core::failure::{Attempts, Service, Verdict};
 
 /// Requests that wait to be batched.
 const WAITING_MAX: usize = 1_000;
@@ -45,11 +45,11 @@ pub struct Settler {
 impl Settler {
     /// Starts the tasks that make the calls.
     #[must_use]
-    pub fn start(queue: &Queue, retries: RetryPolicy, world: World, tracker: &TaskTracker) -> Self {
+    pub fn start(queue: &Queue, retries: Retries, tracker: &TaskTracker) -> Self {
         let (deletes, to_delete) = mpsc::channel(WAITING_MAX);
         let (hides, to_hide) = mpsc::channel(WAITING_MAX);
-        tracker.spawn(delete_all(queue.clone(), retries, world, to_delete));
-        tracker.spawn(hide_all(queue.clone(), retries, world, to_hide));
+        tracker.spawn(delete_all(queue.clone(), retries.clone(), to_delete));
+        tracker.spawn(hide_all(queue.clone(), retries, to_hide));
         Self { deletes, hides }
     }
 
@@ -84,7 +84,7 @@ async fn gather<T>(waiting: &mut mpsc::Receiver<T>) -> Vec<T> {
     requests
 }
 
-async fn delete_all(queue: Queue, retries: RetryPolicy, world: World, mut waiting: mpsc::Receiver<ReceiptHandle>) {
+async fn delete_all(queue: Queue, retries: Retries, mut waiting: mpsc::Receiver<ReceiptHandle>) {
     loop {
         let mut receipts = gather(&mut waiting).await;
         if receipts.is_empty() {
@@ -93,14 +93,17 @@ async fn delete_all(queue: Queue, retries: RetryPolicy, world: World, mut waitin
         let mut attempts = Attempts::default();
         loop {
             let (verdict, cause) = match queue.delete(&receipts).await {
-                Ok(failed) if failed.is_empty() => break,
+                Ok(failed) if failed.is_empty() => {
+                    retries.succeeded(Service::Sqs);
+                    break;
+                }
                 Ok(failed) => {
                     receipts = failed.iter().filter_map(|at| receipts.get(*at).cloned()).collect();
                     (Verdict::Retry, None)
                 }
                 Err(failure) => (failure.verdict(), Some(failure)),
             };
-            let Some(delay) = attempts.next(verdict, &retries, world.entropy()) else {
+            let Some(delay) = retries.next(&mut attempts, Service::Sqs, verdict) else {
                 let cause = cause.map(tracing::field::display);
                 warn!(messages = receipts.len(), cause, "messages not deleted; they will come again");
                 break;
@@ -110,7 +113,7 @@ async fn delete_all(queue: Queue, retries: RetryPolicy, world: World, mut waitin
     }
 }
 
-async fn hide_all(queue: Queue, retries: RetryPolicy, world: World, mut waiting: mpsc::Receiver<Hide>) {
+async fn hide_all(queue: Queue, retries: Retries, mut waiting: mpsc::Receiver<Hide>) {
     loop {
         let mut requests = gather(&mut waiting).await;
         if requests.is_empty() {
@@ -131,9 +134,10 @@ async fn hide_all(queue: Queue, retries: RetryPolicy, world: World, mut waiting:
                 Err(failure) => (failure.verdict(), Some(failure)),
             };
             if requests.is_empty() {
+                retries.succeeded(Service::Sqs);
                 break;
             }
-            let Some(delay) = attempts.next(verdict, &retries, world.entropy()) else {
+            let Some(delay) = retries.next(&mut attempts, Service::Sqs, verdict) else {
                 let cause = cause.map(tracing::field::display);
                 warn!(
                     messages = requests.len(),

@@ -63,6 +63,14 @@ impl Claim {
         Arc::ptr_eq(&self.pool.inner, &other.pool.inner) && self.tenant == other.tenant
     }
 
+    /// Takes so many units out, or all.
+    #[must_use]
+    pub fn split(&mut self, units: u64) -> Self {
+        let units = units.min(self.units);
+        self.units -= units;
+        Self { pool: self.pool.clone(), tenant: self.tenant.clone(), units }
+    }
+
     /// Adds a claim like this one to it.
     pub fn merge(&mut self, mut other: Self) {
         debug_assert!(self.is_like(&other));

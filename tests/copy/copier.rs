@@ -16,6 +16,7 @@ use millrace::core::tenant::{Delivery, Field, TenantId, deliveries};
 use millrace::core::time::UnixMillis;
 use millrace::pipeline::copy::{Copies, CopyDone, Copying};
 use millrace::pipeline::credentials::Credentials;
+use millrace::pipeline::retries::Retries;
 use millrace::pipeline::totals::Totals;
 use millrace::world::World as Clock;
 use tokio_util::task::TaskTracker;
@@ -49,7 +50,15 @@ impl Copier {
         let (clock, tracker, totals) = (Clock::new(), TaskTracker::new(), Arc::new(Totals::default()));
         let credentials = Credentials::new(&aws, Roles::new(&aws, hops, None), clock);
         let source = Source::new(&aws);
-        let copies = Copies::new(source, credentials, RETRIES, clock, tracker.clone(), Arc::clone(&totals), single_max);
+        let copies = Copies::new(
+            source,
+            credentials,
+            Retries::new(RETRIES, clock),
+            clock,
+            tracker.clone(),
+            Arc::clone(&totals),
+            single_max,
+        );
         Self { copies, totals, tracker }
     }
 

@@ -12,6 +12,7 @@ use millrace::core::settlement::Finish;
 use millrace::core::tenant::DeliveryKey;
 use millrace::pipeline::book::Known;
 use millrace::pipeline::ledger::{Ledger, LedgerFault};
+use millrace::pipeline::retries::Retries;
 use millrace::world::World as Clock;
 
 use super::copier::delivery;
@@ -30,7 +31,7 @@ async fn ledger(endpoint: &str, id: &str, secret: &str) -> Ledger {
     })
     .await;
     let table = Some(ProgressTable::new(&aws, "progress"));
-    Ledger { table, every: 4, strikes_max: 5, ..Ledger::none(RETRIES, Clock::new()) }
+    Ledger { table, every: 4, strikes_max: 5, ..Ledger::none(Retries::new(RETRIES, Clock::new()), Clock::new()) }
 }
 
 fn object(etag: &str) -> ObjectRef {
@@ -84,7 +85,13 @@ async fn the_last_claim_alone_may_write() {
     assert_eq!(ledger.claim(&object("b"), &to()).await.unwrap().unwrap().known, tried(Progress::default(), 0));
     let other = delivery("acme", "other-logs").key();
     assert_eq!(ledger.claim(&object("a"), &other).await.unwrap().unwrap().known, tried(Progress::default(), 0));
-    assert!(Ledger::none(RETRIES, Clock::new()).claim(&object("a"), &to()).await.unwrap().is_none());
+    assert!(
+        Ledger::none(Retries::new(RETRIES, Clock::new()), Clock::new())
+            .claim(&object("a"), &to())
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

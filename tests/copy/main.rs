@@ -8,6 +8,7 @@ mod copier;
 mod drain;
 mod ledger;
 mod reader;
+mod rejects;
 mod sender;
 mod stub;
 mod world;

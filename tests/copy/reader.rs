@@ -8,6 +8,7 @@ use millrace::aws::{Aws, AwsSettings, Keys};
 use millrace::core::failure::{RetryPolicy, Service};
 use millrace::core::object::ObjectRef;
 use millrace::pipeline::read::{Chunk, ReadFault, Reads};
+use millrace::pipeline::retries::Retries;
 use millrace::world::World;
 use tokio_util::task::TaskTracker;
 
@@ -28,7 +29,8 @@ async fn read(answers: impl IntoIterator<Item = Answer>) -> (String, Option<Read
     })
     .await;
     let (source, tracker) = (Source::new(&aws), TaskTracker::new());
-    let reads = Reads { source, part_bytes: 10, retries: RETRIES, world: World::new(), tracker };
+    let reads =
+        Reads { source, part_bytes: 10, retries: Retries::new(RETRIES, World::new()), world: World::new(), tracker };
     let object = ObjectRef {
         bucket: Arc::from("b"),
         key: Arc::from("k"),

@@ -14,6 +14,7 @@ use millrace::core::settlement::Finish;
 use millrace::core::tenant::{ClusterId, Field, TenantId, deliveries};
 use millrace::core::time::UnixMillis;
 use millrace::pipeline::credentials::Credentials;
+use millrace::pipeline::retries::Retries;
 use millrace::pipeline::send::{Destination, SENDS_MAX, SendReport, Sends};
 use millrace::pipeline::share::Pool;
 use millrace::world::World;
@@ -52,7 +53,7 @@ async fn sends(endpoint: &str) -> Sends {
     .await;
     let world = World::new();
     let credentials = Credentials::new(&aws, Roles::new(&aws, Hops::One, None), world);
-    Sends { credentials, retries: RETRIES, world, places: Pool::new(SENDS_MAX) }
+    Sends { credentials, retries: Retries::new(RETRIES, world), world, places: Pool::new(SENDS_MAX), rejects: None }
 }
 
 fn destination() -> Destination {

@@ -125,7 +125,7 @@ async fn bad_objects_are_counted_and_the_rest_arrives() {
     let bodies = stage.cloud.queue_bodies(&stage.dead);
     for case in &cases {
         let of_case = |line: &&&Value| line["stream"] == case.name;
-        let receipt = receipts.iter().find(of_case).unwrap_or_else(|| panic!("{}: no receipt", case.name));
+        let receipt = receipts.iter().rfind(of_case).unwrap_or_else(|| panic!("{}: no receipt", case.name));
         let tally = receipt["tally"].as_str().unwrap();
         assert_eq!(receipt["finish"], case.finish, "{}: {receipt}", case.name);
         assert!(tally.contains(case.tally), "{}: {tally}", case.name);

@@ -11,4 +11,5 @@ mod memory;
 mod progress;
 mod read;
 mod signals;
+#[path = "../support/stage.rs"]
 mod stage;

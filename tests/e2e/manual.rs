@@ -29,7 +29,7 @@ async fn exit_codes_and_texts() {
             "unknown tenant",
             notice("nobody/c1/api/p/1.json.gz"),
             1,
-            "not delivered: global_fault s3://central-logs/nobody/c1/api/p/1.json.gz: tenant nobody is unknown",
+            "not delivered: unknown_so_far s3://central-logs/nobody/c1/api/p/1.json.gz: tenant nobody is unknown",
         ),
         (
             "denied",

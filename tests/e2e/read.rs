@@ -7,11 +7,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use localcloud::Faults;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::stage::{CENTRAL, Stage, lines};
+use crate::stage::{CENTRAL, Stage, gzip, lines};
 
 const KEY: &str = "acme/c1/api/pod-0/1.json";
 /// Bytes of one GET, as `PART_BYTES` is set here.
@@ -110,6 +111,54 @@ async fn a_get_that_breaks_off_is_taken_up_at_the_byte_it_reached() {
     assert!((parts..=parts + 1).contains(&calls), "{calls} calls for {parts} parts");
     let answered = between.answered.load(Ordering::SeqCst);
     assert!(between.happened.load(Ordering::SeqCst) && answered < bytes + calls * HEAD, "{answered} bytes of {bytes}");
+}
+
+/// What was sent before its checksum failed is not sent again, nor lost, but counted; the second time it is all right.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_on_its_way_is_fetched_again_once() {
+    let mut stage = Stage::new().await;
+    let acme = stage.tenant("acme", |_| {});
+    let messages: Vec<String> = (0..20_000).map(|at| format!("{at:0900}")).collect();
+    stage.put_messages(KEY, &messages);
+    stage.cloud.set_faults(Some(&Faults::parse("s3.GetObject corrupt times=1", 5).unwrap()));
+    let daemon = stage.sqs(&[]);
+    stage.until_settled(0).await;
+    let (_, log) = daemon.stop().await;
+    let settled = lines(&log, "object settled");
+    let of = |field: &str| settled.iter().map(|line| line[field].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let (finishes, tallies) = (of("finish"), of("tally"));
+    assert_eq!(finishes, ["retryable", "delivered"], "{tallies:?}");
+    let got = stage.messages(&acme, "pod-0");
+    let before: usize = tallies[0].split(' ').nth(4).unwrap().parse().unwrap();
+    assert!(
+        before > 0 && tallies[0].contains(&format!("delivered {before} ({before} delivered_unverified)")),
+        "{tallies:?}"
+    );
+    assert!(!tallies[1].contains("unverified") && tallies[1].contains("resumed_skipped"), "{tallies:?}");
+    assert!(got.get(before..).unwrap() == messages.get(messages.len() - (got.len() - before)..).unwrap());
+}
+
+/// What is damaged each time is given up, and what was sent of it is sent once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_damaged_is_read_twice_and_given_up() {
+    let mut stage = Stage::new().await;
+    let acme = stage.tenant("acme", |_| {});
+    let messages: Vec<String> = (0..20_000).map(|at| format!("{at:0900}")).collect();
+    let text: String = messages.iter().map(|message| json!({ "message": message }).to_string() + "\n").collect();
+    let mut stored = gzip(text.as_bytes());
+    let crc = stored.len() - 8;
+    stored[crc] ^= 1;
+    stage.put(KEY, stored);
+    let (setting, dead) = stage.dead_letters();
+    let daemon = stage.sqs(&[(setting, &dead)]);
+    stage.until_settled(1).await;
+    let (_, log) = daemon.stop().await;
+    let settled = lines(&log, "object settled");
+    let finishes: Vec<&str> = settled.iter().map(|line| line["finish"].as_str().unwrap()).collect();
+    assert_eq!(finishes, ["retryable", "corrupt_object"]);
+    assert_eq!(stage.calls("GetObject", CENTRAL), 2);
+    let got = stage.messages(&acme, "pod-0");
+    assert!(!got.is_empty() && messages.starts_with(&got), "{} events, each once", got.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,10 +58,12 @@ fn dependencies_point_downward() {
 #[test]
 fn steps_of_the_pipeline_name_no_later_step() {
     // The order of src/pipeline/mod.rs: services first, then the steps of an object's way.
-    const ORDER: [&str; 19] = [
+    const ORDER: [&str; 24] = [
         "share",
         "book",
         "circuits",
+        "retries",
+        "holding",
         "ledger",
         "totals",
         "turns",
@@ -71,12 +73,15 @@ fn steps_of_the_pipeline_name_no_later_step() {
         "read",
         "machine",
         "compute",
+        "rejects",
         "send",
         "open",
+        "source",
         "sender",
         "lane",
         "copy",
         "settle",
+        "gate",
         "intake",
     ];
     for (own, name) in ORDER.iter().enumerate() {

@@ -421,6 +421,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn receives_are_kept_from_when_that_is_asked_for_and_outlive_their_messages() {
+        let mut world = world();
+        let arn = "arn:aws:sqs:us-east-1:111111111111:q";
+        for body in ["early", "late"] {
+            world.sqs.deliver(arn, body.into(), 0);
+            let receipt = receive(&world, 1).await[0]["ReceiptHandle"].clone();
+            assert_eq!(world.sqs.receives(arn).len(), usize::from(body == "late"));
+            call(&world, "DeleteMessage", 2, json!({ "ReceiptHandle": receipt })).await.unwrap();
+            world.sqs.keep_receives(arn);
+            world.caller.arn = "other".into();
+        }
+        assert_eq!(world.sqs.receives(arn), [Receive { body: "late".into(), by: "other".into() }]);
+    }
+
+    #[tokio::test]
     async fn visibility_is_changed_up_to_twelve_hours_from_the_receive() {
         let world = world();
         world.sqs.deliver("arn:aws:sqs:us-east-1:111111111111:q", "hello".into(), 0);

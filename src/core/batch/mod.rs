@@ -86,6 +86,8 @@ pub struct BatchLimits {
     pub wire_bytes_max: usize,
     /// What happens to longer messages.
     pub oversize: Oversize,
+    /// Whether events out of the API's window are given back by sealing, to be kept elsewhere.
+    pub keeps_dropped: bool,
 }
 
 impl Default for BatchLimits {
@@ -95,6 +97,7 @@ impl Default for BatchLimits {
             event_bytes_max: EVENT_BYTES_MAX,
             wire_bytes_max: WIRE_BYTES_MAX,
             oversize: Oversize::Split,
+            keeps_dropped: false,
         }
     }
 }
@@ -381,6 +384,33 @@ impl Batcher {
         message_bytes(message).saturating_mul(factor).min(ESCAPED_MAX * EVENT_BYTES_MAX)
     }
 
+    /// Closes the open group but for the events of the segment that was begun last, which stay open. `None`: there are only
+    /// such, or none such, or its last event was cut.
+    pub fn seal_earlier(&mut self, window: SendWindow) -> Option<Sealed> {
+        let begun = self.begun?;
+        let at = self.entries.iter().position(|entry| self.is_of(entry, begun)).filter(|at| *at > 0)?;
+        if self.cut.is_some() {
+            return None;
+        }
+        let entries = self.entries.split_off(at);
+        let (rest, mut moved) = seal::rebuild(&self.head, &self.body, &entries);
+        moved.iter_mut().for_each(|entry| entry.segment = 0);
+        self.body.truncate(self.entries.last().map_or(0, |last| last.end));
+        self.body.shrink_to_fit();
+        self.segments.retain(|segment| *segment != begun);
+        let sealed = self.seal(window);
+        self.billed = moved.iter().map(Entry::billed).sum();
+        self.ascending = moved.is_sorted_by_key(|entry| entry.timestamp);
+        (self.body, self.entries, self.segments) = (rest, moved, vec![begun]);
+        Some(sealed)
+    }
+
+    /// Bytes of memory that the open group holds.
+    #[must_use]
+    pub const fn memory(&self) -> usize {
+        self.body.len() + self.entries.len() * size_of::<Entry>()
+    }
+
     /// Closes the open group: what `window` takes in is made into batches. The batcher is empty afterwards.
     pub fn seal(&mut self, window: SendWindow) -> Sealed {
         let group = seal::Group {
@@ -390,6 +420,7 @@ impl Batcher {
             segments: std::mem::take(&mut self.segments),
             ascending: self.ascending,
             cut: self.cut.take(),
+            keeps_dropped: self.limits.keeps_dropped,
         };
         self.billed = 0;
         self.ascending = true;
@@ -460,6 +491,13 @@ impl Batch {
             Self { body: seal::finished(body), head: self.head, entries, segments: Arc::clone(&self.segments) }
         });
         (rest, taken)
+    }
+
+    /// One event: where it came from, and as it stands in the body.
+    #[must_use]
+    pub fn event(&self, index: usize) -> Option<(Origin, &[u8])> {
+        let entry = self.entries.get(index)?;
+        Some((self.origin(entry), self.body.get(entry.start..entry.end)?))
     }
 
     /// The segments that its events may be of.

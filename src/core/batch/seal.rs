@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{BODY_END, Batch, Entry, SPAN_MILLIS_MAX, SegmentId};
 use crate::core::object::{Ordinal, Position};
+use crate::core::tally::Dropped;
 use crate::core::time::UnixMillis;
 
 /// Times that the API takes, both ends included.
@@ -46,6 +47,17 @@ pub struct SegmentShare {
     pub end: Position,
 }
 
+impl SegmentShare {
+    /// An event that a rule was to drop is not dropped.
+    pub const fn keep(&mut self, rule: Dropped) {
+        match rule {
+            Dropped::TooOld => self.too_old -= 1,
+            Dropped::TooNew => self.too_new -= 1,
+            Dropped::EmptyMessage | Dropped::BadRecord | Dropped::OversizeRecord | Dropped::ArrayTail => {}
+        }
+    }
+}
+
 /// A closed group.
 #[derive(Clone, Debug, Default)]
 pub struct Sealed {
@@ -53,6 +65,8 @@ pub struct Sealed {
     pub batches: Vec<Batch>,
     /// Whose the events were.
     pub shares: Vec<SegmentShare>,
+    /// Events that were dropped, with the rules, if they are to be given back.
+    pub dropped: Vec<(Dropped, Batch)>,
 }
 
 pub(super) struct Group<'h> {
@@ -63,6 +77,7 @@ pub(super) struct Group<'h> {
     pub(super) ascending: bool,
     /// Where the last event goes on, if it was cut.
     pub(super) cut: Option<Position>,
+    pub(super) keeps_dropped: bool,
 }
 
 impl Group<'_> {
@@ -76,7 +91,7 @@ impl Group<'_> {
             segments: Arc::clone(&segments),
         };
         if self.in_place(window) {
-            return Sealed { batches: vec![batch(self.body, self.entries)], shares };
+            return Sealed { batches: vec![batch(self.body, self.entries)], shares, dropped: Vec::new() };
         }
         let within = |entry: &&Entry| entry.timestamp >= window.oldest && entry.timestamp <= window.newest;
         let mut kept: Vec<Entry> = self.entries.iter().filter(within).copied().collect();
@@ -87,7 +102,19 @@ impl Group<'_> {
                 batch(body, entries)
             })
             .collect();
-        Sealed { batches, shares }
+        let mut dropped = Vec::new();
+        if self.keeps_dropped {
+            let old = |entry: &Entry| entry.timestamp < window.oldest;
+            let new = |entry: &Entry| entry.timestamp > window.newest;
+            for (rule, is_out) in [(Dropped::TooOld, &old as &dyn Fn(&Entry) -> bool), (Dropped::TooNew, &new)] {
+                let out: Vec<Entry> = self.entries.iter().filter(|entry| is_out(entry)).copied().collect();
+                if !out.is_empty() {
+                    let (body, entries) = rebuild(self.head, &self.body, &out);
+                    dropped.push((rule, batch(body, entries)));
+                }
+            }
+        }
+        Sealed { batches, shares, dropped }
     }
 
     /// Whether the body can be sent as it stands.

@@ -410,7 +410,7 @@ proptest! {
         events in prop::collection::vec((-3_i64 * DAY..3 * DAY, "\\PC{0,40}", 1_usize..400), 0..120),
         events_max in 1_usize..60, wire_bytes_max in 2_000_usize..40_000, event_bytes_max in 256_usize..3_000,
     ) {
-        let limits = BatchLimits { events_max, wire_bytes_max, event_bytes_max, oversize: Oversize::Truncate };
+        let limits = BatchLimits { events_max, wire_bytes_max, event_bytes_max, oversize: Oversize::Truncate, ..BatchLimits::default() };
         let events: Vec<_> = events.into_iter().map(|(time, text, times)| (time, text.repeat(times))).collect();
         let window = SendWindow { oldest: UnixMillis(-2 * DAY), newest: UnixMillis(2 * DAY) };
         let groups = pack(&mut batcher(limits), &events, window);

@@ -1,4 +1,7 @@
-//! When to try again.
+//! When something is tried, and when it is tried again.
 
 pub mod backoff;
 pub mod circuit;
+pub mod drr;
+pub mod governor;
+pub mod patience;

@@ -77,7 +77,7 @@ async fn put_all(
     loop {
         let next = waiting.recv().await;
         let Some(GeneratedObject { key, body, recipe, tenant, application, pod, .. }) = next else { return Ok(sent) };
-        store.put(BUCKET, &key, body).await?;
+        store.put(BUCKET, &key, body, "application/x-ndjson", Some("gzip")).await?;
         uploaded.fetch_add(1, Ordering::Relaxed);
         sent.push(Sent { recipe, tenant, application, pod });
     }

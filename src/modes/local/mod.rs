@@ -33,6 +33,7 @@ use crate::config::{LocalSettings, QueueSettings};
 use crate::console;
 use crate::core::batch::BATCH_BYTES_MAX;
 use crate::core::failure::{Failure, Service};
+use crate::core::tally::{Dropped, Tally};
 use crate::pipeline::totals::TenantTotals;
 use crate::world::World;
 
@@ -95,6 +96,9 @@ pub async fn run(settings: LocalSettings) -> Result<(), ModeError> {
     }
     let objects = Arc::new(objects(&settings, world).map_err(LocalError::Objects)?);
     let tenancy = Tenancy::build(&cloud, &objects.spec().fleet.tenants, &settings.shared.tenant_config_table);
+    if let Some(place) = &settings.shared.reject_store {
+        cloud.create_bucket(CENTRAL, &place.bucket);
+    }
     let queues = QueueSettings { sqs_queue_url: tenancy.queue_url.clone(), dlq_url: Some(tenancy.dead_url.clone()) };
     let (shared, mut poll) = (&settings.shared, settings.poll.clone());
     if settings.faults.is_some() {
@@ -260,7 +264,7 @@ fn summarize(
     for (tenant, found) in tenancy.tenants.iter().zip(found) {
         let own = totals.get(&tenant.name).cloned().unwrap_or_default();
         let tally = own.tally;
-        if !found.is_perfect() {
+        if !found.is_perfect(unverified(&tally)) {
             problems.push(format!(
                 "{}: {} events missing, {} not expected, {} twice without a lost answer, {} out of order",
                 tenant.name,
@@ -308,7 +312,16 @@ fn summarize(
         central_calls: calls.remove(CENTRAL).unwrap_or_default(),
         rejected: found.iter().map(|found| found.rejected).sum(),
         twice: found.iter().map(|found| found.twice).sum(),
+        garbled: found.iter().map(|found| found.missing).sum(),
         faults: trouble,
+    }
+}
+
+/// Events that were read before it was known that their bytes were damaged: sent, or no good records any more.
+const fn unverified(tally: &Tally) -> u64 {
+    match tally.delivered_unverified() {
+        0 => 0,
+        sent => sent + tally.dropped(Dropped::BadRecord),
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Summary {
     pub(super) rejected: u64,
     /// Events that are there once more than they should be, because an answer was lost.
     pub(super) twice: u64,
+    /// Events that came otherwise, of objects whose bytes were found to be damaged later.
+    pub(super) garbled: u64,
     /// What the embedded cloud did wrong on purpose.
     pub(super) faults: Option<Trouble>,
 }
@@ -175,8 +177,14 @@ impl fmt::Display for Summary {
                 return write!(
                     f,
                     "verdict: every event of every enabled tenant arrived, {objects}, in its own account, but {} that faults rejected; \
-                     {} arrived twice, as their answers were lost",
-                    self.rejected, self.twice
+                     {} arrived twice, as their answers were lost{}",
+                    self.rejected,
+                    self.twice,
+                    if self.garbled > 0 {
+                        format!("; {} came otherwise, as their objects' bytes were damaged", self.garbled)
+                    } else {
+                        String::new()
+                    }
                 );
             }
             None if self.ok => {

@@ -178,7 +178,7 @@ proptest! {
         deeds in deeds(1..60, 40), events_max in 1_usize..20, event_bytes_max in 256_usize..600, wire_bytes_max in 300_usize..6_000,
         oversize in oversize(),
     ) {
-        agree(BatchLimits { events_max, event_bytes_max, wire_bytes_max, oversize }, &deeds);
+        agree(BatchLimits { events_max, event_bytes_max, wire_bytes_max, oversize, ..BatchLimits::default() }, &deeds);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The stage of all tests here: an embedded cloud with tenants in accounts of their own, and the daemon's binary.
+//! The stage of the tests that run the binary: an embedded cloud with tenants in accounts of their own, and the daemon's binary.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -191,7 +191,7 @@ impl Stage {
         command
     }
 
-    /// Starts the mode `sqs`.
+    /// Starts the mode `sqs`, with the keys of another user if `settings` say so.
     pub(crate) fn sqs(&self, settings: &[(&str, &str)]) -> Daemon {
         let queue = self.cloud.queue_url(CENTRAL, "notifications");
         Daemon::start(self.millrace("sqs", settings).env("SQS_QUEUE_URL", queue).env("SQS_WAIT", "1s"))

@@ -1,0 +1,181 @@
+//! What is kept of events that CloudWatch Logs does not take: lines of NDJSON, and the names of the objects that hold them.
+
+use sha2::{Digest, Sha256};
+
+use super::object::{ObjectRef, Ordinal, Position};
+use super::tenant::TenantId;
+
+/// Bytes of lines after which an object of the store is full. The line that fills it may be longer.
+pub const FILE_BYTES_MAX: usize = 256 * 1024;
+
+/// Lines of one object of the store: events of one attempt at one source object.
+#[derive(Debug, Default)]
+pub struct RejectFile {
+    lines: Vec<u8>,
+    first: Option<Position>,
+    events: u64,
+}
+
+/// An event that was not taken.
+#[derive(Clone, Copy, Debug)]
+pub struct RejectedEvent<'e> {
+    /// Why, by its name in receipts.
+    pub reason: &'e str,
+    /// Whose it is.
+    pub tenant: &'e TenantId,
+    /// The object that it is from; its tag is that of what was read.
+    pub object: &'e ObjectRef,
+    /// The record and part.
+    pub at: Position,
+    /// The event as it stands in a request: `{"timestamp":…,"message":"…"}`.
+    pub event: &'e [u8],
+}
+
+impl RejectFile {
+    /// Adds an event.
+    ///
+    /// ```
+    /// # use millrace::core::{object::*, rejects::*, tenant::TenantId};
+    /// let tenant = TenantId::try_from("acme").unwrap();
+    /// let object = ObjectRef {
+    ///     bucket: "logs".into(), key: "acme/c1/api/p/1.gz".into(), version: None, etag: Some(ETag::new("9a")), size: None, sequencer: None,
+    /// };
+    /// let at = Position { ordinal: Ordinal(7), part: 0 };
+    /// let mut file = RejectFile::default();
+    /// file.add(&RejectedEvent { reason: "too_old", tenant: &tenant, object: &object, at, event: br#"{"timestamp":5,"message":"a"}"# });
+    /// assert_eq!(
+    ///     std::str::from_utf8(file.lines()).unwrap(),
+    ///     r#"{"reason":"too_old","tenant":"acme","bucket":"logs","key":"acme/c1/api/p/1.gz","version":null,"etag":"9a","ordinal":7,"part":0,"event":{"timestamp":5,"message":"a"}}
+    /// "#
+    /// );
+    /// ```
+    pub fn add(&mut self, event: &RejectedEvent<'_>) {
+        let RejectedEvent { reason, tenant, object, at, event } = event;
+        let text = |text: Option<&str>| serde_json::to_string(&text).unwrap_or_else(|_| "null".to_owned());
+        let head = format!(
+            "{{\"reason\":{},\"tenant\":{},\"bucket\":{},\"key\":{},\"version\":{},\"etag\":{},\"ordinal\":{},\"part\":{},\"event\":",
+            text(Some(reason)),
+            text(Some(tenant.as_str())),
+            text(Some(&object.bucket)),
+            text(Some(&object.key)),
+            text(object.version.as_deref()),
+            text(object.etag.as_ref().map(super::object::ETag::as_str)),
+            at.ordinal,
+            at.part
+        );
+        self.lines.extend_from_slice(head.as_bytes());
+        self.lines.extend_from_slice(event);
+        self.lines.extend_from_slice(b"}\n");
+        self.first.get_or_insert(*at);
+        self.events += 1;
+    }
+
+    /// Whether it is to be written before more is added.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.lines.len() >= FILE_BYTES_MAX
+    }
+
+    /// Its lines.
+    #[must_use]
+    pub fn lines(&self) -> &[u8] {
+        &self.lines
+    }
+
+    /// Its events.
+    #[must_use]
+    pub const fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Its key under `prefix`, and its lines; none when it is empty. The same events of the same delivery of the same version
+    /// of an object get the same key, so that another attempt writes them over. `delivery` names the delivery.
+    #[must_use]
+    pub fn finish(
+        self,
+        prefix: &str,
+        tenant: &TenantId,
+        object: &ObjectRef,
+        delivery: &str,
+    ) -> Option<(String, Vec<u8>)> {
+        let Position { ordinal: Ordinal(ordinal), part } = self.first?;
+        let version = object.version.as_deref().or_else(|| object.etag.as_ref().map(super::object::ETag::as_str));
+        let mut digest = Sha256::new();
+        for text in [&*object.bucket, &*object.key, version.unwrap_or_default(), delivery] {
+            digest.update(text.len().to_le_bytes());
+            digest.update(text);
+        }
+        let id: String = digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        Some((format!("{prefix}{}/{id}/{ordinal:012}-{part:04}.ndjson", tenant.as_str()), self.lines))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::core::object::ETag;
+
+    proptest! {
+        /// Each line is JSON that says all that is known, whatever the names hold; the file's key follows from its first.
+        #[test]
+        fn lines_say_what_was_not_taken_and_where_it_came_from(
+            key in "\\PC{1,60}", etag in prop::option::of("[0-9a-f-]{1,40}"), ordinal: u32, message in "\\PC{0,80}", time: i64,
+        ) {
+            let tenant = TenantId::try_from("acme").unwrap();
+            let object = ObjectRef {
+                bucket: "logs".into(), key: key.as_str().into(), version: None, etag: etag.as_deref().map(ETag::new), size: None, sequencer: None,
+            };
+            let event = json!({ "timestamp": time, "message": message });
+            let mut file = RejectFile::default();
+            for part in 0..3 {
+                let at = Position { ordinal: Ordinal(u64::from(ordinal)), part };
+                let event = event.to_string();
+                file.add(&RejectedEvent { reason: "refused", tenant: &tenant, object: &object, at, event: event.as_bytes() });
+            }
+            prop_assert_eq!(file.events(), 3);
+            let again = file.lines().to_vec();
+            let (name, lines) = file.finish("rejects/", &tenant, &object, "d").unwrap();
+            prop_assert_eq!(&lines, &again);
+            let parts = name.split('/').collect::<Vec<_>>();
+            prop_assert_eq!(parts[..2].to_vec(), ["rejects", "acme"]);
+            prop_assert_eq!(parts[3], format!("{ordinal:012}-0000.ndjson"));
+            prop_assert!(name.len() < 500);
+            for (part, line) in String::from_utf8(lines).unwrap().lines().enumerate() {
+                let line: Value = serde_json::from_str(line).unwrap();
+                let expected = json!({
+                    "reason": "refused", "tenant": "acme", "bucket": "logs", "key": key, "version": null,
+                    "etag": object.etag.as_ref().map(ETag::as_str), "ordinal": ordinal, "part": part, "event": event,
+                });
+                prop_assert_eq!(line, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_makes_no_file_and_each_delivery_has_its_own() {
+        let tenant = TenantId::try_from("acme").unwrap();
+        let object = ObjectRef {
+            bucket: "logs".into(),
+            key: "k".into(),
+            version: None,
+            etag: None,
+            size: None,
+            sequencer: None,
+        };
+        assert_eq!(RejectFile::default().finish("", &tenant, &object, "a"), None);
+        let name = |delivery| {
+            let mut file = RejectFile::default();
+            let at = Position { ordinal: Ordinal(1), part: 2 };
+            let mut event = vec![b'x'; FILE_BYTES_MAX];
+            event[0] = b'"';
+            file.add(&RejectedEvent { reason: "expired", tenant: &tenant, object: &object, at, event: &event });
+            assert!(file.is_full());
+            file.finish("", &tenant, &object, delivery).unwrap().0
+        };
+        assert_ne!(name("a"), name("b"));
+        assert_eq!(name("a"), name("a"));
+    }
+}
