@@ -5,33 +5,42 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 /// Wall-clock time plus what was added.
-#[derive(Debug)]
 pub(crate) struct Clock {
-    wall_ms: fn() -> i64,
+    wall_ms: Box<dyn Fn() -> i64 + Send + Sync>,
     ahead_ms: watch::Sender<i64>,
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Clock").field("now_ms", &self.now_ms()).finish_non_exhaustive()
+    }
 }
 
 impl Default for Clock {
     fn default() -> Self {
-        Self::over(Self::wall_ms)
+        Self::over(system_ms)
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that asks")]
+fn system_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Clock {
     /// A clock that goes as another one does.
-    pub(crate) fn over(wall_ms: fn() -> i64) -> Self {
-        Self { wall_ms, ahead_ms: watch::Sender::default() }
+    pub(crate) fn over(wall_ms: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        Self { wall_ms: Box::new(wall_ms), ahead_ms: watch::Sender::default() }
     }
 
     pub(crate) fn now_ms(&self) -> i64 {
-        (self.wall_ms)().saturating_add(*self.ahead_ms.borrow())
+        self.wall_ms().saturating_add(*self.ahead_ms.borrow())
     }
 
     /// The clock that signatures are made by, whatever was added: a client does not move on with a test.
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks")]
-    pub(crate) fn wall_ms() -> i64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    pub(crate) fn wall_ms(&self) -> i64 {
+        (self.wall_ms)()
     }
 
     /// Waits for a time, which may come early when time is moved on.
@@ -61,6 +70,22 @@ pub(crate) fn iso(ms: i64) -> String {
     let rest = ms.rem_euclid(86_400_000);
     let (hour, minute, second) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", rest % 1000)
+}
+
+/// `Thu, 01 Jan 1970 00:00:00 GMT`, as the header Date has it.
+pub(crate) fn http_date(ms: i64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (days, rest) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000) / 1000);
+    let (year, month, day) = civil(days);
+    let name = |names: &[&'static str], at: i64| usize::try_from(at).ok().and_then(|at| names.get(at).copied());
+    let (weekday, month) = (name(&DAYS, days.rem_euclid(7)), name(&MONTHS, month - 1));
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!(
+        "{}, {day:02} {} {year:04} {hour:02}:{minute:02}:{second:02} GMT",
+        weekday.unwrap_or_default(),
+        month.unwrap_or_default()
+    )
 }
 
 /// `YYYYMMDDTHHMMSSZ` → milliseconds.
@@ -101,6 +126,8 @@ mod tests {
     fn times_are_written_and_read() {
         assert_eq!(iso(1_704_110_400_123), "2024-01-01T12:00:00.123Z");
         assert_eq!(parse_basic("20240101T120000Z"), Some(1_704_110_400_000));
+        assert_eq!(http_date(1_704_110_400_123), "Mon, 01 Jan 2024 12:00:00 GMT");
+        assert_eq!(http_date(784_111_777_000), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(parse_basic("2024-01-01T12:00"), None);
         for day in (-800_000..1_000_000).step_by(17) {
             let (year, month, of_month) = civil(day);

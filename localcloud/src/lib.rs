@@ -25,7 +25,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use s3s::service::S3ServiceBuilder;
+use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::service::{S3Service, S3ServiceBuilder};
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -34,7 +35,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::accounts::{AccessKey, Permissions, TrustPolicy};
 pub use self::api::{ApiError, Caller};
-pub use self::faults::{FaultSpecError, Faults};
+pub use self::faults::{Connection, FaultSpecError, Faults};
 pub use self::logs::{Stream, digest};
 pub use self::s3::{BucketGrant, Notify};
 pub use self::sqs::{QueueDepth, Receive};
@@ -98,7 +99,8 @@ impl Inner {
 #[derive(Debug)]
 pub struct Cloud {
     inner: Arc<Inner>,
-    address: SocketAddr,
+    s3: S3Service,
+    endpoint: String,
     opened: Arc<tokio::sync::Notify>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -129,11 +131,42 @@ impl Cloud {
     /// The address cannot be listened at.
     pub async fn bind(address: SocketAddr, region: &str, storage: Storage) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        let cloud = Self::made(endpoint, region, storage, Clock::default(), S3Config::default());
+        let Self { inner, s3, opened, stop, tasks, .. } = &cloud;
+        let serving = server::serve(Arc::clone(inner), s3.clone(), listener, stop.clone(), tasks.clone());
+        let (stopped, open) = (stop.clone(), Arc::clone(opened));
+        tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stopped.cancelled() => {}
+                () = open.notified() => serving.await,
+            }
+        });
+        Ok(cloud)
+    }
+
+    /// A cloud that listens nowhere and is called `endpoint`: it is reached by connections that [`Self::take`] gets, and
+    /// has all in memory. `wall_ms` is its time, and is to be the time of its clients.
+    #[must_use]
+    pub fn in_memory(endpoint: &str, region: &str, wall_ms: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        // S3's part compares signatures' times with the system's clock, which may be any other.
+        let mut config = S3Config::default();
+        config.presigned_url_max_skew_time_secs = u32::MAX;
+        Self::made(endpoint.to_owned(), region, Storage::default(), Clock::over(wall_ms), config)
+    }
+
+    /// Answers the calls that come by a connection.
+    pub fn take(&self, connection: impl Connection) {
+        let served = server::connected(Arc::clone(&self.inner), self.s3.clone(), connection, self.stop.clone());
+        self.tasks.spawn(served);
+    }
+
+    fn made(endpoint: String, region: &str, storage: Storage, clock: Clock, config: S3Config) -> Self {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let inner = Arc::new(Inner {
             region: region.to_owned(),
-            clock: Clock::default(),
+            clock,
             accounts: Accounts::default(),
             buckets: Buckets::new(storage),
             sqs: Sqs::default(),
@@ -149,16 +182,8 @@ impl Cloud {
         let mut s3 = S3ServiceBuilder::new(local.clone());
         s3.set_auth(local.clone());
         s3.set_access(local);
-        let opened = Arc::new(tokio::sync::Notify::new());
-        let serving = server::serve(Arc::clone(&inner), s3.build(), listener, stop.clone(), tasks.clone());
-        let (stopped, open) = (stop.clone(), Arc::clone(&opened));
-        tasks.spawn(async move {
-            tokio::select! {
-                () = stopped.cancelled() => {}
-                () = open.notified() => serving.await,
-            }
-        });
-        Ok(Self { inner, address, opened, stop, tasks })
+        s3.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+        Self { inner, s3: s3.build(), endpoint, opened: Arc::default(), stop, tasks }
     }
 
     /// From now on calls are answered.
@@ -166,10 +191,10 @@ impl Cloud {
         self.opened.notify_one();
     }
 
-    /// Where it is: `http://127.0.0.1:PORT`, for all services.
+    /// Where it is, for all services: `http://127.0.0.1:PORT`, or what it was called.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        self.endpoint.clone()
     }
 
     /// Its region.
@@ -389,7 +414,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_is_answered_before_it_is_open() {
         let cloud = Cloud::bind("127.0.0.1:0".parse().unwrap(), "us-east-1", Storage::default()).await.unwrap();
-        let mut client = TcpStream::connect(cloud.address).await.unwrap();
+        let mut client = TcpStream::connect(cloud.endpoint().trim_start_matches("http://")).await.unwrap();
         client.write_all(b"GET /b/k HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
         let mut answer = [0; 12];
         let early = tokio::time::timeout(Duration::from_millis(200), client.read(&mut answer)).await;

@@ -15,15 +15,15 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::service::S3Service;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Inner;
 use crate::accounts::KeyError;
 use crate::api::{Answer, ApiError, Call, Caller, Codes, unknown_operation};
-use crate::clock::Clock;
-use crate::faults::{Asks, Broken, Fate, Fault, FaultSlot, Wire, answered};
+use crate::clock::http_date;
+use crate::faults::{Asks, Broken, Connection, Fate, Fault, FaultSlot, Wire, answered};
 use crate::s3::gate;
 use crate::sigv4::{self, SignatureError};
 use crate::sqs;
@@ -47,6 +47,7 @@ pub(crate) async fn serve(
 ) {
     loop {
         let accepted = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
@@ -61,7 +62,8 @@ pub(crate) async fn serve(
     }
 }
 
-async fn connected(cloud: Arc<Inner>, s3: S3Service, connection: TcpStream, stop: CancellationToken) {
+/// Serves one connection to its end.
+pub(crate) async fn connected(cloud: Arc<Inner>, s3: S3Service, connection: impl Connection, stop: CancellationToken) {
     let fate = Fate::default();
     let wire = Wire::new(connection, fate.clone());
     let service = service_fn(move |request| {
@@ -73,6 +75,7 @@ async fn connected(cloud: Arc<Inner>, s3: S3Service, connection: TcpStream, stop
         .serve_connection(TokioIo::new(wire), service);
     // A client that goes away is no matter of ours, and an end that a fault made is meant.
     tokio::select! {
+        biased;
         _ended = serving => {}
         () = stop.cancelled() => {}
     }
@@ -107,6 +110,10 @@ async fn answer(cloud: &Arc<Inner>, s3: &S3Service, request: Request<Incoming>, 
     };
     if let Ok(id) = id.parse() {
         reply.headers_mut().insert(header, id);
+    }
+    // Clients put their clocks right by it, so it is the one that their signatures are judged by.
+    if let Ok(date) = http_date(cloud.clock.wall_ms()).parse() {
+        reply.headers_mut().insert("date", date);
     }
     match fault {
         Some(fault) => answered(cloud, fault, &method, reply, fate).await,
@@ -244,7 +251,7 @@ fn who(cloud: &Inner, parts: &Parts, body: &[u8], authorization: &sigv4::Authori
     let unknown =
         || ApiError::new(codes.status, codes.unknown, "The security token included in the request is invalid.");
     let secret = cloud.accounts.secret(&authorization.access_key).ok_or_else(unknown)?;
-    sigv4::verify(parts, body, authorization, &secret, Clock::wall_ms()).map_err(|error| match error {
+    sigv4::verify(parts, body, authorization, &secret, cloud.clock.wall_ms()).map_err(|error| match error {
         SignatureError::Mismatch => {
             let text = "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
                 Access Key and signing method.";

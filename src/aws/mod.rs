@@ -16,19 +16,23 @@ pub mod sts;
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::RequestId;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::retry::{ErrorKind, RetryConfig};
 use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::sdk_config::TimeSource;
 
 use crate::core::failure::{Failure, FailureKind, Service};
+use crate::world::World;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -69,6 +73,27 @@ impl std::fmt::Debug for Keys {
     }
 }
 
+impl Keys {
+    fn credentials(&self) -> Credentials {
+        Credentials::new(&self.id, &self.secret, None, None, "settings")
+    }
+}
+
+/// The wall clock of a world, for the SDK.
+#[derive(Debug)]
+struct WorldTime(World);
+
+impl TimeSource for WorldTime {
+    fn now(&self) -> SystemTime {
+        let millis = u64::try_from(self.0.wall().0).unwrap_or_default();
+        UNIX_EPOCH + Duration::from_millis(millis)
+    }
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(CALL_TIMEOUT).build()
+}
+
 /// The connection to AWS with the ambient identity. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Aws {
@@ -84,20 +109,35 @@ impl Aws {
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
             .build_https();
-        let timeouts =
-            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(CALL_TIMEOUT).build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
             .region(Region::new(settings.region.clone()))
             .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts);
+            .timeout_config(timeouts());
         if let Some(profile) = &settings.profile {
             loader = loader.profile_name(profile);
         }
         if let Some(keys) = &settings.keys {
-            loader = loader.credentials_provider(Credentials::new(&keys.id, &keys.secret, None, None, "settings"));
+            loader = loader.credentials_provider(keys.credentials());
         }
         Self { base: loader.load().await, settings: Arc::new(settings) }
+    }
+
+    /// The same through another HTTP client and at the times of another world, with nothing of the environment: who calls
+    /// is what the settings say, or nobody.
+    #[must_use]
+    pub fn over(settings: AwsSettings, http: SharedHttpClient, world: World) -> Self {
+        let mut base = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(http)
+            .time_source(WorldTime(world))
+            .region(Region::new(settings.region.clone()))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts());
+        base.set_credentials_provider(
+            settings.keys.as_ref().map(Keys::credentials).map(SharedCredentialsProvider::new),
+        );
+        Self { base: base.build(), settings: Arc::new(settings) }
     }
 
     /// The daemon's region.

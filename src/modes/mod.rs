@@ -125,9 +125,20 @@ fn version() {
     console::say(format_args!("millrace {}", env!("CARGO_PKG_VERSION")));
 }
 
+/// What a daemon stands on: the real things, or simulated ones.
+#[derive(Debug)]
+pub struct Ground {
+    /// AWS, or what stands for it.
+    pub aws: Aws,
+    /// Where machines run.
+    pub compute: Compute,
+    /// Times and chance.
+    pub world: World,
+}
+
 /// What the modes build upon.
 #[derive(Debug)]
-struct Daemon {
+pub struct Daemon {
     aws: Aws,
     pipeline: Pipeline,
     retries: Retries,
@@ -172,7 +183,7 @@ impl From<&PollSettings> for Pace {
 }
 
 /// Where progress is kept: without settings in memory.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Keep<'s> {
     table: Option<(&'s str, &'s ProgressSettings)>,
     strikes_max: u32,
@@ -204,6 +215,12 @@ impl<'s> Keep<'s> {
 const LAST_CALLS: Duration = Duration::from_secs(3);
 
 impl Daemon {
+    /// What its lanes share: sums, memory.
+    #[must_use]
+    pub fn lanes(&self) -> &Lanes {
+        self.pipeline.lanes()
+    }
+
     /// Ends all lanes and copies, which nobody waits for any more; what is on its way gets a little time after `deadline`.
     async fn end(&self, deadline: tokio::time::Instant) {
         self.pipeline.close();
@@ -214,22 +231,32 @@ impl Daemon {
     }
 
     async fn start(settings: &Settings, reach: Reach, pace: Pace, keep: Keep<'_>) -> Result<Self, ModeError> {
-        let Pace { linger, denied_wait } = pace;
         let Reach { aws, hops, external_id } = reach;
-        let budget = Budget::new(settings.memory_budget, settings.record_bytes_max)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if settings.compute_threads == 0 { cores } else { usize::from(settings.compute_threads) };
+        let world = World::new();
+        let compute = Compute::start(threads, world)
+            .map_err(|cause| ModeError::System { what: "the compute threads could not be started", cause })?;
+        let ground = Ground { aws: Aws::connect(aws).await, compute, world };
+        Self::on(ground, settings, (hops, external_id), pace, keep)
+    }
+
+    fn on(
+        Ground { aws, compute, world }: Ground,
+        settings: &Settings,
+        (hops, external_id): (Hops, Option<Arc<str>>),
+        Pace { linger, denied_wait }: Pace,
+        keep: Keep<'_>,
+    ) -> Result<Self, ModeError> {
+        let budget = Budget::new(settings.memory_budget, settings.record_bytes_max)?;
         let policy = RetryPolicy {
             attempts_max: settings.retry_attempts,
             throttled_max: THROTTLED_MAX.max(settings.retry_attempts),
             base: CALL_DELAYS.0,
             cap: CALL_DELAYS.1,
         };
-        let (world, tracker, drain) = (World::new(), TaskTracker::new(), CancellationToken::new());
-        let compute = Compute::start(threads, world)
-            .map_err(|cause| ModeError::System { what: "the compute threads could not be started", cause })?;
+        let (tracker, drain) = (TaskTracker::new(), CancellationToken::new());
         let retries = Retries::new(policy, world);
-        let aws = Aws::connect(aws).await;
         let credentials = Credentials::new(&aws, Roles::new(&aws, hops, external_id), world);
         let rejects = settings.reject_store.clone().map(|place| RejectStore {
             bucket: Source::new(&aws),
@@ -303,6 +330,7 @@ async fn told_to_stop() -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
+        biased;
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::{Daemon, Keep, ModeError, Reach, told_to_stop};
+use super::{Daemon, Ground, Keep, ModeError, Reach, told_to_stop};
 use crate::aws::sqs::Queue;
 use crate::config::{PollSettings, QueueSettings, SqsSettings, UnknownTenant};
 use crate::core::settlement::SettlePolicy;
@@ -36,11 +36,21 @@ pub async fn run(settings: SqsSettings) -> Result<(), ModeError> {
     serve(&queues, &poll, shared.drain_timeout, daemon, TaskTracker::new(), told_to_stop()).await
 }
 
+/// A daemon that stands on a ground of the caller's, to be [served](serve).
+///
+/// # Errors
+/// [`ModeError`]: the settings do not fit together.
+pub fn stand(settings: &SqsSettings, ground: Ground) -> Result<Daemon, ModeError> {
+    let keep = Keep::new(&settings.progress, settings.poll.poison_attempts)?;
+    let Reach { hops, external_id, .. } = Reach::new(&settings.reach, &settings.shared.aws_region)?;
+    Daemon::on(ground, &settings.shared, (hops, external_id), (&settings.poll).into(), keep)
+}
+
 /// Polls the queue until `told`, then drains. `messages` tracks those in work.
 ///
 /// # Errors
 /// [`ModeError`].
-pub(super) async fn serve(
+pub async fn serve(
     queues: &QueueSettings,
     poll: &PollSettings,
     drain_timeout: Duration,
@@ -80,6 +90,7 @@ pub(super) async fn serve(
     let polling = intake.run(&daemon.pipeline, &stop);
     tokio::pin!(polling);
     let outcome = tokio::select! {
+        biased;
         ended = &mut polling => ended.map_err(ModeError::from),
         told = told => {
             stop.cancel();

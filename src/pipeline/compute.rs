@@ -74,12 +74,23 @@ impl Drop for Handle {
 /// The compute threads. They end when the last handle is dropped.
 #[derive(Clone)]
 pub struct Compute {
-    threads: Arc<Handle>,
+    place: Place,
+}
+
+/// Where machines run.
+#[derive(Clone)]
+enum Place {
+    Threads(Arc<Handle>),
+    InPlace(Arc<Mutex<Worker>>),
 }
 
 impl std::fmt::Debug for Compute {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Compute").field("waiting", &self.threads.0.waiting().rounds.len()).finish_non_exhaustive()
+        let waiting = match &self.place {
+            Place::Threads(threads) => threads.0.waiting().rounds.len(),
+            Place::InPlace(_) => 0,
+        };
+        f.debug_struct("Compute").field("waiting", &waiting).finish_non_exhaustive()
     }
 }
 
@@ -96,13 +107,20 @@ impl Compute {
     pub fn start(threads: usize, world: World) -> std::io::Result<Self> {
         let waiting = Mutex::new(Waiting { rounds: Rounds::new(QUANTUM_MICROS), closed: false });
         let shared = Arc::new(Shared { waiting, wake: Condvar::new() });
-        let handle = Self { threads: Arc::new(Handle(Arc::clone(&shared))) };
+        let handle = Self { place: Place::Threads(Arc::new(Handle(Arc::clone(&shared)))) };
         for number in 0..threads.max(1) {
             let shared = Arc::clone(&shared);
             let _detached: JoinHandle<()> =
                 std::thread::Builder::new().name(format!("compute-{number}")).spawn(move || serve(&shared, &world))?;
         }
         Ok(handle)
+    }
+
+    /// No threads: whoever asks for a turn runs it, and all else waits meanwhile. So the order of turns is that of the
+    /// tasks that ask.
+    #[must_use]
+    pub fn in_place() -> Self {
+        Self { place: Place::InPlace(Arc::new(Mutex::new(Worker::new()))) }
     }
 
     /// Runs a machine until it rests, and gives it back.
@@ -115,9 +133,16 @@ impl Compute {
         budget: &Arc<LaneBudget>,
         window: SendWindow,
     ) -> Result<(Box<Machine>, Rest), ComputeEnded> {
+        let shared = match &self.place {
+            Place::Threads(threads) => &threads.0,
+            Place::InPlace(worker) => {
+                let mut machine = machine;
+                let rest = worker.lock().map_err(|_| ComputeEnded)?.turn(&mut machine, budget, window);
+                return Ok((machine, rest));
+            }
+        };
         let (done, back) = oneshot::channel();
         let turn = Turn { machine, budget: Arc::clone(budget), window, done };
-        let shared = &self.threads.0;
         shared.waiting().rounds.push(budget.tenant().clone(), turn);
         shared.wake.notify_one();
         back.await.map_err(|_| ComputeEnded)

@@ -141,6 +141,7 @@ impl Intake {
                     let delay = equal_jitter(failures, POLL_DELAYS.0, POLL_DELAYS.1, self.world.entropy());
                     failures += 1;
                     tokio::select! {
+                        biased;
                         () = stop.cancelled() => return Ok(()),
                         () = tokio::time::sleep(delay) => {}
                     }

@@ -19,6 +19,7 @@ mod spec;
 mod wire;
 
 pub use self::spec::{FaultSpecError, Faults};
+pub use self::wire::Connection;
 
 pub(crate) use self::body::{Broken, answered};
 pub(crate) use self::draw::{below, next};

@@ -32,35 +32,46 @@ impl Fate {
     }
 }
 
+/// What a client is connected by.
+pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// It is about to be dropped, and its end is to be a reset. Where that cannot be had, the end is an orderly one.
+    fn reset(&self);
+}
+
+impl Connection for TcpStream {
+    fn reset(&self) {
+        let _orderly = self.set_zero_linger();
+    }
+}
+
 /// A connection with its fate.
 #[derive(Debug)]
-pub(crate) struct Wire {
-    stream: TcpStream,
+pub(crate) struct Wire<C: Connection> {
+    stream: C,
     fate: Fate,
 }
 
-impl Wire {
-    pub(crate) const fn new(stream: TcpStream, fate: Fate) -> Self {
+impl<C: Connection> Wire<C> {
+    pub(crate) const fn new(stream: C, fate: Fate) -> Self {
         Self { stream, fate }
     }
 }
 
-impl Drop for Wire {
+impl<C: Connection> Drop for Wire<C> {
     fn drop(&mut self) {
         if self.fate.is(RESET) {
-            // Where it cannot be had, the end is an orderly one.
-            let _orderly = self.stream.set_zero_linger();
+            self.stream.reset();
         }
     }
 }
 
-impl AsyncRead for Wire {
+impl<C: Connection> AsyncRead for Wire<C> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for Wire {
+impl<C: Connection> AsyncWrite for Wire<C> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

@@ -256,6 +256,7 @@ impl Sqs {
             }
             let pause = next.map_or(until, |next| next.min(until)).saturating_sub(now_ms).max(1);
             tokio::select! {
+                biased;
                 () = notified => {}
                 // The clock lives as long as the cloud does.
                 _moved = moves.changed() => {}

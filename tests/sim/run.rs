@@ -1,0 +1,493 @@
+//! One run: a cloud, replicas of the daemon, and what the plan has happen to them, on simulated time.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use localcloud::{AccessKey, Cloud, Faults, Notify, TrustPolicy, digest};
+use millrace::aws::{Aws, AwsSettings, Keys};
+use millrace::config::{Cli, Mode, SqsSettings};
+use millrace::core::failure::Service;
+use millrace::core::tally::Rejected;
+use millrace::core::time::UnixMillis;
+use millrace::modes::{Ground, ModeError, sqs};
+use millrace::pipeline::budget::Budget;
+use millrace::pipeline::compute::Compute;
+use millrace::pipeline::totals::Totals;
+use millrace::world::World;
+use serde_json::{Map, Value, json};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::checker::{Bounds, Mark, StreamKey, There, Verdict, Wanted, check};
+use crate::client::client;
+use crate::net::{Host, Net};
+use crate::plan::{Act, Plan};
+
+const CENTRAL: &str = "111111111111";
+const BUCKET: &str = "central-logs";
+const GROUP: &str = "/customer/logs";
+const TABLE: &str = "tenant-configurations";
+const PROGRESS: &str = "progress";
+const REGION: &str = "us-east-1";
+const ENDPOINT: &str = "http://cloud.sim";
+/// 2026-01-15T00:00:00Z: when every run begins.
+const START_MS: i64 = 1_768_435_200_000;
+/// How often it is looked what became of the replicas and of the queue.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A process that ended by itself is started again after so long.
+const RESTART_AFTER_MS: u64 = 5_000;
+/// Without faults the queue is empty after so long, or never: longest delays are an hour.
+const PATIENCE: Duration = Duration::from_secs(8 * 60 * 60);
+/// Time in which a process that was told to stop, or killed, has come to its end.
+const END_WITHIN: Duration = Duration::from_secs(60);
+
+/// What came out of a run.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) verdict: Verdict,
+    /// The same for the same run.
+    pub(crate) trace: u64,
+    /// Faults that happened, by kind.
+    pub(crate) faults: BTreeMap<&'static str, u64>,
+    /// Simulated time.
+    pub(crate) lasted: Duration,
+    pub(crate) kills: u64,
+    /// Calls to the cloud.
+    pub(crate) calls: u64,
+}
+
+/// A process of the daemon.
+struct Process {
+    host: Host,
+    stop: CancellationToken,
+    /// When it was told to.
+    stopped: Option<Instant>,
+    task: JoinHandle<End>,
+    messages: TaskTracker,
+    totals: Arc<Totals>,
+    budget: Budget,
+    killed: bool,
+}
+
+/// How a process ended.
+struct End {
+    outcome: Result<(), ModeError>,
+    at: Instant,
+    /// Whether calls were still on their way, which end with it.
+    calls_left: bool,
+}
+
+impl Process {
+    fn stop(&mut self) {
+        self.stop.cancel();
+        self.stopped.get_or_insert_with(Instant::now);
+    }
+}
+
+struct Stage {
+    cloud: Arc<Cloud>,
+    net: Arc<Net>,
+    world: World,
+    plan: Plan,
+    queue: String,
+    dead: String,
+    settings: SqsSettings,
+    /// What tokio's tasks of the stage itself are tracked by.
+    tasks: TaskTracker,
+    started: u64,
+}
+
+thread_local! {
+    /// Panics of this thread's tasks, which tokio swallows: assertions of the daemon, such as that each object's tally balances.
+    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    /// When the run of this thread began.
+    static BEGUN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// How long the run of this thread lasts.
+pub(crate) fn elapsed() -> Duration {
+    BEGUN.get().map_or(Duration::ZERO, |begun| begun.elapsed())
+}
+
+/// From now on panics count for the run of their thread.
+pub(crate) fn watch_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        PANICS.with_borrow_mut(|panics| panics.push(panic.to_string()));
+        before(panic);
+    }));
+}
+
+/// Runs a plan. Must be called within a current-thread runtime whose clock is paused.
+pub(crate) async fn run(seed: u64, plan: Plan) -> Outcome {
+    fastrand::seed(seed);
+    let mut stage = Stage::new(seed, plan);
+    let begun = Instant::now();
+    BEGUN.set(Some(begun));
+    let mut replicas: Vec<Option<Process>> = Vec::new();
+    let mut starts: Vec<(Instant, usize)> = Vec::new();
+    for _ in 0..stage.plan.replicas {
+        replicas.push(Some(stage.start()));
+    }
+    let (mut ended, mut kills, mut bodies) = (Vec::new(), 0, BTreeMap::new());
+    let mut acts = stage.plan.acts.clone().into_iter().peekable();
+    let (mut put_back, mut well_since, mut wrong) = (false, None, Vec::new());
+    loop {
+        let now = Instant::now();
+        while let Some((_, act)) = acts.next_if(|(at, _)| begun + Duration::from_millis(*at) <= now) {
+            match act {
+                Act::Put(number) => {
+                    bodies.insert(number, stage.put(number));
+                }
+                Act::Repeat(number) => {
+                    if let Some(body) = bodies.get(&number) {
+                        stage.cloud.send(&stage.queue, body.clone());
+                    }
+                }
+                Act::Kill { replica, pause_ms } | Act::Drain { replica, pause_ms } => {
+                    let Some(mut process) = replicas[replica].take() else { continue };
+                    if let Act::Kill { .. } = act {
+                        process.host.die();
+                        process.killed = true;
+                        kills += 1;
+                    }
+                    process.stop();
+                    ended.push(process);
+                    starts.push((now + Duration::from_millis(pause_ms), replica));
+                }
+                Act::EndFaults => {
+                    stage.cloud.set_faults(None);
+                }
+            }
+        }
+        for (replica, place) in replicas.iter_mut().enumerate() {
+            // The operator's supervisor starts it again.
+            if let Some(process) = place.take_if(|process| process.task.is_finished()) {
+                ended.push(process);
+                starts.push((now + Duration::from_millis(RESTART_AFTER_MS), replica));
+            }
+        }
+        starts.retain(|(at, replica)| {
+            let due = *at <= now;
+            if due {
+                replicas[*replica] = Some(stage.start());
+            }
+            !due
+        });
+        if acts.peek().is_none() {
+            let since = *well_since.get_or_insert(now);
+            let depth = |arn: &str| {
+                let depth = stage.cloud.queue_depth(arn);
+                depth.visible + depth.in_flight
+            };
+            let (left, dead) = (depth(&stage.queue), depth(&stage.dead));
+            let held: usize = replicas.iter().flatten().map(|process| process.messages.len()).sum();
+            if left == 0 && held == 0 {
+                if dead == 0 {
+                    break;
+                }
+                // As an operator does when the cause is gone.
+                if std::mem::replace(&mut put_back, true) {
+                    wrong.push(format!("{dead} messages are dead letters though nothing is wrong any more"));
+                    break;
+                }
+                let _moved = stage.cloud.redrive(&stage.dead, &stage.queue);
+            } else if since.elapsed() > PATIENCE {
+                wrong.push(format!("{left} messages are in the queue and {dead} are dead letters, for ever"));
+                break;
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    let lasted = begun.elapsed();
+    for mut process in replicas.into_iter().flatten() {
+        process.stop();
+        ended.push(process);
+    }
+    stage.finish(ended, kills, lasted, wrong).await
+}
+
+impl Stage {
+    fn new(seed: u64, plan: Plan) -> Self {
+        let world = World::simulated(UnixMillis(START_MS));
+        let net = Net::new(seed, plan.latency);
+        let cloud = Arc::new(Cloud::in_memory(ENDPOINT, REGION, move || world.wall().0));
+        cloud.create_bucket(CENTRAL, BUCKET);
+        let dead = cloud.create_queue(CENTRAL, "dead", Duration::from_secs(30), None);
+        let queue = cloud.create_queue(CENTRAL, "notifications", plan.visibility, Some((dead.clone(), 1_000)));
+        cloud.keep_receives(&queue);
+        cloud.notify(BUCKET, Notify::Wrapped(queue.clone()));
+        cloud.create_table(CENTRAL, TABLE, "tenant_id", Some("type"));
+        cloud.create_table(CENTRAL, PROGRESS, "id", None);
+        let trust = TrustPolicy {
+            principals: vec![CENTRAL.to_owned()],
+            request_tags: vec!["tenant_id".to_owned(), "cluster_id".to_owned()],
+            tag_session: true,
+            ..TrustPolicy::default()
+        };
+        let actions = ["sts:AssumeRole", "sts:TagSession"].map(|action| (action.to_owned(), "*".to_owned()));
+        let central_role = cloud.add_role(CENTRAL, "millrace-central", trust, actions.to_vec());
+        for tenant in 0..plan.tenants {
+            let name = name(tenant);
+            let trust = TrustPolicy {
+                principals: vec![central_role.clone()],
+                external_id: Some(CENTRAL.to_owned()),
+                principal_tags: [("tenant_id".to_owned(), name.clone())].into(),
+                tag_session: true,
+                ..TrustPolicy::default()
+            };
+            let may = vec![("logs:*".to_owned(), "*".to_owned())];
+            let role = cloud.add_role(&account(tenant), "millrace-delivery", trust, may);
+            let row: Map<String, Value> = [
+                ("tenant_id", name.as_str()),
+                ("type", "cloudwatch"),
+                ("log_distribution_role_arn", &role),
+                ("log_group_name", GROUP),
+            ]
+            .map(|(field, text)| (field.to_owned(), json!({ "S": text })))
+            .into_iter()
+            .collect();
+            cloud.put_item(CENTRAL, TABLE, row).unwrap();
+        }
+        let faults = plan.faults.as_ref().map(|spec| Faults::parse(spec, seed).unwrap());
+        cloud.set_faults(faults.as_ref());
+        let settings = settings(&cloud, &plan, central_role);
+        Self { cloud, net, world, plan, queue, dead, settings, tasks: TaskTracker::new(), started: 0 }
+    }
+
+    /// Puts an object, and gives the message about it.
+    fn put(&self, number: usize) -> String {
+        let object = &self.plan.objects[number];
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        for record in 0..object.records {
+            let (time, message) = event(number, record);
+            writeln!(encoder, "{}", json!({ "timestamp": time, "message": message })).unwrap();
+        }
+        self.cloud.put_object(BUCKET, &self.key(number), encoder.finish().unwrap());
+        // Nobody can have received it yet.
+        self.cloud.queue_bodies(&self.queue).pop().unwrap()
+    }
+
+    fn key(&self, number: usize) -> String {
+        let object = &self.plan.objects[number];
+        format!("{}/c1/api/{}/object-{number}.json.gz", name(object.tenant), pod(object.pod))
+    }
+
+    /// Starts a process: with a user of its own, so that it is seen who received what.
+    fn start(&mut self) -> Process {
+        self.started += 1;
+        let key = self.cloud.add_user(CENTRAL, &format!("process-{}", self.started));
+        let host = Host::new(&self.net, self.started);
+        let services = [Service::S3, Service::Sqs, Service::DynamoDb, Service::Sts, Service::Logs];
+        let aws = AwsSettings {
+            region: REGION.to_owned(),
+            profile: None,
+            endpoints: services.into_iter().map(|service| (service, ENDPOINT.to_owned())).collect(),
+            s3_path_style: true,
+            keys: Some(keys(&key)),
+        };
+        let aws = Aws::over(aws, client(&host, Arc::downgrade(&self.cloud)), self.world);
+        let settings = self.settings.clone();
+        let daemon = sqs::stand(&settings, Ground { aws, compute: Compute::in_place(), world: self.world }).unwrap();
+        let (totals, budget) = (Arc::clone(&daemon.lanes().totals), daemon.lanes().budget.clone());
+        let (messages, stop) = (TaskTracker::new(), CancellationToken::new());
+        let (in_work, told) = (messages.clone(), stop.clone());
+        let (calls, of) = (daemon.lanes().reads.tracker.clone(), host.clone());
+        let task = self.tasks.spawn(async move {
+            let told = async move {
+                told.cancelled().await;
+                Ok(())
+            };
+            let SqsSettings { queues, poll, shared, .. } = &settings;
+            let outcome = Box::pin(sqs::serve(queues, poll, shared.drain_timeout, daemon, in_work, told)).await;
+            // Here a process ends, with all that it still has.
+            of.die();
+            End { outcome, at: Instant::now(), calls_left: !calls.is_empty() }
+        });
+        Process { host, stop, stopped: None, task, messages, totals, budget, killed: false }
+    }
+
+    /// Waits for the end of all, and looks at what is there.
+    async fn finish(self, ended: Vec<Process>, kills: u64, lasted: Duration, mut wrong: Vec<String>) -> Outcome {
+        let (mut sums, mut cut_off) = (Vec::new(), kills);
+        for (number, process) in ended.into_iter().enumerate() {
+            let Process { stopped, task, messages, totals, budget, killed, .. } = process;
+            match tokio::time::timeout(END_WITHIN, task).await {
+                Ok(Ok(End { outcome, at, calls_left })) => {
+                    // What a process has to say that lost its queue is its operator's.
+                    if let Err(error @ (ModeError::System { .. } | ModeError::Stopped)) = outcome {
+                        wrong.push(format!("process {number} ended badly: {error}"));
+                    }
+                    if stopped.is_some_and(|stopped| at.duration_since(stopped) > END_WITHIN) {
+                        wrong.push(format!("process {number} did not end in time"));
+                    }
+                    cut_off += u64::from(calls_left && !killed);
+                }
+                Ok(Err(error)) => wrong.push(format!("process {number} broke off: {error}")),
+                Err(_) => wrong.push(format!("process {number} does not end")),
+            }
+            sums.push((messages, totals, budget));
+        }
+        let there = self.there(&mut wrong);
+        let receives = self.cloud.receives(&self.queue);
+        let wanted: Vec<Wanted> = (0..self.plan.objects.len())
+            .map(|number| {
+                let object = &self.plan.objects[number];
+                let key = format!("/object-{number}.json.gz");
+                let received_by = receives.iter().enumerate().filter(|(_, receive)| receive.body.contains(&key));
+                Wanted {
+                    stream: (account(object.tenant), pod(object.pod)),
+                    events: (0..object.records).map(|record| mark(event(number, record))).collect(),
+                    received_by: received_by.map(|(turn, receive)| (turn, receive.by.clone())).collect(),
+                }
+            })
+            .collect();
+        let bounds = Bounds { batch: self.plan.batch, progress_every: self.plan.progress_every };
+        let mut verdict = check(&wanted, &there, bounds);
+        wrong.append(&mut verdict.wrong);
+        let streams = u64::try_from(there.len()).unwrap_or(u64::MAX);
+        let in_flight = cut_off * streams * self.plan.batch;
+        let (faults, trace) = (self.cloud.faults_done(), self.net.trace());
+        let calls = self.cloud.calls().values().sum();
+        self.end(&mut wrong).await;
+        balance(&sums, &there, in_flight, &mut wrong);
+        wrong.extend(PANICS.take().into_iter().map(|what| format!("panicked: {what}")));
+        verdict.wrong = wrong;
+        Outcome { verdict, trace, faults, lasted, kills, calls }
+    }
+
+    fn there(&self, wrong: &mut Vec<String>) -> BTreeMap<StreamKey, There> {
+        let mut there = BTreeMap::new();
+        self.cloud.each_stream(|account, region, group, stream, content| {
+            if (region, group) != (REGION, GROUP) {
+                wrong.push(format!("a stream in {account} {region} {group}"));
+            }
+            let found = There {
+                events: content.digests().collect(),
+                rejected: content.rejected().to_vec(),
+                unanswered: content.unanswered().collect(),
+            };
+            there.insert((account.to_owned(), stream.to_owned()), found);
+        });
+        there
+    }
+
+    /// Ends the cloud; then no task is left.
+    async fn end(self, wrong: &mut Vec<String>) {
+        let Self { cloud, .. } = self;
+        match Arc::try_unwrap(cloud) {
+            Ok(cloud) => cloud.stop().await,
+            Err(_) => wrong.push("somebody still has the cloud".to_owned()),
+        }
+        let tasks = tokio::runtime::Handle::current().metrics();
+        let until = Instant::now() + END_WITHIN;
+        while tasks.num_alive_tasks() > 0 && Instant::now() < until {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        if tasks.num_alive_tasks() > 0 {
+            wrong.push(format!("{} tasks are left", tasks.num_alive_tasks()));
+        }
+    }
+}
+
+/// The settings of all processes, read as from a command line.
+fn settings(cloud: &Cloud, plan: &Plan, central_role: String) -> SqsSettings {
+    let millis = |time: Duration| format!("{}ms", time.as_millis());
+    let mut words: Vec<String> = [
+        ("sqs-queue-url", cloud.queue_url(CENTRAL, "notifications")),
+        ("dlq-url", cloud.queue_url(CENTRAL, "dead")),
+        ("central-log-distribution-role-arn", central_role),
+        ("tenant-config-table", TABLE.to_owned()),
+        ("aws-region", REGION.to_owned()),
+        ("max-batch-size", plan.batch.to_string()),
+        ("linger", millis(plan.linger)),
+        ("denied-wait", "5s".to_owned()),
+    ]
+    .into_iter()
+    .flat_map(|(name, value)| [format!("--{name}"), value])
+    .collect();
+    if let Some(every) = plan.progress_every {
+        let dedupe = if plan.dedupe { "table" } else { "memory" };
+        for (name, value) in [("progress-table", PROGRESS), ("progress-every", &every.to_string()), ("dedupe", dedupe)]
+        {
+            words.extend([format!("--{name}"), value.to_owned()]);
+        }
+    }
+    let words = ["millrace", "sqs"].into_iter().map(str::to_owned).chain(words);
+    match Cli::try_parse_from(words).unwrap().mode {
+        Some(Mode::Sqs(settings)) => *settings,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Compares what processes counted with what is there. A process knows of no event whose answer it did not get, and so many
+/// may have been in flight when processes were cut off.
+fn balance(
+    sums: &[(TaskTracker, Arc<Totals>, Budget)],
+    there: &BTreeMap<StreamKey, There>,
+    in_flight: u64,
+    wrong: &mut Vec<String>,
+) {
+    let (mut told, mut rejected) = (0, 0);
+    for (number, (messages, totals, budget)) in sums.iter().enumerate() {
+        if !messages.is_empty() {
+            wrong.push(format!("process {number} left {} messages in work", messages.len()));
+        }
+        if budget.used() > 0 {
+            wrong.push(format!("process {number} kept {} bytes of its budget", budget.used()));
+        }
+        for (tenant, totals) in totals.snapshot() {
+            let tally = totals.tally;
+            if !tally.balances() || tally.pending() > 0 {
+                wrong.push(format!("process {number}: the tally of {tenant} does not balance: {tally}"));
+            }
+            told += tally.delivered();
+            rejected += Rejected::ALL.map(|reason| tally.rejected(reason)).iter().sum::<u64>();
+        }
+    }
+    let count = |of: &dyn Fn(&There) -> usize| -> u64 {
+        there.values().map(|stream| u64::try_from(of(stream)).unwrap_or(u64::MAX)).sum()
+    };
+    let (kept, unanswered) = (count(&|it| it.events.len()), count(&|it| it.unanswered.len()));
+    if told > kept || told + unanswered + in_flight < kept {
+        wrong.push(format!("{kept} events are there, {unanswered} of them not answered, and {told} were counted"));
+    }
+    let turned_down = count(&|it| it.rejected.len());
+    if rejected > turned_down || rejected + in_flight < turned_down {
+        wrong.push(format!("{turned_down} events were rejected, and {rejected} were counted"));
+    }
+}
+
+fn keys(key: &AccessKey) -> Keys {
+    Keys { id: key.id.clone(), secret: key.secret.clone() }
+}
+
+fn name(tenant: usize) -> String {
+    format!("tenant-{tenant}")
+}
+
+fn account(tenant: usize) -> String {
+    (tenant + 2).to_string().repeat(12)
+}
+
+fn pod(pod: usize) -> String {
+    format!("pod-{pod}")
+}
+
+/// A record of an object: no two of a run are alike, and later objects' are later.
+fn event(object: usize, record: usize) -> (i64, String) {
+    let millis = i64::try_from(object * 1_000 + record).unwrap_or(i64::MAX);
+    (START_MS - 3_600_000 + millis, format!("object {object} record {record}"))
+}
+
+fn mark((time, message): (i64, String)) -> Mark {
+    (time, digest(message.as_bytes()))
+}
