@@ -266,8 +266,9 @@ async fn a_completion_goes_on_without_its_client() {
     let request = || request(&world, completion(&id, &[(1, &first), (2, &last)]));
     tokio::select! {
         biased;
-        _ = world.s3.complete_multipart_upload(request()) => panic!("nothing was joined"),
+        // Not ready when it is first asked, so that the completion is begun, and before it the next time.
         () = tokio::task::yield_now() => {}
+        _ = world.s3.complete_multipart_upload(request()) => panic!("nothing was joined"),
     }
     // Who asks again waits for it, and finds that it is over.
     assert_eq!(code(world.s3.complete_multipart_upload(request()).await), "NoSuchUpload");
