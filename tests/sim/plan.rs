@@ -16,7 +16,7 @@ const FAULTS_WITHIN_MS: (u64, u64) = (10_000, 90_000);
 const ENDS_SOON_MS: u64 = 3_000;
 
 /// Faults, of which a run has some: `%` stands for a chance.
-const FAULTS: [&str; 34] = [
+const FAULTS: [&str; 43] = [
     "logs throttle %",
     "logs 500 %",
     "logs 503 %",
@@ -30,6 +30,10 @@ const FAULTS: [&str; 34] = [
     "logs.PutLogEvents reject-expired %",
     "logs expired % times=3",
     "logs@222222222222 denied times=2",
+    "logs.PutLogEvents skewed % times=4",
+    // A tenant that takes nothing.
+    "logs@333333333333 throttle",
+    "logs@222222222222 delay=60s",
     "s3.GetObject throttle %",
     "s3.GetObject 500 %",
     "s3.GetObject reset-before %",
@@ -37,6 +41,13 @@ const FAULTS: [&str; 34] = [
     "s3.GetObject corrupt %",
     "s3.GetObject slow=2KiB %",
     "s3.GetObject 404 % times=2",
+    "s3.GetObject 412 % times=3",
+    "s3.GetObject skewed % times=4",
+    // What is the operator's to mend: polling stops.
+    "s3.GetObject denied times=12",
+    "dynamodb.Query denied times=8",
+    "dynamodb.UpdateItem denied % times=4",
+    "sts denied times=10",
     "dynamodb throttle %",
     "dynamodb 500 %",
     "dynamodb.UpdateItem reset-after %",
@@ -90,6 +101,8 @@ pub(crate) struct Plan {
     pub(crate) visibility: Duration,
     pub(crate) latency: Duration,
     pub(crate) linger: Duration,
+    /// Messages that a process holds at most.
+    pub(crate) messages_max: u32,
     pub(crate) faults: Option<String>,
     /// In the order of their times.
     pub(crate) acts: Vec<(u64, Act)>,
@@ -145,6 +158,7 @@ impl Plan {
             visibility: Duration::from_secs(rng.u64(15..=60)),
             latency: Duration::from_millis([0, 2, 20, 150][rng.usize(0..4)]),
             linger: Duration::from_millis([0, 100, 1_000][rng.usize(0..3)]),
+            messages_max: [2, 6, 500][rng.usize(0..3)],
             faults: None,
             acts: times.into_iter().zip(0..).map(|(at, object)| (at, Act::Put(object))).collect(),
             objects,

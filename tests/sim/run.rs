@@ -409,6 +409,7 @@ fn settings(cloud: &Cloud, plan: &Plan, central_role: String) -> SqsSettings {
         ("aws-region", REGION.to_owned()),
         ("max-batch-size", plan.batch.to_string()),
         ("linger", millis(plan.linger)),
+        ("messages-max", plan.messages_max.to_string()),
         ("denied-wait", "5s".to_owned()),
     ]
     .into_iter()
