@@ -12,10 +12,13 @@ use simd_json::prelude::{TypedScalarValue as _, TypedValue as _, ValueAsScalar a
 use simd_json::tape::Value;
 
 use super::object::{ETag, ObjectRef};
+use super::scan;
 
 /// Records of one message. Source: a message has at most 1 MiB (SQS API Reference, "SendMessage"), S3 sends one record;
 /// the bound keeps a forged message from holding thousands of objects at once.
 pub const RECORDS_MAX: usize = 1000;
+/// Characters of the longest integer of 64 bits.
+const INTEGER_BYTES_MAX: usize = 20;
 /// Bytes of a body. Source: SQS API Reference, "SendMessage".
 pub const BODY_BYTES_MAX: usize = 1_048_576;
 
@@ -114,8 +117,7 @@ pub fn parse(body: &str) -> Result<Notification, EnvelopeError> {
     if body.len() > BODY_BYTES_MAX {
         return Err(EnvelopeError::Long(body.len()));
     }
-    // The parser unescapes in place.
-    let mut bytes = body.trim().as_bytes().to_vec();
+    let mut bytes = bounded(body);
     let tape = simd_json::to_tape(&mut bytes).map_err(|_| EnvelopeError::Body(JsonKind::NotJson))?;
     let outer = tape.as_value();
     if let Some(event) = event(outer)? {
@@ -125,10 +127,38 @@ pub fn parse(body: &str) -> Result<Notification, EnvelopeError> {
         return Err(EnvelopeError::Body(JsonKind::of(outer)));
     };
     let Some(message) = message.into_string() else { return Err(EnvelopeError::Message(JsonKind::of(message))) };
-    let mut bytes = message.trim().as_bytes().to_vec();
+    let mut bytes = bounded(message);
     let tape = simd_json::to_tape(&mut bytes).map_err(|_| EnvelopeError::Message(JsonKind::NotJson))?;
     let inner = tape.as_value();
     event(inner)?.ok_or_else(|| EnvelopeError::Message(JsonKind::of(inner)))
+}
+
+/// A text for the parser, which unescapes it in place. The parser refuses a text for one number beyond the range of 64-bit
+/// floats; here the only numbers that matter are sizes, so any that is no short integer is made a small fraction.
+fn bounded(text: &str) -> Vec<u8> {
+    let mut bytes = text.trim().as_bytes().to_vec();
+    let (mut at, mut in_string) = (0, false);
+    while let Some(&byte) = bytes.get(at) {
+        let mut len = 1;
+        match byte {
+            b'"' => in_string = !in_string,
+            b'\\' => len = 2,
+            b'-' | b'0'..=b'9' if !in_string => {
+                let rest = bytes.get_mut(at..).unwrap_or_default();
+                len = rest.iter().position(|byte| !scan::in_scalar(*byte)).unwrap_or(rest.len());
+                let number = rest.get_mut(..len).unwrap_or_default();
+                let is_short =
+                    number.len() <= INTEGER_BYTES_MAX && !number.iter().any(|byte| matches!(byte, b'e' | b'E'));
+                if !is_short && scan::is_scalar(number) {
+                    number.fill(b' ');
+                    number.iter_mut().zip(b"0.5").for_each(|(place, digit)| *place = *digit);
+                }
+            }
+            _ => {}
+        }
+        at += len;
+    }
+    bytes
 }
 
 /// The event that `body` is, if it is one and no envelope.
@@ -340,11 +370,30 @@ mod tests {
             (r#"{"s3":{"bucket":{"name":"b"},"object":{"key":"one","size":"12","eTag":7}}}"#, "one"),
             (r#"{"s3":{"bucket":{"name":"b"},"object":{"key":"one","size":-1}}}"#, "one"),
             (r#"{"s3":{"bucket":{"name":"b"},"object":{"key":"one","size":18446744073709551616}}}"#, "one"),
+            (r#"{"s3":{"bucket":{"name":"b"},"object":{"key":"one","size":1e400}}}"#, "one"),
+            (
+                r#"{"s3":{"bucket":{"name":"b"},"object":{"key":"-1e400","size":-1E+400}},"x":[1e-400,0.1e999999999]}"#,
+                "-1e400",
+            ),
             (r#"{"eventVersion":2.1,"s3":{"bucket":{"name":"b"},"object":{"key":"one"}}}"#, "one"),
         ] {
             let body = format!(r#"{{"Records":[{good},{record},{good}]}}"#);
             assert_eq!(keys(&body), ["k", expected, "k"], "{record}");
             assert_eq!(keys(&json!({ "Message": body }).to_string()), ["k", expected, "k"], "{record}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_any_length_are_numbers() {
+        let good = r#"{"s3":{"bucket":{"name":"b"},"object":{"key":"k"}}}"#;
+        let long = "7".repeat(400_000);
+        for number in [long.clone(), format!("-{long}"), format!("0.{long}"), format!("1e{long}"), format!("1e-{long}")]
+        {
+            let body = format!(r#"{{"x":{number},"Records":[{good},{{"s3":{number}}},{good}]}}"#);
+            assert_eq!(keys(&body), ["k", "Bad(NoBucket)", "k"]);
+            assert_eq!(keys(&json!({ "Message": body }).to_string()), ["k", "Bad(NoBucket)", "k"]);
+            assert_eq!(parse(&number), Err(EnvelopeError::Body(JsonKind::Number)));
+            assert_eq!(parse(&format!("{number}.")), Err(EnvelopeError::Body(JsonKind::NotJson)));
         }
     }
 

@@ -170,10 +170,11 @@ pub struct LaneBudget {
     seal: Arc<Notify>,
 }
 
-/// All that an object of `size` stored bytes (unknown: any) needs to run alone.
-const fn reserve_of(size: Option<u64>) -> u64 {
+/// All that an object of `size` stored bytes (unknown: any) needs to run alone, with a decoder's `window`.
+const fn reserve_of(size: Option<u64>, window: u64) -> u64 {
     let most = CHUNKS_PER_OBJECT * CHUNK_BYTES;
     OBJECT_BASE_BYTES
+        + window
         + match size {
             Some(size) if size < most => size,
             Some(_) | None => most,
@@ -187,21 +188,27 @@ impl LaneBudget {
         &self.tenant
     }
 
-    /// Waits for all that an object of `size` stored bytes (unknown: any) needs to run alone.
-    pub async fn admit(&self, size: Option<u64>) -> Permit {
-        self.budget.inner.reserve.claim(&self.tenant, reserve_of(size)).await.into()
+    /// Waits for all that an object of `size` stored bytes (unknown: any) needs to run alone, with a decoder's `window`. A
+    /// window that is wider than that counts as half of the class: two of such are at work at a time, not one, lest a
+    /// tenant that accepts nothing keep all others from theirs.
+    pub async fn admit(&self, size: Option<u64>, window: u64) -> Permit {
+        self.budget.inner.reserve.claim(&self.tenant, self.reserve(size, window)).await.into()
     }
 
     /// The same, if it is free.
     #[must_use]
-    pub fn try_admit(&self, size: Option<u64>) -> Option<Permit> {
-        self.budget.inner.reserve.try_claim(&self.tenant, reserve_of(size)).map(Permit::from)
+    pub fn try_admit(&self, size: Option<u64>, window: u64) -> Option<Permit> {
+        self.budget.inner.reserve.try_claim(&self.tenant, self.reserve(size, window)).map(Permit::from)
+    }
+
+    fn reserve(&self, size: Option<u64>, window: u64) -> u64 {
+        reserve_of(size, window).min(self.budget.inner.reserve.total() / 2)
     }
 
     /// Whether a reserve is enough for an object of `size` stored bytes.
     #[must_use]
     pub fn is_enough(reserve: &Permit, size: u64) -> bool {
-        reserve.bytes() >= reserve_of(Some(size))
+        reserve.bytes() >= reserve_of(Some(size), 0)
     }
 
     /// Waits for the memory of a record longer than a window, at most [`CARRY_BYTES_MAX`].

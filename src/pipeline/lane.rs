@@ -209,9 +209,9 @@ impl Filler {
     }
 
     /// Waits for the memory of an object; the open batch does not linger longer than it may meanwhile.
-    async fn admit(&mut self, size: Option<u64>) -> Permit {
+    async fn admit(&mut self, size: Option<u64>, decoder_window: u64) -> Permit {
         let budget = Arc::clone(&self.budget);
-        let admit = budget.admit(size);
+        let admit = budget.admit(size, decoder_window);
         tokio::pin!(admit);
         tokio::select! {
             biased;
@@ -241,7 +241,7 @@ impl Filler {
         let segment = SegmentId(self.segments);
         let begun = self.lanes.reads.world.now();
         let mut source = Source { size: job.object.size, watch: Stopwatch::start(begun), ..Source::default() };
-        source.reserve = Some(self.admit(source.size).await);
+        source.reserve = Some(self.admit(source.size, source.window).await);
         // Only what was read is read again; a successor is whatever there is now.
         source.etag = before.etag.clone().filter(|_| before.then == Some(Then::Again));
         let (object, again) = (job.object.clone(), job.again);
@@ -286,7 +286,7 @@ impl Filler {
     /// that is not free either, the machine asks anew in its turn.
     fn hand(&mut self, source: &mut Source, give: impl FnOnce(&mut Machine)) {
         if source.reading.is_none() {
-            source.reserve = self.budget.try_admit(source.size);
+            source.reserve = self.budget.try_admit(source.size, source.window);
         }
         if let Some(machine) = self.machine.as_mut().filter(|_| source.reserve.is_some()) {
             give(machine);
@@ -305,7 +305,7 @@ impl Filler {
         loop {
             if source.reserve.is_none() {
                 self.enter(source, Stage::Wait);
-                source.reserve = Some(self.admit(source.size).await);
+                source.reserve = Some(self.admit(source.size, source.window).await);
             }
             self.enter(source, Stage::Read);
             // In a box, as all calls of the SDK are whose callers are many: a lane or a message then costs little while it
@@ -430,6 +430,19 @@ impl Filler {
                     let most = self.lanes.record_bytes_max;
                     let permit = self.patiently(source, async move { budget.big_record().await }).await;
                     self.hand(source, |machine| machine.lengthen(permit, most));
+                }
+                Rest::ObjectEnd(Err(DecodeFault::Window { bytes, .. })) => {
+                    if let Some(machine) = &mut self.machine {
+                        machine.widen(bytes);
+                        // Memory for an object is of an earlier class than that of a batch.
+                        machine.seal(window);
+                    }
+                    (source.reading, source.reserve, source.window) = (None, None, bytes);
+                    self.pass_on(source).await;
+                    window = self.send_window();
+                    if self.open.has_failed(segment) {
+                        break ReadEnd::SendFailed;
+                    }
                 }
                 Rest::ObjectEnd(Ok(())) => break ReadEnd::Whole,
                 Rest::ObjectEnd(Err(fault @ DecodeFault::Truncated { .. })) => break ReadEnd::Cut(fault),

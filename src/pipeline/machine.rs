@@ -24,6 +24,8 @@ const WINDOWS_PER_TURN: usize = 16;
 /// Stored bytes of an object that are read and decoded again after a pause, at most. An object is paused once a second at
 /// most, and decodes to ten times as much in about a tenth of that.
 const READ_AGAIN_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Window of a zstd frame for which nothing more is claimed than any object has.
+const WINDOW_FREE_BYTES: u64 = 128 * 1024;
 /// Stored bytes of the largest object that is taken to fit one batch: what is longer when compressed than a batch may be
 /// does not.
 const ONE_BATCH_STORED_MAX: u64 = 1024 * 1024;
@@ -112,6 +114,8 @@ pub struct Machine {
     long_record: Permit,
     carry_limit: usize,
     record_bytes_max: usize,
+    /// Bytes of a zstd frame's window that the object's memory is enough for.
+    window_bytes: u64,
     sealed: Option<Group>,
 }
 
@@ -129,6 +133,7 @@ impl Machine {
             long_record: Permit::default(),
             carry_limit: WINDOW_BYTES,
             record_bytes_max,
+            window_bytes: WINDOW_FREE_BYTES,
             sealed: None,
         }
     }
@@ -139,8 +144,9 @@ impl Machine {
         debug_assert!(self.run.is_none() && self.carry.is_empty());
         self.batcher.begin_segment(segment);
         self.input_ended = false;
+        self.window_bytes = WINDOW_FREE_BYTES;
         self.run = Some(Run {
-            decoder: Decoder::new(),
+            decoder: Decoder::with_window(self.window_bytes),
             scanner: self.scanner(),
             timeline: Timeline::new(modified),
             modified,
@@ -159,13 +165,29 @@ impl Machine {
     /// Lets go of all that the object holds, if little enough of it was decoded to be decoded again: it must then be given
     /// from its first byte. Nothing of it is lost or counted twice. `false`: too much was decoded; nothing has changed.
     pub fn pause(&mut self) -> bool {
-        let scanner = self.scanner();
-        let Some(run) = self.run.as_mut().filter(|run| run.decoded <= READ_AGAIN_BYTES_MAX) else { return false };
-        (run.decoder, run.scanner, run.timeline) = (Decoder::new(), scanner, Timeline::new(run.modified));
-        (run.decoded, run.given, run.scanned) = (0, 0, false);
+        let few = self.run.as_ref().is_some_and(|run| run.decoded <= READ_AGAIN_BYTES_MAX);
+        if few {
+            self.start_over();
+        }
+        few
+    }
+
+    /// Says that there is memory for a zstd frame's window of so many bytes ([`DecodeFault::Window`]). All else is let go
+    /// of as by [`Self::pause`], and the object must be given from its first byte.
+    pub fn widen(&mut self, window_bytes: u64) {
+        debug_assert!(window_bytes > self.window_bytes);
+        self.window_bytes = window_bytes;
+        self.start_over();
+    }
+
+    fn start_over(&mut self) {
+        let (scanner, decoder) = (self.scanner(), Decoder::with_window(self.window_bytes));
+        if let Some(run) = &mut self.run {
+            (run.decoder, run.scanner, run.timeline) = (decoder, scanner, Timeline::new(run.modified));
+            (run.decoded, run.given, run.scanned) = (0, 0, false);
+        }
         self.input_ended = false;
         self.let_go();
-        true
     }
 
     fn scanner(&self) -> Scanner {
@@ -572,3 +594,7 @@ impl Worker {
 #[cfg(test)]
 #[path = "machine_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "hostile_tests.rs"]
+mod hostile;

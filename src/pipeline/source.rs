@@ -15,6 +15,8 @@ use crate::core::settlement::Finish;
 pub(super) struct Source {
     /// Stored bytes, as far as they are known.
     pub(super) size: Option<u64>,
+    /// Bytes of the window that its decoder needs beyond what each object has.
+    pub(super) window: u64,
     pub(super) reserve: Option<Permit>,
     pub(super) reading: Option<Reading>,
     /// The tag of what was read, once it was begun: nothing else may take its place.

@@ -5,6 +5,7 @@
 mod bad_input;
 mod delivery;
 mod flow;
+mod hostile;
 mod local;
 mod manual;
 mod memory;

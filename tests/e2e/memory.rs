@@ -7,7 +7,7 @@ use crate::stage::{CENTRAL, Stage, gzip, until};
 const MIB: u64 = 1024 * 1024;
 /// MEMORY_BUDGET's default, and what the process may take besides. The program that is built for tests is larger than the
 /// released one: idle, it takes ten MiB more, and is allowed eight.
-const ALLOWED_BYTES: u64 = (40 + 24 + if cfg!(debug_assertions) { 8 } else { 0 }) * MIB;
+pub(crate) const ALLOWED_BYTES: u64 = (40 + 24 + if cfg!(debug_assertions) { 8 } else { 0 }) * MIB;
 
 fn objects(spec: ObjectSpec) -> ObjectSource {
     let message = MessageSpec { min_bytes: 400, max_bytes: 900, ..MessageSpec::default() };

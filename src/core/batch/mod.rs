@@ -213,6 +213,8 @@ pub struct Batcher {
     ascending: bool,
     /// Where the last event goes on: not all of its parts had room.
     cut: Option<Position>,
+    /// Parts of the record that was split last, and whose it is: those behind a cut need not be counted again.
+    split: Option<(SegmentId, Ordinal, u32)>,
     begun: Option<SegmentId>,
 }
 
@@ -234,6 +236,7 @@ impl Batcher {
             billed: 0,
             ascending: true,
             cut: None,
+            split: None,
             begun: None,
         }
     }
@@ -525,6 +528,8 @@ impl Batch {
 fn message_bytes(message: &Message<'_>) -> usize {
     match message {
         Message::Escaped(text) | Message::Json(text) => text.len(),
+        // What is far too long for one event is not read through to learn that.
+        Message::Pieces(pieces) if pieces.record_bytes() > ESCAPED_MAX * EVENT_BYTES_MAX => pieces.record_bytes(),
         Message::Pieces(pieces) => pieces.map(<[u8]>::len).sum(),
         Message::Empty => 0,
     }

@@ -7,7 +7,7 @@
 use std::ops::ControlFlow;
 
 use super::body::{self, Sink};
-use super::{Batcher, Event, Fed, Oversize};
+use super::{Batcher, Event, Fed, Oversize, SegmentId};
 
 /// Bytes of the longest part number, `[4294967295/4294967295] `.
 pub(super) const PREFIX_BYTES_MAX: usize = 24;
@@ -160,11 +160,19 @@ pub(super) fn pack(batcher: &mut Batcher, event: &Event<'_>) -> Fed {
         Oversize::Truncate => (batcher.limits.event_bytes_max, true),
         Oversize::Split => (batcher.limits.event_bytes_max - PREFIX_BYTES_MAX, false),
     };
-    let mut counter = Cutter::new(room, Count::default());
-    if let Err(bad) = super::walk(&event.message, &mut counter) {
-        return Fed::Bad(bad);
-    }
-    let count = if cut { 1 } else { counter.parts.0 + 1 };
+    let segment = batcher.begun.unwrap_or(SegmentId(0));
+    let count = match batcher.split {
+        // It goes on, and was sound up to its end when its first part was packed.
+        Some((of, ordinal, count)) if (of, ordinal) == (segment, event.ordinal) && event.from_part > 0 => count,
+        Some(_) | None => {
+            let mut counter = Cutter::new(room, Count::default());
+            if let Err(bad) = super::walk(&event.message, &mut counter) {
+                return Fed::Bad(bad);
+            }
+            if cut { 1 } else { counter.parts.0 + 1 }
+        }
+    };
+    batcher.split = Some((segment, event.ordinal, count));
     let pack = Pack { batcher, event, count, part: 0, open: None };
     let mut packer = Cutter::new(room, pack);
     if packer.parts.begin().is_continue() {

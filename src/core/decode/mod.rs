@@ -5,8 +5,9 @@
 //! [`Decoder::decode`] takes what input there is, fills what output it is given, and says how much of either it used.
 //! However the input is cut and however small the output, the bytes are the same.
 //!
-//! Memory is constant whatever the input claims. A gzip decoder holds one inflate state with its 32 KiB window; a zstd
-//! decoder holds at most a window of 8 MiB and refuses a frame that asks for more.
+//! Memory is constant whatever the input claims. A gzip decoder holds one inflate state with its 32 KiB window. A zstd
+//! decoder holds a window as wide as its frames ask for, of at most [`WINDOW_BYTES_MAX`], and never one that is wider than
+//! its caller has memory for: that is a fault by which the caller learns what to claim before it begins anew.
 //!
 //! [`SmallDecoder`] is the faster way for an object that fits one window: libdeflate has no streaming interface, but is
 //! about a quarter faster on what it can hold whole. It declines whatever it is not certain of.
@@ -21,6 +22,10 @@ use self::zstd::Zstd;
 
 /// Bytes that tell every container from every other.
 const MAGIC_BYTES: usize = 4;
+
+/// The widest window of a zstd frame: 8 MiB, what RFC 8878 asks every decoder to support. The library holds it once and
+/// little else. Frames of `--long` ask for more and are refused.
+pub const WINDOW_BYTES_MAX: u64 = 8 << 20;
 
 /// What is wrong with a stored stream. Offsets count stored (compressed) bytes from the object's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +44,27 @@ pub enum DecodeFault {
         /// What did not fit.
         what: &'static str,
     },
+    /// Nothing is wrong, but a frame asks for a wider window than the decoder was given: take one that was.
+    #[error("the stored stream asks near byte {at} for a window of {bytes} bytes")]
+    Window {
+        /// How far the decoder had come.
+        at: u64,
+        /// The window, at most [`WINDOW_BYTES_MAX`].
+        bytes: u64,
+    },
+}
+
+/// Why a container's decoder does not go on.
+#[derive(Debug)]
+enum Wrong {
+    Bytes(&'static str),
+    Window(u64),
+}
+
+impl From<&'static str> for Wrong {
+    fn from(what: &'static str) -> Self {
+        Self::Bytes(what)
+    }
 }
 
 /// How much of its input and output a call used.
@@ -80,6 +106,8 @@ pub struct Decoder {
     taken: u64,
     /// The last call filled its output, so that there may be more to come without further input.
     pending: bool,
+    /// The widest window of a zstd frame, bytes.
+    window_bytes: u64,
     /// The first fault, repeated by every later call.
     fault: Option<DecodeFault>,
 }
@@ -141,14 +169,21 @@ impl Decoder {
     /// A decoder at the start of an object. It allocates nothing before it has seen the container's magic bytes.
     #[must_use]
     pub fn new() -> Self {
-        Self { state: State::Sniffing(Held::default()), taken: 0, pending: false, fault: None }
+        Self::with_window(WINDOW_BYTES_MAX)
+    }
+
+    /// The same for one whose zstd frames, if it has any, may have windows of so many bytes, a power of two.
+    #[must_use]
+    pub fn with_window(window_bytes: u64) -> Self {
+        debug_assert!(window_bytes.is_power_of_two());
+        Self { state: State::Sniffing(Held::default()), taken: 0, pending: false, window_bytes, fault: None }
     }
 
     /// Decodes what it can of `input` into `out`. Without a fault it either makes progress or needs more of what is
     /// empty. Give it further output, with whatever input there is (none is fine), while [`Self::pending`] says so.
     ///
     /// # Errors
-    /// [`DecodeFault::Damaged`], and again on every later call. Bytes that this call had written are not reported.
+    /// [`DecodeFault::Damaged`] or [`DecodeFault::Window`], and again on every later call. Bytes that this call had written are not reported.
     pub fn decode(&mut self, input: &[u8], out: &mut [u8]) -> Result<Progress, DecodeFault> {
         if let Some(fault) = self.fault {
             return Err(fault);
@@ -159,22 +194,26 @@ impl Decoder {
         self.pending = !out.is_empty() && progress.produced == out.len() || out.is_empty() && self.pending;
         match outcome {
             Ok(()) => Ok(progress),
-            Err(what) => {
-                let fault = DecodeFault::Damaged { at: self.taken, what };
+            Err(wrong) => {
+                let at = self.taken;
+                let fault = match wrong {
+                    Wrong::Bytes(what) => DecodeFault::Damaged { at, what },
+                    Wrong::Window(bytes) => DecodeFault::Window { at, bytes },
+                };
                 self.fault = Some(fault);
                 Err(fault)
             }
         }
     }
 
-    fn run(&mut self, input: &[u8], out: &mut [u8], progress: &mut Progress) -> Result<(), &'static str> {
+    fn run(&mut self, input: &[u8], out: &mut [u8], progress: &mut Progress) -> Result<(), Wrong> {
         if let State::Sniffing(held) = &mut self.state {
             while let Some(&byte) = input.get(progress.consumed) {
                 held.push(byte);
                 progress.consumed += 1;
                 if let Some(container) = sniff(held.all()) {
                     let held = *held;
-                    self.state = State::begin(container, held)?;
+                    self.state = State::begin(container, held, self.window_bytes)?;
                     break;
                 }
             }
@@ -192,7 +231,7 @@ impl Decoder {
                 }
                 Ok(())
             }
-            State::Gzip(gzip) => gzip.decode(rest, out, progress),
+            State::Gzip(gzip) => Ok(gzip.decode(rest, out, progress)?),
             State::Zstd(zstd) => zstd.decode(rest, out, progress),
         }
     }
@@ -242,7 +281,7 @@ impl Decoder {
 impl State {
     /// The state for `container`, which has been given the bytes that told it. They are magic bytes only, so no
     /// container can answer them with output.
-    fn begin(container: Container, held: Held) -> Result<Self, &'static str> {
+    fn begin(container: Container, held: Held, window_bytes: u64) -> Result<Self, Wrong> {
         let mut progress = Progress::default();
         let state = match container {
             Container::Plain => Self::Plain(held),
@@ -252,7 +291,7 @@ impl State {
                 Self::Gzip(gzip)
             }
             Container::Zstd => {
-                let mut zstd = Zstd::new()?;
+                let mut zstd = Zstd::new(window_bytes)?;
                 zstd.decode(held.all(), &mut [], &mut progress)?;
                 Self::Zstd(zstd)
             }

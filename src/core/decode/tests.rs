@@ -251,6 +251,49 @@ fn a_frame_that_asks_for_a_large_window_is_refused() {
     assert!(matches!(decode(&encoder.finish().unwrap()).1, Err(DecodeFault::Damaged { .. })));
 }
 
+/// However the header is cut, and wherever the frame stands, its window is known before it is made.
+#[test]
+fn a_window_for_which_there_is_no_memory_is_asked_for() {
+    let mut encoder = ::zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.set_parameter(::zstd::stream::raw::CParameter::WindowLog(21)).unwrap();
+    encoder.write_all(&vec![b'a'; 5 << 20]).unwrap();
+    let wide = encoder.finish().unwrap();
+    let narrow = ::zstd::bulk::compress(b"narrow", 1).unwrap();
+    let whole = ::zstd::bulk::compress(&vec![b'a'; 300_000], 1).unwrap();
+    for (frame, content, bytes) in [(&wide, 5 << 20, 2 << 20), (&whole, 300_000, 512 << 10)] {
+        for stored in [frame.clone(), [&narrow[..], frame].concat()] {
+            for piece in [1, 3, stored.len()] {
+                let mut window_bytes = 128 << 10;
+                let out = loop {
+                    let (mut decoder, mut buffer, mut made) = (Decoder::with_window(window_bytes), vec![0; 6 << 20], 0);
+                    let fault =
+                        stored.chunks(piece).find_map(|piece| match decoder.decode(piece, &mut buffer[made..]) {
+                            Ok(progress) => {
+                                made += progress.produced;
+                                None
+                            }
+                            Err(fault) => Some(fault),
+                        });
+                    match fault {
+                        Some(DecodeFault::Window { bytes, .. }) => {
+                            assert!(bytes > std::mem::replace(&mut window_bytes, bytes))
+                        }
+                        fault => {
+                            assert_eq!((fault, decoder.finish()), (None, Ok(())));
+                            break made;
+                        }
+                    }
+                };
+                let before = if stored.len() > frame.len() { b"narrow".len() } else { 0 };
+                assert_eq!(out, before + content);
+                // A frame that is there as a whole, with room for all of it, needs no window.
+                let at_once = frame == &whole && piece == stored.len() && window_bytes == 128 << 10;
+                assert!(window_bytes == bytes || at_once, "{window_bytes}, not {bytes}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_bomb_is_decoded_through_one_window() {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::new(9));
@@ -357,7 +400,7 @@ proptest! {
         let (cut, whole) = (decode_cut(&input, &cuts, 50), decode(&input));
         match whole.1 {
             Ok(()) | Err(DecodeFault::Truncated { .. }) => prop_assert_eq!(cut, whole),
-            Err(DecodeFault::Damaged { .. }) => {
+            Err(DecodeFault::Damaged { .. } | DecodeFault::Window { .. }) => {
                 let damaged = matches!(cut.1, Err(DecodeFault::Damaged { .. }));
                 prop_assert!(damaged);
             }

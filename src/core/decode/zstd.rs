@@ -8,11 +8,10 @@ use std::fmt;
 use ::zstd::stream::raw::{DParameter, Decoder, Operation as _};
 use ::zstd::zstd_safe::get_frame_content_size;
 
-use super::Progress;
+use super::{Progress, WINDOW_BYTES_MAX, Wrong};
 
-/// The largest window of a frame, as a power of two: 8 MiB, what RFC 8878 asks every decoder to support. The library
-/// holds it once and little else. Frames of `--long` ask for more and are refused.
-pub(super) const WINDOW_LOG_MAX: u32 = 23;
+/// The library's smallest limit of a window, as a power of two.
+const WINDOW_LOG_MIN: u32 = 10;
 
 /// Bytes of the longest frame header, the magic included. Source: RFC 8878, section 3.1.1.1.
 const HEADER_BYTES_MAX: usize = 18;
@@ -23,6 +22,8 @@ const IDLE_CALLS_MAX: usize = 4;
 /// A zstd stream being decoded.
 pub(super) struct Zstd {
     decoder: Decoder<'static>,
+    /// The widest window that is held, bytes: a power of two.
+    window_bytes: u64,
     /// Between the first byte of a frame and its last.
     within_frame: bool,
     /// The first bytes of the frame, as many as `header_len` says.
@@ -39,18 +40,20 @@ impl fmt::Debug for Zstd {
 }
 
 impl Zstd {
-    pub(super) fn new() -> Result<Self, &'static str> {
+    /// A decoder for windows of so many bytes, a power of two.
+    pub(super) fn new(window_bytes: u64) -> Result<Self, &'static str> {
         let mut decoder = Decoder::new().map_err(|_| "no memory for a zstd decoder")?;
-        decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX)).map_err(|_| "zstd refuses its window limit")?;
+        let log = window_bytes.clamp(1 << WINDOW_LOG_MIN, WINDOW_BYTES_MAX).ilog2();
+        decoder.set_parameter(DParameter::WindowLogMax(log)).map_err(|_| "zstd refuses its window limit")?;
         let header = [0; HEADER_BYTES_MAX];
-        Ok(Self { decoder, within_frame: false, header, header_len: 0, frame_bytes: 0 })
+        Ok(Self { decoder, window_bytes: 1 << log, within_frame: false, header, header_len: 0, frame_bytes: 0 })
     }
 
     pub(super) fn at_frame_end(&self) -> bool {
         !self.within_frame
     }
 
-    pub(super) fn decode(&mut self, input: &[u8], out: &mut [u8], progress: &mut Progress) -> Result<(), &'static str> {
+    pub(super) fn decode(&mut self, input: &[u8], out: &mut [u8], progress: &mut Progress) -> Result<(), Wrong> {
         let mut rest = input;
         let mut idle = 0;
         loop {
@@ -60,10 +63,7 @@ impl Zstd {
                 return Ok(());
             }
             let room = to.len();
-            let status = self
-                .decoder
-                .run_on_buffers(rest, to)
-                .map_err(|_| "invalid zstd frame, its checksum does not match, or its window is over 8 MiB")?;
+            let Ok(status) = self.decoder.run_on_buffers(rest, to) else { return Err(self.wrong(rest)) };
             let read = rest.get(..status.bytes_read).unwrap_or_default();
             self.header_len += super::copy(read, self.header.get_mut(self.header_len..).unwrap_or_default());
             self.frame_bytes += status.bytes_written as u64;
@@ -86,6 +86,20 @@ impl Zstd {
         }
     }
 
+    /// What the library has refused `rest` for.
+    fn wrong(&mut self, rest: &[u8]) -> Wrong {
+        self.header_len += super::copy(rest, self.header.get_mut(self.header_len..).unwrap_or_default());
+        let header = self.header.get(..self.header_len).unwrap_or_default();
+        match window_of(header) {
+            Some(asked) if self.frame_bytes == 0 && asked > self.window_bytes && asked <= WINDOW_BYTES_MAX => {
+                Wrong::Window(asked.next_power_of_two())
+            }
+            Some(_) | None => {
+                Wrong::Bytes("invalid zstd frame, its checksum does not match, or its window is over 8 MiB")
+            }
+        }
+    }
+
     fn end_frame(&mut self) -> Result<(), &'static str> {
         // Of a skippable frame the library says that its content has no bytes.
         let said = get_frame_content_size(self.header.get(..self.header_len).unwrap_or_default());
@@ -97,4 +111,15 @@ impl Zstd {
             Err(_) => Err("invalid zstd frame header"),
         }
     }
+}
+
+/// The window that a frame of this header asks for, bytes. Source: RFC 8878, section 3.1.1.1.2.
+fn window_of(header: &[u8]) -> Option<u64> {
+    const SINGLE_SEGMENT: u8 = 1 << 5;
+    if header.get(4)? & SINGLE_SEGMENT != 0 {
+        return get_frame_content_size(header).ok().flatten();
+    }
+    let descriptor = header.get(5)?;
+    let base = 1_u64 << (u32::from(descriptor >> 3) + WINDOW_LOG_MIN);
+    Some(base + base / 8 * u64::from(descriptor & 7))
 }

@@ -17,6 +17,9 @@ pub const METADATA: [&str; 8] = [
     "kubernetes",
 ];
 
+/// Most bytes that a character of a metadata field's name takes in a key: `\uXXXX`.
+const ESCAPED_MAX: usize = 6;
+
 /// Message and timestamp of the record `text`, whose skeleton is known to be sound. `None`: it is a bad record, because
 /// of a bad escape in a key, or because the text that would be sent is no valid JSON.
 pub(super) fn read(text: &[u8]) -> Option<(Message<'_>, Stamp<'_>)> {
@@ -52,7 +55,15 @@ struct Member<'w> {
 
 impl Member<'_> {
     fn is_metadata(&self) -> bool {
-        METADATA.iter().any(|name| is_key(self.key, name.as_bytes()) == Some(true))
+        let plain = memchr::memchr(b'\\', self.key).is_none();
+        METADATA.iter().map(|name| name.as_bytes()).any(|name| {
+            // Most keys are as they are meant; of the others, none that is too long to be the name is read.
+            if plain {
+                self.key == name
+            } else {
+                self.key.len() <= ESCAPED_MAX * name.len() && is_key(self.key, name) == Some(true)
+            }
+        })
     }
 }
 
@@ -111,6 +122,9 @@ fn string_end(record: &[u8], from: usize) -> Option<usize> {
 
 /// Whether an escaped key, unescaped, is `name`, which is ASCII. `None`: the key holds a bad escape.
 fn is_key(mut key: &[u8], name: &[u8]) -> Option<bool> {
+    if memchr::memchr(b'\\', key).is_none() {
+        return Some(key == name);
+    }
     let mut name = name.iter();
     let mut same = true;
     while let Some((&byte, rest)) = key.split_first() {
@@ -162,6 +176,11 @@ enum Stage<'w> {
 impl<'w> Pieces<'w> {
     const fn new(record: &'w [u8]) -> Self {
         Self { record, at: 1, stage: Stage::Nothing }
+    }
+
+    /// Bytes of the record, which the texts together do not exceed.
+    pub(in crate::core) const fn record_bytes(&self) -> usize {
+        self.record.len()
     }
 
     fn kept(&mut self) -> Option<&'w [u8]> {

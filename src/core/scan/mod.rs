@@ -47,6 +47,7 @@ mod tests;
 
 pub use self::exact::{METADATA, Pieces};
 pub use self::syntax::NESTING_MAX;
+pub(super) use self::syntax::{in_scalar, is_scalar};
 
 use self::framing::{Mode, State};
 use self::syntax::{Balance, Grammar};

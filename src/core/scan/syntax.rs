@@ -81,12 +81,12 @@ pub(super) fn skip_string(bytes: &[u8], from: usize, escaped: &mut bool) -> Look
 }
 
 /// Whether a byte may stand in `true`, `false`, `null` or a number, or in what someone took for one.
-pub(super) const fn in_scalar(byte: u8) -> bool {
+pub(in crate::core) const fn in_scalar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
 }
 
 /// Whether this is `true`, `false`, `null` or a number, whole.
-pub(super) fn is_scalar(text: &[u8]) -> bool {
+pub(in crate::core) fn is_scalar(text: &[u8]) -> bool {
     let mut scalar = None;
     for &byte in text {
         scalar = match scalar {
