@@ -59,6 +59,17 @@ pub struct QueueAttributes {
     pub receives_max: Option<u32>,
 }
 
+/// Receives of a message that are kept for attempts: so near to the queue's maxReceiveCount it is not handed back untried.
+const RECEIVES_SPARED: u32 = 10;
+
+impl QueueAttributes {
+    /// Whether the queue will move a message soon that was received so often.
+    #[must_use]
+    pub fn is_nearly_given_up(&self, receives: u32) -> bool {
+        self.receives_max.is_some_and(|most| receives.saturating_add(RECEIVES_SPARED) >= most)
+    }
+}
+
 /// A queue.
 #[derive(Clone, Debug)]
 pub struct Queue {

@@ -55,6 +55,11 @@ impl Errand {
             // New credentials were refused too: the tenant's, where its region is not enabled; else the daemon's own.
             (Self::LogGroup, Verdict::RefreshCredentials) if failure.service == Service::Logs => Finish::TenantDenied,
             (Self::LogGroup | Self::Bucket, Verdict::RefreshCredentials) => Finish::GlobalFault,
+            // What a role's name or external id is refused for is its row's; of the central role the operator's.
+            (Self::LogGroup, Verdict::GiveUp) if failure.operation == CENTRAL_HOP => Finish::GlobalFault,
+            (Self::LogGroup, Verdict::GiveUp) if failure.service == Service::Sts => Finish::TenantDenied,
+            // A notification may name what was never there; but a bucket that is elsewhere is there for all messages.
+            (Self::Source, Verdict::NoBucket) if !failure.is_code("NoSuchBucket") => Finish::GlobalFault,
             (
                 Self::Source | Self::LogGroup | Self::Bucket,
                 Verdict::Create
@@ -125,7 +130,7 @@ mod tests {
             (Source, S3, "GetObject", "ExpiredToken", 400, "", RefreshCredentials, GlobalFault),
             (Source, S3, "GetObject", "RequestTimeTooSkewed", 403, "", Skewed, GlobalFault),
             (Source, S3, "GetObject", "NoSuchBucket", 404, "", NoBucket, Retryable),
-            (Source, S3, "GetObject", "PermanentRedirect", 301, "", NoBucket, Retryable),
+            (Source, S3, "GetObject", "PermanentRedirect", 301, "", NoBucket, GlobalFault),
             // The way to the tenant.
             (LogGroup, Sts, CENTRAL_HOP, "AccessDenied", 403, "", Denied, GlobalFault),
             (LogGroup, Sts, CENTRAL_HOP, "ExpiredToken", 403, "", RefreshCredentials, GlobalFault),
@@ -133,7 +138,8 @@ mod tests {
             (LogGroup, Sts, "AssumeRole", "AccessDenied", 403, "", Denied, TenantDenied),
             (LogGroup, Sts, "AssumeRole", "RegionDisabledException", 403, "", Denied, TenantDenied),
             (LogGroup, Sts, "AssumeRole", "Throttling", 400, "", Throttled, Unavailable),
-            (LogGroup, Sts, "AssumeRole", "ValidationError", 400, "", GiveUp, Retryable),
+            (LogGroup, Sts, "AssumeRole", "ValidationError", 400, "", GiveUp, TenantDenied),
+            (LogGroup, Sts, CENTRAL_HOP, "ValidationError", 400, "", GiveUp, GlobalFault),
             // The log group.
             (LogGroup, Logs, "PutLogEvents", "ThrottlingException", 400, "", Throttled, Unavailable),
             (LogGroup, Logs, "PutLogEvents", "ServiceUnavailableException", 500, "", Retry, Unavailable),

@@ -148,6 +148,12 @@ impl Failure {
         }
     }
 
+    /// Whether the service answered with this code.
+    #[must_use]
+    pub fn is_code(&self, wanted: &str) -> bool {
+        matches!(&self.kind, FailureKind::Answer { code, .. } if code == wanted)
+    }
+
     fn answer(&self, code: &str, status: u16) -> Verdict {
         match code {
             "ThrottlingException"

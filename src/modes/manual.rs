@@ -27,7 +27,7 @@ pub async fn run(settings: ManualSettings) -> Result<(), ModeError> {
     };
     let mut deadline = None;
     let reports = {
-        let work = daemon.pipeline.process(daemon.pipeline.take("manual", &body, false));
+        let work = daemon.pipeline.process(daemon.pipeline.read("manual", &body, false));
         tokio::pin!(work);
         tokio::select! {
             reports = &mut work => Ok(reports),

@@ -276,7 +276,10 @@ impl Copies {
         let mut attempts = Attempts::default();
         loop {
             let failure = match self.source.head(job.object, pin).await {
-                Ok(head) => return Ok(head),
+                Ok(head) => {
+                    self.retries.succeeded(Service::S3);
+                    return Ok(head);
+                }
                 Err(failure) => failure,
             };
             let delay = self.retries.next(&mut attempts, Service::S3, failure.verdict());
@@ -298,7 +301,10 @@ impl Copies {
                 Ok(bucket) => {
                     let _place = self.places.claim(delivery.tenant(), 1).await;
                     match call(bucket).await {
-                        Ok(done) => return Ok(done),
+                        Ok(done) => {
+                            self.retries.called(delivery, None).await;
+                            return Ok(done);
+                        }
                         Err(failure) => failure,
                     }
                 }

@@ -93,7 +93,7 @@ impl Gate {
 const fn said(finish: Finish) -> Probed {
     match finish {
         // The table, the source and the way to the tenants were used.
-        Finish::Delivered | Finish::Superseded | Finish::Corrupt | Finish::TenantDenied => Probed::Taken,
+        Finish::Delivered | Finish::Superseded | Finish::Corrupt => Probed::Taken,
         Finish::GlobalFault => Probed::Refused,
         Finish::Skipped
         | Finish::Unknown
@@ -102,6 +102,8 @@ const fn said(finish: Finish) -> Probed {
         | Finish::Missing
         | Finish::Retryable
         | Finish::Unavailable
+        // A shut circuit answers without a call.
+        | Finish::TenantDenied
         | Finish::ConfigInvalid => Probed::Unsaid,
     }
 }

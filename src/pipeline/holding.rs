@@ -20,7 +20,7 @@ const SCAN_PER_SECOND: f64 = 50.0;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// What a message holds while it is in work.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Held {
     _shares: Vec<Claim>,
     _old: Option<OwnedSemaphorePermit>,
@@ -46,17 +46,20 @@ impl Holding {
         Self { tenants, old, scan: SCAN_MAX, scanned: world.wall(), world }
     }
 
-    /// Takes a message's place in the shares of `tenants`. `None`: one of them holds too many, or there are too many as old.
+    /// Takes a message's place in the shares of `tenants`.
+    ///
+    /// # Errors
+    /// The tenant that holds too many, or none, when there are too many as old.
     pub(super) fn admit<'t>(
         &self,
         tenants: impl Iterator<Item = &'t TenantId>,
         sent: Option<UnixMillis>,
-    ) -> Option<Held> {
+    ) -> Result<Held, Option<TenantId>> {
         let age = sent.map_or(0, |sent| self.world.wall().0.saturating_sub(sent.0));
         let is_old = u128::try_from(age).unwrap_or(0) >= OLD_AFTER.as_millis();
-        let old = if is_old { Some(Arc::clone(&self.old).try_acquire_owned().ok()?) } else { None };
-        let shares = tenants.map(|tenant| self.tenants.try_claim(tenant, 1)).collect::<Option<Vec<_>>>()?;
-        Some(Held { _shares: shares, _old: old })
+        let old = if is_old { Some(Arc::clone(&self.old).try_acquire_owned().map_err(|_| None)?) } else { None };
+        let share = |tenant: &TenantId| self.tenants.try_claim(tenant, 1).ok_or_else(|| Some(tenant.clone()));
+        Ok(Held { _shares: tenants.map(share).collect::<Result<_, _>>()?, _old: old })
     }
 
     /// Counts messages that were handed back, and waits when they are many: a single tenant's backlog is not to be received
@@ -66,7 +69,8 @@ impl Holding {
         let passed = Duration::from_millis(u64::try_from(now.0.saturating_sub(self.scanned.0)).unwrap_or(0));
         self.scanned = now;
         self.scan = (self.scan + passed.as_secs_f64() * SCAN_PER_SECOND).min(SCAN_MAX);
-        self.scan -= f64::from(u32::try_from(handed_back).unwrap_or(u32::MAX));
+        // What was taken too much is made up for within seconds.
+        self.scan = (self.scan - f64::from(u32::try_from(handed_back).unwrap_or(u32::MAX))).max(-SCAN_PER_SECOND);
         if self.scan < 0.0 {
             let free = async {
                 match tenant {
@@ -92,20 +96,21 @@ mod tests {
         let world = World::new();
         let holding = Holding::new(100, 60, world);
         let (loud, quiet) = (tenant("loud"), tenant("quiet"));
-        let mut held: Vec<Held> = std::iter::from_fn(|| holding.admit([&loud].into_iter(), None)).collect();
+        let mut held: Vec<Held> = std::iter::from_fn(|| holding.admit([&loud].into_iter(), None).ok()).collect();
         assert_eq!(held.len(), 50);
         held.extend(holding.admit([&quiet].into_iter(), None));
-        assert!(holding.admit([&quiet, &loud].into_iter(), None).is_none(), "one of them holds too many");
+        assert_eq!(holding.admit([&quiet, &loud].into_iter(), None).unwrap_err(), Some(loud), "it holds too many");
         assert_eq!(held.len(), 51);
         drop(held);
         let age = |minutes: i64| Some(world.wall().plus(-minutes * 60_000));
         let tenants: Vec<TenantId> = (0..100).map(|at| tenant(&format!("t{at}"))).collect();
         let admit = |minutes| {
-            let held = tenants.iter().filter_map(|it| holding.admit([it].into_iter(), age(minutes)));
+            let held = tenants.iter().filter_map(|it| holding.admit([it].into_iter(), age(minutes)).ok());
             held.collect::<Vec<_>>()
         };
         let old = admit(6);
         assert_eq!(old.len(), 40);
+        assert_eq!(holding.admit([&tenants[99]].into_iter(), age(6)).unwrap_err(), None, "too many old ones");
         assert_eq!(admit(4).len(), 60);
     }
 

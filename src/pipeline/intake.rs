@@ -25,6 +25,8 @@ use crate::world::World;
 const POLL_DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Least time that a message in work is hidden for, whatever the queue's own is: a queue may have none.
 const VISIBILITY_MIN: Duration = Duration::from_secs(3);
+/// Time after which a heartbeat is asked for again that was given up.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// maxReceiveCount below which the queue gives up messages that are only handed back.
 const RECEIVES_MIN: u32 = 20;
 
@@ -104,31 +106,25 @@ impl Intake {
                     }
                     let (mut crowd, mut handed_back) = (None, 0);
                     for (message, place) in messages.into_iter().zip(places) {
-                        // Taken here, where the order of arrival is known; worked on beside the others.
-                        let notice = pipeline.take(&message.id, &message.body, message.receive_count > 1);
-                        if let Some(held) = holding.admit(notice.tenants(), message.sent) {
-                            let delivery = pipeline.process(notice);
-                            self.tracker.spawn(self.clone().work(
-                                delivery,
-                                message,
-                                visibility,
-                                (passage, place, held),
-                            ));
-                        } else {
-                            crowd = notice.tenants().next().cloned().or(crowd);
-                            handed_back += 1;
-                            self.gate.settle(passage, &[]);
-                            let delay = crowded(message.receive_count, self.world.entropy());
-                            debug!(
-                                message_id = message.id,
-                                ?delay,
-                                "message handed back: its tenant holds many already, or it is one of many old ones"
-                            );
-                            let settler = self.settler.clone();
-                            self.tracker.spawn(async move {
-                                settler.ask(Settle::Hide(message.receipt, delay)).await;
-                                drop(place);
-                            });
+                        // Processed from here, where the order of arrival is known; worked on beside the others.
+                        let notice = pipeline.read(&message.id, &message.body, message.receive_count > 1);
+                        let held = match holding.admit(notice.tenants(), message.sent) {
+                            // The queue would soon give it up untried.
+                            Err(_) if attributes.is_nearly_given_up(message.receive_count) => Ok(Held::default()),
+                            held => held,
+                        };
+                        match held {
+                            Ok(held) => {
+                                let delivery = pipeline.process(notice);
+                                let holds = (passage, place, held);
+                                self.tracker.spawn(self.clone().work(delivery, message, visibility, holds));
+                            }
+                            Err(by) => {
+                                crowd = by.or(crowd);
+                                handed_back += 1;
+                                self.gate.settle(passage, &[]);
+                                self.tracker.spawn(self.clone().hand_back(message, place));
+                            }
                         }
                     }
                     if handed_back > 0 {
@@ -185,6 +181,17 @@ impl Intake {
         };
         let more = std::iter::from_fn(|| Arc::clone(&self.places).try_acquire_owned().ok());
         Some(std::iter::once(first).chain(more.take(most - 1)).collect())
+    }
+
+    /// Hands a message back untried: others of its tenant, or other old ones, are in work.
+    async fn hand_back(self, message: Message, _place: OwnedSemaphorePermit) {
+        let delay = crowded(message.receive_count, self.world.entropy());
+        debug!(
+            message_id = message.id,
+            ?delay,
+            "message handed back: its tenant holds many already, or it is one of many old ones"
+        );
+        self.settler.ask(Settle::Hide(message.receipt, delay)).await;
     }
 
     /// Works on one message until it is settled, keeping it hidden from others.
@@ -246,6 +253,7 @@ impl Intake {
                     if let Ok(good) = answer.await {
                         return good;
                     }
+                    tokio::time::sleep(ASK_AGAIN).await;
                 }
             };
             match tokio::time::timeout_at(lost_at, answered).await {

@@ -235,6 +235,7 @@ impl Filler {
     /// Reads an object once. Gives its job back with what is settled, if it is to be read again.
     async fn attempt(&mut self, job: Job, before: Before) -> Result<Option<(Job, Before)>, Broken> {
         if job.done.is_closed() {
+            self.open.leave(before.known);
             return Ok(None);
         }
         self.segments += 1;
@@ -246,6 +247,11 @@ impl Filler {
         source.etag = before.etag.clone().filter(|_| before.then == Some(Then::Again));
         let (object, again) = (job.object.clone(), job.again);
         self.open.begin(segment, job, begun, before.delivered);
+        if before.then.is_some() {
+            // It stays known, also when nothing can be read now.
+            let (progress, claim) = before.known.clone();
+            self.open.found(segment, before.etag.as_ref(), progress, claim);
+        }
         let end = self.read(segment, &object, (again, &before), &mut source).await?;
         self.enter(&mut source, Stage::Wait);
         let stages = source.watch;

@@ -76,16 +76,15 @@ pub struct ObjectReport {
     pub strikes: Option<u32>,
 }
 
-/// An object that a message told of, with its place in the order of its stream.
+/// An object that a message told of.
 #[derive(Debug)]
 struct Arrival {
     object: ObjectRef,
     identity: Identity,
     stream: Arc<str>,
-    turn: Turn<StreamKey>,
 }
 
-/// What a message told of. Each object has its place in the order of its stream, and gives it up when this is dropped.
+/// What a message told of.
 #[derive(Debug)]
 pub struct Notice {
     message_id: String,
@@ -191,13 +190,19 @@ impl Pipeline {
         !self.inner.resolved.load(Ordering::Relaxed) && unknown >= UNKNOWN_MAX
     }
 
-    /// Delivers what a message told of, and says what became of it. Empty: there was nothing to do. Of one log stream, what
-    /// was taken first goes first: who keeps this without polling it holds the others back.
+    /// Takes what a message told of into its place among others, at once, and gives what delivers it and says what became of
+    /// it. Empty: there was nothing to do. Of one log stream, what was taken first goes first: who keeps this without polling
+    /// it holds the others back.
     pub fn process(&self, notice: Notice) -> impl Future<Output = Vec<ObjectReport>> + Send + use<> {
         let (pipeline, Notice { message_id, again, mut reports, arrivals }) = (self.clone(), notice);
+        let turn = |of: &Arrival| {
+            self.inner.turns.take((of.identity.tenant.clone(), of.identity.cluster.clone(), Arc::clone(&of.stream)))
+        };
+        let turns: Vec<Turn<StreamKey>> = arrivals.iter().map(turn).collect();
         async move {
             // All at a time: one that must wait holds back no other.
-            let work = arrivals.into_iter().map(|arrival| pipeline.deliver(&message_id, again, arrival));
+            let arrivals = arrivals.into_iter().zip(turns);
+            let work = arrivals.map(|(arrival, turn)| pipeline.deliver(&message_id, again, arrival, turn));
             reports.extend(join_all(work).await.into_iter().flatten());
             // Now it is known whether there is any tenant that the table has.
             reports.iter_mut().filter(|report| report.finish == Finish::Unknown).for_each(|it| pipeline.doubt(it));
@@ -205,14 +210,14 @@ impl Pipeline {
         }
     }
 
-    /// Takes what a message's body tells of into its place among others. `again`: the message was received before.
+    /// What a message's body tells of. `again`: the message was received before.
     #[must_use]
-    pub fn take(&self, message_id: &str, body: &str, again: bool) -> Notice {
+    pub fn read(&self, message_id: &str, body: &str, again: bool) -> Notice {
         let (reports, arrivals) = self.arrivals(message_id, body);
         Notice { message_id: message_id.to_owned(), again, reports, arrivals }
     }
 
-    /// What a body tells of: objects with their turns, and reports of what is none.
+    /// What a body tells of: objects, and reports of what is none.
     fn arrivals(&self, message_id: &str, body: &str) -> (Vec<ObjectReport>, Vec<Arrival>) {
         let records = match envelope::parse(body) {
             Ok(Notification::Objects(records)) => records,
@@ -238,9 +243,7 @@ impl Pipeline {
                 Noticed::Object(object) => match self.inner.layout.apply(&object.key) {
                     Ok(identity) => {
                         let stream: Arc<str> = stream_name(&identity.pod).into();
-                        let of = (identity.tenant.clone(), identity.cluster.clone(), Arc::clone(&stream));
-                        let turn = self.inner.turns.take(of);
-                        arrivals.push(Arrival { object: object.clone(), identity, stream, turn });
+                        arrivals.push(Arrival { object: object.clone(), identity, stream });
                     }
                     Err(error) => {
                         warn!(message_id, cause = %error, "key is off the layout");
@@ -253,8 +256,14 @@ impl Pipeline {
     }
 
     /// Delivers an object, and says what became of each delivery.
-    async fn deliver(&self, message_id: &str, again: bool, arrival: Arrival) -> Vec<ObjectReport> {
-        let Arrival { object, identity, stream, mut turn } = arrival;
+    async fn deliver(
+        &self,
+        message_id: &str,
+        again: bool,
+        arrival: Arrival,
+        mut turn: Turn<StreamKey>,
+    ) -> Vec<ObjectReport> {
+        let Arrival { object, identity, stream } = arrival;
         let resolved = Box::pin(self.inner.resolver.resolve(&identity.tenant)).await;
         turn.come().await;
         let (config, mut reports) = match self.configured(message_id, &object, &identity.tenant, resolved) {

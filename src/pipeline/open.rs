@@ -215,7 +215,8 @@ impl OpenObjects {
     /// The object, if it must be claimed before more of it is sent: some of it was sent, and it has no claim.
     pub(super) fn unclaimed(&self, segment: SegmentId) -> Option<ObjectRef> {
         self.with(|objects| {
-            let open = objects.get(&segment).filter(|open| open.claim.is_none() && open.batches > 0)?;
+            let was_sent = |open: &&Open| open.batches > 0 || open.delivered_before > 0;
+            let open = objects.get(&segment).filter(|open| open.claim.is_none()).filter(was_sent)?;
             Some(open.as_read())
         })
     }
@@ -344,9 +345,16 @@ impl OpenObjects {
                 claim: open.claim,
             });
             // Whoever waited may have given up, at the end of a drain or because the receipt was lost.
-            if let Err(JobDone { claim: Some(claim), progress, .. }) = done {
-                self.left.lock().unwrap_or_else(PoisonError::into_inner).push((claim, progress));
+            if let Err(JobDone { claim, progress, .. }) = done {
+                self.leave((progress, claim));
             }
+        }
+    }
+
+    /// Takes in what is known of an object that was given up.
+    pub(super) fn leave(&self, (progress, claim): (Progress, Option<Claim>)) {
+        if let Some(claim) = claim {
+            self.left.lock().unwrap_or_else(PoisonError::into_inner).push((claim, progress));
         }
     }
 
@@ -396,7 +404,8 @@ impl OpenObjects {
     /// Books events that this attempt does not deliver, and says why.
     pub(super) fn fail(&self, segment: SegmentId, finish: Finish, cause: &str, events: u64) {
         self.update(segment, |open| {
-            if finish == Finish::Superseded {
+            let first = open.failed.as_ref().map_or(finish, |(first, _)| *first);
+            if first == Finish::Superseded {
                 open.count.tally.supersede(events);
             } else {
                 open.count.tally.forget(events);

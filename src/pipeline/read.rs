@@ -183,7 +183,10 @@ impl Reader {
     async fn fetch(&self, pin: Option<&ETag>, attempts: &mut Attempts) -> Result<Part, ReadFault> {
         loop {
             match Box::pin(self.reads.source.get(&self.object, self.reached, self.reads.part_bytes, pin)).await {
-                Ok(part) => return Ok(part),
+                Ok(part) => {
+                    self.reads.retries.succeeded(Service::S3);
+                    return Ok(part);
+                }
                 Err(failure) => self.reads.pause_or_fail(attempts, failure.verdict(), failure).await?,
             }
         }

@@ -147,6 +147,7 @@ impl Pool {
     pub fn try_claim(&self, tenant: &TenantId, units: u64) -> Option<Claim> {
         let units = units.min(self.inner.total);
         let mut state = self.state();
+        state.waiting.retain(|it| !it.grant.is_closed());
         let waits = state.waiting.iter().any(|it| it.tenant == *tenant);
         if waits || state.is_starving() || !state.fits(tenant, units) {
             return None;

@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::stage::{CENTRAL, Stage, gzip, lines};
+use crate::stage::{CENTRAL, Stage, gzip, lines, until};
 
 const KEY: &str = "acme/c1/api/pod-0/1.json";
 /// Bytes of one GET, as `PART_BYTES` is set here.
@@ -136,6 +136,30 @@ async fn what_is_damaged_on_its_way_is_fetched_again_once() {
     );
     assert!(!tallies[1].contains("unverified") && tallies[1].contains("resumed_skipped"), "{tallies:?}");
     assert!(got.get(before..).unwrap() == messages.get(messages.len() - (got.len() - before)..).unwrap());
+}
+
+/// What was accepted before damage was found stays known when the object cannot be fetched again at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_of_a_damaged_object_is_known_to_the_next_attempt() {
+    let mut stage = Stage::new().await;
+    let acme = stage.tenant("acme", |_| {});
+    let messages: Vec<String> = (0..20_000).map(|at| format!("{at:0900}")).collect();
+    stage.put_messages(KEY, &messages);
+    let faults = "s3.GetObject corrupt times=1; s3.GetObject 500 times=3";
+    stage.cloud.set_faults(Some(&Faults::parse(faults, 5).unwrap()));
+    let daemon = stage.sqs(&[]);
+    until("it is handed back", || stage.calls("ChangeMessageVisibilityBatch", CENTRAL) > 0).await;
+    stage.cloud.advance(std::time::Duration::from_secs(60));
+    stage.until_settled(0).await;
+    let (_, log) = daemon.stop().await;
+    let settled = lines(&log, "object settled");
+    let finishes: Vec<&str> = settled.iter().map(|line| line["finish"].as_str().unwrap()).collect();
+    assert_eq!(finishes, ["retryable", "unavailable", "delivered"]);
+    let mut got = stage.messages(&acme, "pod-0");
+    let all = got.len();
+    got.sort_unstable();
+    got.dedup();
+    assert!(all > 0 && got.len() == all, "{} of {all} events are different", got.len());
 }
 
 /// What is damaged each time is given up, and what was sent of it is sent once.
