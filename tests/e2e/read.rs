@@ -113,13 +113,20 @@ async fn a_get_that_breaks_off_is_taken_up_at_the_byte_it_reached() {
     assert!(between.happened.load(Ordering::SeqCst) && answered < bytes + calls * HEAD, "{answered} bytes of {bytes}");
 }
 
+/// A gzip object of twenty batches or so, the same bytes each time, and its messages.
+fn numbered() -> (Vec<String>, Vec<u8>) {
+    let messages: Vec<String> = (0..20_000).map(|at| format!("{at:0900}")).collect();
+    let text: String = messages.iter().map(|message| json!({ "message": message }).to_string() + "\n").collect();
+    (messages, gzip(text.as_bytes()))
+}
+
 /// What was sent before its checksum failed is not sent again, nor lost, but counted; the second time it is all right.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_damaged_on_its_way_is_fetched_again_once() {
     let mut stage = Stage::new().await;
     let acme = stage.tenant("acme", |_| {});
-    let messages: Vec<String> = (0..20_000).map(|at| format!("{at:0900}")).collect();
-    stage.put_messages(KEY, &messages);
+    let (messages, stored) = numbered();
+    stage.put(KEY, stored);
     stage.cloud.set_faults(Some(&Faults::parse("s3.GetObject corrupt times=1", 5).unwrap()));
     let daemon = stage.sqs(&[]);
     stage.until_settled(0).await;
@@ -143,8 +150,8 @@ async fn what_is_damaged_on_its_way_is_fetched_again_once() {
 async fn what_was_sent_of_a_damaged_object_is_known_to_the_next_attempt() {
     let mut stage = Stage::new().await;
     let acme = stage.tenant("acme", |_| {});
-    let messages: Vec<String> = (0..20_000).map(|at| format!("{at:0900}")).collect();
-    stage.put_messages(KEY, &messages);
+    let (_, stored) = numbered();
+    stage.put(KEY, stored);
     let faults = "s3.GetObject corrupt times=1; s3.GetObject 500 times=3";
     stage.cloud.set_faults(Some(&Faults::parse(faults, 5).unwrap()));
     let daemon = stage.sqs(&[]);
@@ -167,9 +174,7 @@ async fn what_was_sent_of_a_damaged_object_is_known_to_the_next_attempt() {
 async fn what_is_stored_damaged_is_read_twice_and_given_up() {
     let mut stage = Stage::new().await;
     let acme = stage.tenant("acme", |_| {});
-    let messages: Vec<String> = (0..20_000).map(|at| format!("{at:0900}")).collect();
-    let text: String = messages.iter().map(|message| json!({ "message": message }).to_string() + "\n").collect();
-    let mut stored = gzip(text.as_bytes());
+    let (messages, mut stored) = numbered();
     let crc = stored.len() - 8;
     stored[crc] ^= 1;
     stage.put(KEY, stored);
