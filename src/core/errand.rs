@@ -30,19 +30,7 @@ impl Errand {
             // The clock of this machine, which is wrong for all.
             (_, Verdict::Skewed) => Finish::GlobalFault,
             // Whatever is wrong with what is the operator's is wrong for all.
-            (
-                Self::Own,
-                Verdict::RefreshCredentials
-                | Verdict::Create
-                | Verdict::Exists
-                | Verdict::Bisect
-                | Verdict::Missing
-                | Verdict::NoBucket
-                | Verdict::Changed
-                | Verdict::BeyondEnd
-                | Verdict::Denied
-                | Verdict::GiveUp,
-            ) => Finish::GlobalFault,
+            (Self::Own, _) => Finish::GlobalFault,
             (Self::Source, Verdict::Changed) => Finish::Superseded,
             (Self::Source | Self::Bucket, Verdict::Missing) => Finish::Missing,
             (Self::Source, Verdict::Denied | Verdict::RefreshCredentials) => Finish::GlobalFault,

@@ -388,7 +388,7 @@ impl Filler {
         machine.begin(segment, stored_bytes, modified, settled);
         let mut window = self.send_window();
         let outcome = loop {
-            // Whatever a pause let go of is taken up again first. No batch is open then.
+            // Whatever a pause let go of is taken up again first. A batch that is open is sealed if that takes long.
             if source.reading.is_none()
                 && let Err(fault) = self.reopen(object, source).await
             {
