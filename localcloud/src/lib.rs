@@ -243,6 +243,11 @@ impl Cloud {
         }
     }
 
+    /// Shows every object as it is now, whose bytes are in memory: bucket, key, bytes. Those in a directory are seen there.
+    pub fn each_object(&self, see: impl FnMut(&str, &str, &bytes::Bytes)) {
+        self.inner.buckets.each(see);
+    }
+
     /// Lets somebody into a bucket besides its owner's account.
     pub fn grant(&self, bucket: &str, grant: BucketGrant) {
         self.inner.buckets.grant(bucket, grant);

@@ -19,6 +19,9 @@ const SCAN_PER_SECOND: f64 = 50.0;
 /// How long polls wait, when no more may be looked at, for whoever holds too many to have done with one.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// The part of all shares that one message may take: it may tell of objects of more tenants than there are shares.
+const MESSAGE_SHARES_PART: u64 = 4;
+
 /// What a message holds while it is in work.
 #[derive(Debug, Default)]
 pub(super) struct Held {
@@ -46,7 +49,7 @@ impl Holding {
         Self { tenants, old, scan: SCAN_MAX, scanned: world.wall(), world }
     }
 
-    /// Takes a message's place in the shares of `tenants`.
+    /// Takes a message's place in the shares of `tenants`, or of the first of them when they are very many.
     ///
     /// # Errors
     /// The tenant that holds too many, or none, when there are too many as old.
@@ -59,7 +62,8 @@ impl Holding {
         let is_old = u128::try_from(age).unwrap_or(0) >= OLD_AFTER.as_millis();
         let old = if is_old { Some(Arc::clone(&self.old).try_acquire_owned().map_err(|_| None)?) } else { None };
         let share = |tenant: &TenantId| self.tenants.try_claim(tenant, 1).ok_or_else(|| Some(tenant.clone()));
-        Ok(Held { _shares: tenants.map(share).collect::<Result<_, _>>()?, _old: old })
+        let most = usize::try_from(self.tenants.total() / MESSAGE_SHARES_PART).unwrap_or(usize::MAX).max(1);
+        Ok(Held { _shares: tenants.take(most).map(share).collect::<Result<_, _>>()?, _old: old })
     }
 
     /// Counts messages that were handed back, and waits when they are many: a single tenant's backlog is not to be received
@@ -112,6 +116,16 @@ mod tests {
         assert_eq!(old.len(), 40);
         assert_eq!(holding.admit([&tenants[99]].into_iter(), age(6)).unwrap_err(), None, "too many old ones");
         assert_eq!(admit(4).len(), 60);
+    }
+
+    #[test]
+    fn a_message_of_more_tenants_than_there_are_shares_is_taken() {
+        let holding = Holding::new(2, 50, World::new());
+        let tenants = ["a", "b", "c"].map(tenant);
+        let held = holding.admit(tenants.iter(), None).unwrap();
+        assert_eq!(holding.admit(tenants.iter(), None).unwrap_err(), Some(tenant("a")));
+        drop(held);
+        assert!(holding.admit(tenants.iter(), None).is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -30,6 +30,7 @@ use crate::core::batch::{BatchLimits, Batcher, SegmentId, SendWindow};
 use crate::core::decode::DecodeFault;
 use crate::core::object::ObjectRef;
 use crate::core::progress::Progress;
+use crate::core::settlement::Finish;
 use crate::core::tenant::{DeliveryKey, Target};
 use crate::core::time::UnixMillis;
 
@@ -234,8 +235,10 @@ impl Filler {
 
     /// Reads an object once. Gives its job back with what is settled, if it is to be read again.
     async fn attempt(&mut self, job: Job, before: Before) -> Result<Option<(Job, Before)>, Broken> {
-        if job.done.is_closed() {
-            self.open.leave(before.known);
+        if job.given_up.is_cancelled() {
+            let Before { etag, known: (progress, claim), delivered, .. } = before;
+            let (finish, cause) = (Finish::Retryable, None);
+            let _is_waited_for = job.done.send(JobDone { finish, cause, etag, progress, claim, delivered });
             return Ok(None);
         }
         self.segments += 1;
@@ -245,7 +248,7 @@ impl Filler {
         source.reserve = Some(self.admit(source.size, source.window).await);
         // Only what was read is read again; a successor is whatever there is now.
         source.etag = before.etag.clone().filter(|_| before.then == Some(Then::Again));
-        let (object, again) = (job.object.clone(), job.again);
+        let (object, again, given_up) = (job.object.clone(), job.again, job.given_up.clone());
         self.open.begin(segment, job, begun, before.delivered);
         if before.then.is_some() {
             // It stays known, also when nothing can be read now.
@@ -281,7 +284,7 @@ impl Filler {
         let Ok(JobDone { etag, progress, claim, delivered, .. }) = ended.await else { return Ok(None) };
         let attempts = before.attempts + 1;
         let before = Before { then: Some(then), etag, known: (progress, claim), delivered, attempts };
-        Ok(Some((Job { object, again, done }, before)))
+        Ok(Some((Job { object, again, done, given_up }, before)))
     }
 
     fn enter(&self, source: &mut Source, stage: Stage) {

@@ -29,12 +29,16 @@ pub mod totals;
 mod turns;
 
 use std::collections::{HashMap, HashSet};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
 use self::book::Known;
@@ -60,6 +64,9 @@ use crate::core::tenant::{ClusterId, Delivery, DeliveryKey, Skip, Target, Tenant
 const JOBS_WAITING_MAX: usize = 64;
 /// Objects of unknown tenants, none resolved before, after which the layout or the table is taken to be wrong.
 const UNKNOWN_MAX: usize = 10;
+
+/// What is said of a message that nobody waits for any more.
+const GIVEN_UP: &str = "its message was given up";
 
 /// What became of one object of a notification, for one delivery.
 #[derive(Clone, Debug)]
@@ -102,6 +109,39 @@ impl Notice {
             .enumerate()
             .filter(move |(at, it)| !tenants.clone().take(*at).any(|before| before == *it))
             .map(|(_, it)| it)
+    }
+}
+
+/// What of a message its deliveries need to know.
+#[derive(Clone, Copy, Debug)]
+struct Message<'m> {
+    id: &'m str,
+    /// Whether it was received before, by whomever.
+    again: bool,
+    /// Nobody waits for what becomes of it.
+    given_up: &'m CancellationToken,
+}
+
+/// A message in work: a future of what became of its objects. When it is dropped before, the message is given up: what is in
+/// work stops before its next batch, and is remembered.
+#[derive(Debug)]
+pub struct Work {
+    task: JoinHandle<Vec<ObjectReport>>,
+    _given_up: DropGuard,
+}
+
+impl Future for Work {
+    type Output = Vec<ObjectReport>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match ready!(Pin::new(&mut self.task).poll(cx)) {
+            Ok(reports) => Poll::Ready(reports),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is gone; so nobody asks again.
+                Err(_cancelled) => Poll::Pending,
+            },
+        }
     }
 }
 
@@ -190,24 +230,30 @@ impl Pipeline {
         !self.inner.resolved.load(Ordering::Relaxed) && unknown >= UNKNOWN_MAX
     }
 
-    /// Takes what a message told of into its place among others, at once, and gives what delivers it and says what became of
-    /// it. Empty: there was nothing to do. Of one log stream, what was taken first goes first: who keeps this without polling
-    /// it holds the others back.
-    pub fn process(&self, notice: Notice) -> impl Future<Output = Vec<ObjectReport>> + Send + use<> {
+    /// Takes what a message told of into its place among others, at once, and delivers it. What became of it is told in the
+    /// end; empty: there was nothing to do. Of one log stream, what was taken first goes first.
+    #[must_use = "when it is dropped, the message is given up"]
+    pub fn process(&self, notice: Notice) -> Work {
         let (pipeline, Notice { message_id, again, mut reports, arrivals }) = (self.clone(), notice);
         let turn = |of: &Arrival| {
             self.inner.turns.take((of.identity.tenant.clone(), of.identity.cluster.clone(), Arc::clone(&of.stream)))
         };
         let turns: Vec<Turn<StreamKey>> = arrivals.iter().map(turn).collect();
-        async move {
+        let given_up = CancellationToken::new();
+        let work_is_given_up = given_up.clone().drop_guard();
+        // A task of its own, which goes on when the message is given up: until what is on its way has arrived, nobody else
+        // here may begin with its objects.
+        let task = self.inner.lanes.reads.tracker.spawn(async move {
             // All at a time: one that must wait holds back no other.
             let arrivals = arrivals.into_iter().zip(turns);
-            let work = arrivals.map(|(arrival, turn)| pipeline.deliver(&message_id, again, arrival, turn));
+            let message = Message { id: &message_id, again, given_up: &given_up };
+            let work = arrivals.map(|(arrival, turn)| pipeline.deliver(message, arrival, turn));
             reports.extend(join_all(work).await.into_iter().flatten());
             // Now it is known whether there is any tenant that the table has.
             reports.iter_mut().filter(|report| report.finish == Finish::Unknown).for_each(|it| pipeline.doubt(it));
             reports
-        }
+        });
+        Work { task, _given_up: work_is_given_up }
     }
 
     /// What a message's body tells of. `again`: the message was received before.
@@ -256,13 +302,8 @@ impl Pipeline {
     }
 
     /// Delivers an object, and says what became of each delivery.
-    async fn deliver(
-        &self,
-        message_id: &str,
-        again: bool,
-        arrival: Arrival,
-        mut turn: Turn<StreamKey>,
-    ) -> Vec<ObjectReport> {
+    async fn deliver(&self, message: Message<'_>, arrival: Arrival, mut turn: Turn<StreamKey>) -> Vec<ObjectReport> {
+        let message_id = message.id;
         let Arrival { object, identity, stream } = arrival;
         let resolved = Box::pin(self.inner.resolver.resolve(&identity.tenant)).await;
         turn.come().await;
@@ -294,14 +335,7 @@ impl Pipeline {
                             lane: self.inner.lane_turns.take(lane),
                             object: self.inner.object_turns.take(work),
                         };
-                        wanted.push(self.deliver_to(
-                            message_id,
-                            delivery,
-                            (key, passage),
-                            &identity,
-                            turns,
-                            (&object, again),
-                        ));
+                        wanted.push(self.deliver_to(message, delivery, (key, passage), &identity, turns, &object));
                         continue;
                     }
                 },
@@ -346,26 +380,30 @@ impl Pipeline {
     /// Sees one delivery of an object to its end.
     async fn deliver_to(
         &self,
-        message_id: &str,
+        message: Message<'_>,
         delivery: &Arc<Delivery>,
         (key, passage): (DeliveryKey, Passage),
         identity: &Identity,
         turns: DeliveryTurns,
-        (object, again): (&ObjectRef, bool),
+        object: &ObjectRef,
     ) -> ObjectReport {
         let DeliveryTurns { lane, object: mut in_work } = turns;
         let Lanes { book, ledger, .. } = &self.inner.lanes;
-        in_work.come().await;
+        let given_up = || ObjectReport::none(Some(object.clone()), Finish::Unavailable, GIVEN_UP.to_owned());
+        if message.given_up.run_until_cancelled(in_work.come()).await.is_none() {
+            self.inner.circuits.settle(&key, passage, Finish::Unavailable).await;
+            return given_up();
+        }
         if book.find(object, &key).await == Some(Known::Finished) {
-            info!(message_id, tenant = %identity.tenant, %object, "object was delivered before");
+            info!(message_id = message.id, tenant = %identity.tenant, %object, "object was delivered before");
             self.inner.circuits.settle(&key, passage, Finish::Skipped).await;
             let cause = "it was delivered before".to_owned();
             return ObjectReport::none(Some(object.clone()), Finish::Delivered, cause);
         }
         let mut held = None;
-        let (report, read, progress) = match delivery.target() {
+        let (mut report, read, progress) = match delivery.target() {
             Target::CloudWatch(_) => {
-                match self.submit(lane, delivery, (object, again)).await.await {
+                match self.submit(lane, delivery, message, object).await.await {
                     Ok(JobDone { finish, cause, etag, progress, claim, delivered, .. }) => {
                         held = claim;
                         let object = Some(object.clone());
@@ -379,12 +417,20 @@ impl Pipeline {
                 }
             }
             Target::S3(_) => {
-                let CopyDone { finish, cause, etag, .. } =
-                    self.inner.copies.start(delivery, identity, object).done().await;
-                let object = Some(object.clone());
-                (ObjectReport { object, finish, cause, delivered: 0, strikes: None }, etag, Progress::default())
+                let copying = self.inner.copies.start(delivery, identity, object);
+                match message.given_up.run_until_cancelled(copying.done()).await {
+                    Some(CopyDone { finish, cause, etag, .. }) => {
+                        let object = Some(object.clone());
+                        (ObjectReport { object, finish, cause, delivered: 0, strikes: None }, etag, Progress::default())
+                    }
+                    None => (given_up(), None, Progress::default()),
+                }
             }
         };
+        if message.given_up.is_cancelled() && report.finish.is_strike() {
+            // That it came to nothing is no fault of the object's.
+            report.finish = Finish::Unavailable;
+        }
         self.inner.circuits.settle(&key, passage, report.finish).await;
         // All of it is known before the object's next turn comes.
         let (settled, strikes) = if report.finish == Finish::Delivered {
@@ -420,10 +466,11 @@ impl Pipeline {
         &self,
         mut turn: Turn<LaneKey>,
         delivery: &Arc<Delivery>,
-        (object, again): (&ObjectRef, bool),
+        message: Message<'_>,
+        object: &ObjectRef,
     ) -> oneshot::Receiver<JobDone> {
         let (done, result) = oneshot::channel();
-        let mut job = Job { object: object.clone(), again, done };
+        let mut job = Job { object: object.clone(), again: message.again, done, given_up: message.given_up.clone() };
         turn.come().await;
         loop {
             let lane = self.lane(turn.of(), delivery);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::book::Known;
@@ -33,15 +34,15 @@ pub struct Job {
     pub again: bool,
     /// Told when it is finished.
     pub done: oneshot::Sender<JobDone>,
+    /// Its message is given up: it stops before its next batch.
+    pub given_up: CancellationToken,
 }
 
 /// What became of an object in a lane.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct JobDone {
     /// What it means for the message.
     pub finish: Finish,
-    /// Its sums and faults.
-    pub count: ObjectCount,
     /// Why, when it was not delivered.
     pub cause: Option<String>,
     /// The tag of what was read.
@@ -123,6 +124,7 @@ struct Open {
     /// Whether others have settled events of it that are in batches here.
     overtaken: bool,
     done: Option<oneshot::Sender<JobDone>>,
+    given_up: CancellationToken,
 }
 
 impl Open {
@@ -130,18 +132,12 @@ impl Open {
     fn as_read(&self) -> ObjectRef {
         ObjectRef { etag: self.etag.clone().or_else(|| self.object.etag.clone()), ..self.object.clone() }
     }
-
-    /// Whether nobody waits for it any more: its message was handed back at the end of a drain.
-    fn is_given_up(&self) -> bool {
-        self.done.as_ref().is_some_and(oneshot::Sender::is_closed)
-    }
 }
 
 /// The objects of a lane that are not finished, shared by its two tasks.
 #[derive(Debug)]
 pub(super) struct OpenObjects {
     objects: Mutex<HashMap<SegmentId, Open>>,
-    left: Mutex<Vec<(Claim, Progress)>>,
     to: Destination,
     totals: Arc<Totals>,
     world: World,
@@ -149,7 +145,7 @@ pub(super) struct OpenObjects {
 
 impl OpenObjects {
     pub(super) fn new(to: Destination, totals: Arc<Totals>, world: World) -> Self {
-        Self { objects: Mutex::default(), left: Mutex::default(), to, totals, world }
+        Self { objects: Mutex::default(), to, totals, world }
     }
 
     /// Takes in an object that was begun at `begun`, of which so many events were delivered just before.
@@ -173,6 +169,7 @@ impl OpenObjects {
             kept: 0,
             overtaken: false,
             done: Some(job.done),
+            given_up: job.given_up,
         };
         self.with(|objects| objects.insert(segment, open));
     }
@@ -296,7 +293,9 @@ impl OpenObjects {
 
     /// Whether there is no use in going on with an object: it has failed, or its message was given up.
     pub(super) fn has_failed(&self, segment: SegmentId) -> bool {
-        self.with(|objects| objects.get(&segment).is_none_or(|open| open.failed.is_some() || open.is_given_up()))
+        self.with(|objects| {
+            objects.get(&segment).is_none_or(|open| open.failed.is_some() || open.given_up.is_cancelled())
+        })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -335,32 +334,15 @@ impl OpenObjects {
         });
         if let Some(done) = open.done.take() {
             let delivered = open.delivered_before + count.tally.delivered();
-            let done = done.send(JobDone {
+            let _is_waited_for = done.send(JobDone {
                 finish,
                 delivered,
-                count: open.count,
                 cause,
                 etag: open.etag,
                 progress: open.progress,
                 claim: open.claim,
             });
-            // Whoever waited may have given up, at the end of a drain or because the receipt was lost.
-            if let Err(JobDone { claim, progress, .. }) = done {
-                self.leave((progress, claim));
-            }
         }
-    }
-
-    /// Takes in what is known of an object that was given up.
-    pub(super) fn leave(&self, (progress, claim): (Progress, Option<Claim>)) {
-        if let Some(claim) = claim {
-            self.left.lock().unwrap_or_else(PoisonError::into_inner).push((claim, progress));
-        }
-    }
-
-    /// What was claimed and then given up, with its progress, to be written.
-    pub(super) fn take_left(&self) -> Vec<(Claim, Progress)> {
-        std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Books what became of a batch.

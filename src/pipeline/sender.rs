@@ -62,9 +62,7 @@ impl Sender {
             for share in &shares {
                 self.keep(share.segment).await;
             }
-            self.leave().await;
         }
-        self.leave().await;
     }
 
     /// Writes what was dropped at sealing to the reject store. Gives a report of what could not be written: it is not
@@ -112,13 +110,6 @@ impl Sender {
                     report.not_kept(&written, SendFault { finish: Errand::Own.finish(&failure), failure });
                 }
             }
-        }
-    }
-
-    /// Writes how far objects came that were given up: another replica may be about to go on.
-    async fn leave(&self) {
-        for (claim, progress) in self.open.take_left() {
-            Box::pin(self.ledger.leave(&claim, &progress, 0)).await;
         }
     }
 

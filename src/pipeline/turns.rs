@@ -6,15 +6,15 @@
 //! ever.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// The last turn that was taken, by number, and its end.
-type Last = (u64, oneshot::Receiver<Infallible>);
+/// A turn that others wait for, by number, and its end. If it ends before it has come, it tells what it waited for.
+#[derive(Debug)]
+struct Ahead(u64, oneshot::Receiver<Self>);
 
 /// Who goes next, per `K`. Cheap to clone. It holds an entry for each `K` that somebody has a turn of.
 #[derive(Debug)]
@@ -24,17 +24,15 @@ pub(super) struct Turns<K> {
 
 #[derive(Debug)]
 struct Table<K> {
-    last: HashMap<K, Last>,
+    last: HashMap<K, Ahead>,
     numbers: u64,
 }
 
-/// A place in the order of `K`, left when it is dropped. Who drops it before it has come lets those behind pass those
-/// before; that happens when messages are handed back, of which no order is promised.
+/// A place in the order of `K`, left when it is dropped.
 #[derive(Debug)]
 pub(super) struct Turn<K: Clone + Eq + Hash> {
-    before: Option<oneshot::Receiver<Infallible>>,
-    /// Its end is the end of the turn.
-    _end: oneshot::Sender<Infallible>,
+    before: Option<Ahead>,
+    end: Option<oneshot::Sender<Ahead>>,
     number: u64,
     of: K,
     table: Arc<Mutex<Table<K>>>,
@@ -53,9 +51,9 @@ impl<K: Clone + Eq + Hash> Turns<K> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.numbers += 1;
         let number = table.numbers;
-        let before = table.last.insert(of.clone(), (number, ended)).map(|(_, before)| before);
+        let before = table.last.insert(of.clone(), Ahead(number, ended));
         drop(table);
-        Turn { before, _end: end, number, of, table: Arc::clone(&self.table) }
+        Turn { before, end: Some(end), number, of, table: Arc::clone(&self.table) }
     }
 }
 
@@ -67,19 +65,34 @@ impl<K: Clone + Eq + Hash> Turn<K> {
 
     /// Waits until nobody is before it any more.
     pub(super) async fn come(&mut self) {
-        if let Some(before) = &mut self.before {
-            // Nothing is ever sent: it ends with its turn.
-            let _ended = before.await;
-            self.before = None;
+        while let Some(Ahead(_, before)) = &mut self.before {
+            self.before = before.await.ok();
         }
     }
 }
 
 impl<K: Clone + Eq + Hash> Drop for Turn<K> {
     fn drop(&mut self) {
+        // All of it behind the lock: an end is seen either before or after it.
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        if table.last.get(&self.of).is_some_and(|(number, _)| *number == self.number) {
-            table.last.remove(&self.of);
+        let end = self.end.take();
+        let mut before = self.before.take();
+        while let Some(Ahead(_, ended)) = &mut before {
+            match ended.try_recv() {
+                Err(oneshot::error::TryRecvError::Empty) => break,
+                Err(oneshot::error::TryRecvError::Closed) => before = None,
+                Ok(ahead) => before = Some(ahead),
+            }
+        }
+        if table.last.get(&self.of).is_some_and(|Ahead(number, _)| *number == self.number) {
+            // Whoever comes next waits for what this one waited for.
+            match before {
+                Some(before) => table.last.insert(self.of.clone(), before),
+                None => table.last.remove(&self.of),
+            };
+        } else if let (Some(before), Some(end)) = (before, end) {
+            // The one behind waits for it, or has given up itself.
+            let _is_waited_for = end.send(before);
         }
     }
 }
@@ -106,7 +119,19 @@ mod tests {
         assert!(third.come().now_or_never().is_some());
         let mut fourth = turns.take("a");
         assert!(fourth.come().now_or_never().is_none());
-        drop((third, other));
+        drop(third);
+        assert!(fourth.come().now_or_never().is_some());
+        let (fifth, sixth) = (turns.take("a"), turns.take("a"));
+        let mut seventh = turns.take("a");
+        drop(sixth);
+        drop(fifth);
+        assert!(seventh.come().now_or_never().is_none(), "the fourth is still at work");
+        drop(seventh);
+        let mut eighth = turns.take("a");
+        assert!(eighth.come().now_or_never().is_none(), "whoever gave up was not before all others");
+        drop(fourth);
+        let mut fourth = eighth;
+        drop(other);
         assert!(fourth.come().now_or_never().is_some());
         drop(fourth);
         assert!(turns.table.lock().unwrap().last.is_empty(), "what nobody has a turn of takes no room");

@@ -1,6 +1,9 @@
 //! What a run must have held to, counted on the cloud's side. Pure: it is told what was put, what is there and who received
 //! what, and says what is wrong.
 //!
+//! An event that the API refuses is nowhere, and was refused alone. What was refused or rejected is in the reject store, with
+//! its reason, if there is one; nothing else is. Each object of a tenant that wants copies is in its bucket, byte by byte.
+//!
 //! An event is there once; once more for each accepted call with it whose answer a fault lost or kept back; and once more
 //! for each time that its object went from one process to another, within the bound of docs/guarantees.md ("What may come
 //! twice"): without a table of progress the whole object, with one [`Bounds::after_a_change`] events.
@@ -18,6 +21,8 @@ pub(crate) type StreamKey = (String, String);
 pub(crate) struct Wanted {
     pub(crate) stream: StreamKey,
     pub(crate) events: Vec<Mark>,
+    /// Those among its records that the API refuses.
+    pub(crate) refused: Vec<Mark>,
     /// Who received a message about it, in the order of the receives.
     pub(crate) received_by: Vec<(usize, String)>,
 }
@@ -36,6 +41,10 @@ pub(crate) struct There {
     pub(crate) events: Vec<Mark>,
     /// Rejected by faults.
     pub(crate) rejected: Vec<Mark>,
+    /// Refused alone.
+    pub(crate) refused: Vec<Mark>,
+    /// What is kept of it in the reject store, and why; none: there is no store.
+    pub(crate) store: Option<Vec<(Mark, String)>>,
     /// There, though the call was not answered.
     pub(crate) unanswered: Vec<Mark>,
 }
@@ -75,6 +84,7 @@ pub(crate) fn check(wanted: &[Wanted], there: &BTreeMap<StreamKey, There>, bound
     for object in wanted {
         owned.entry(&object.stream).or_default().extend(&object.events);
     }
+    verdict.wrong.extend(there.iter().flat_map(|(key, stream)| mistaken(key, stream)));
     for (key, stream) in there {
         let own = owned.get(key);
         let foreign = stream.events.iter().filter(|mark| own.is_none_or(|own| !own.contains(mark))).count();
@@ -114,6 +124,8 @@ pub(crate) fn check(wanted: &[Wanted], there: &BTreeMap<StreamKey, There>, bound
         if lost > 0 {
             verdict.wrong.push(format!("object {at}: {lost} of {} events are lost", object.events.len()));
         }
+        let none_of_it = There::default();
+        verdict.wrong.extend(untold(at, object, there.get(&object.stream).unwrap_or(&none_of_it)));
         verdict.repeated += beyond;
         let (changes, events) = (object.changes(), u64::try_from(object.events.len()).unwrap_or(u64::MAX));
         let allowed = changes * bounds.after_a_change(events);
@@ -133,6 +145,55 @@ pub(crate) fn check(wanted: &[Wanted], there: &BTreeMap<StreamKey, There>, bound
     }
     verdict.wrong.extend(out_of_turn(wanted, &places));
     verdict
+}
+
+/// Lines of the reject store that say what did not happen in a stream.
+fn mistaken(key: &StreamKey, stream: &There) -> Option<String> {
+    let (refused, rejected): (BTreeSet<&Mark>, BTreeSet<&Mark>) =
+        (stream.refused.iter().collect(), stream.rejected.iter().collect());
+    let is_true =
+        |(mark, reason): &&(Mark, String)| if reason == "refused" { &refused } else { &rejected }.contains(mark);
+    let lies = stream.store.iter().flatten().filter(|line| !is_true(line)).count();
+    (lies > 0).then(|| format!("{lies} lines about {key:?} in the reject store tell what did not happen"))
+}
+
+/// Refused events of an object that were not told of, and those in the store's charge that are not in it.
+fn untold(at: usize, object: &Wanted, there: &There) -> Vec<String> {
+    let (refused, kept): (BTreeSet<&Mark>, BTreeSet<&Mark>) =
+        (there.refused.iter().collect(), there.events.iter().collect());
+    let mut wrong = Vec::new();
+    let lost = object.refused.iter().filter(|mark| !refused.contains(mark)).count();
+    if lost > 0 {
+        wrong.push(format!("object {at}: {lost} events that are refused never came alone"));
+    }
+    if let Some(store) = &there.store {
+        let store: BTreeSet<&Mark> = store.iter().map(|(mark, _)| mark).collect();
+        let not_there = object.events.iter().filter(|mark| !kept.contains(mark)).chain(&object.refused);
+        let lost = not_there.filter(|mark| !store.contains(mark)).count();
+        if lost > 0 {
+            wrong.push(format!("object {at}: {lost} events are neither in the stream nor in the reject store"));
+        }
+    }
+    wrong
+}
+
+/// Compares the objects of a bucket with those that are to be in it.
+pub(crate) fn check_copies<B: PartialEq>(
+    bucket: &str,
+    wanted: &BTreeMap<String, B>,
+    there: &BTreeMap<String, B>,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for key in wanted.keys().chain(there.keys()).collect::<BTreeSet<_>>() {
+        let what = match (wanted.get(key), there.get(key)) {
+            (Some(_), None) => "is missing",
+            (None, Some(_)) => "does not belong there",
+            (wanted, there) if wanted != there => "is another one",
+            _ => continue,
+        };
+        wrong.push(format!("{bucket}: {key} {what}"));
+    }
+    wrong
 }
 
 /// Objects of a stream that one process received once each, one behind the other, and whose events do not stand so.
@@ -185,14 +246,15 @@ mod tests {
 
     fn object(events: &[i64], received_by: &[(usize, &str)]) -> Wanted {
         let received_by = received_by.iter().map(|(turn, by)| (*turn, (*by).to_owned())).collect();
-        Wanted { stream: key("1"), events: marks(events), received_by }
+        Wanted { stream: key("1"), events: marks(events), refused: Vec::new(), received_by }
     }
 
     /// Two objects and what of them is there; with what was rejected and what was not answered.
     fn found(second: &[(usize, &str)], [events, rejected, unanswered]: [&[i64]; 3], bounds: Bounds) -> Verdict {
         let wanted =
             [object(&[1, 2, 3, 4, 5, 6, 7, 8], &[(0, "a")]), object(&[11, 12, 13, 14, 15, 16, 17, 18], second)];
-        let there = There { events: marks(events), rejected: marks(rejected), unanswered: marks(unanswered) };
+        let (events, rejected, unanswered) = (marks(events), marks(rejected), marks(unanswered));
+        let there = There { events, rejected, unanswered, ..There::default() };
         check(&wanted, &[(key("1"), there)].into(), bounds)
     }
 
@@ -258,5 +320,37 @@ mod tests {
         let rejected = found(&[(1, "a")], [&ALL[..15], &[18], &[]], TABLE);
         assert_eq!((rejected.wrong.len(), rejected.rejected), (0, 1), "{rejected:?}");
         assert_eq!(found(&[(1, "a"), (2, "a")], [&ALL, &[18], &[]], TABLE).wrong.len(), 1, "sent twice");
+    }
+
+    #[test]
+    fn what_is_refused_is_told_and_kept() {
+        let store = |lines: &[(i64, &str)]| Some(lines.iter().map(|(at, why)| ((*at, 0), (*why).to_owned())).collect());
+        let wanted = Wanted { refused: marks(&[3]), ..object(&[1, 2, 4], &[(0, "a")]) };
+        let found = |there: There| check(std::slice::from_ref(&wanted), &[(key("1"), there)].into(), TABLE).wrong;
+        let there = There { events: marks(&[1, 2]), rejected: marks(&[4]), refused: marks(&[3]), ..There::default() };
+        let right = There { store: store(&[(3, "refused"), (4, "too_old")]), ..there.clone() };
+        assert_eq!([found(there.clone()), found(right.clone())], [[""; 0]; 2]);
+        let cases = [
+            ("never came alone", There { refused: Vec::new(), ..there.clone() }),
+            ("do not belong", There { events: marks(&[1, 2, 3]), ..there.clone() }),
+            ("nor in the reject store", There { store: store(&[(4, "too_old")]), ..there.clone() }),
+            ("nor in the reject store", There { store: store(&[(3, "refused")]), ..there }),
+            ("did not happen", There { store: store(&[(3, "refused"), (4, "refused")]), ..right.clone() }),
+            ("did not happen", There { store: store(&[(3, "refused"), (4, "expired"), (1, "expired")]), ..right }),
+        ];
+        for (expected, there) in cases {
+            let wrong = found(there);
+            assert!(wrong.len() == 1 && wrong[0].contains(expected), "{expected}: {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn copies_are_all_there_and_the_same() {
+        let bucket = |objects: &[(&str, u8)]| objects.iter().map(|(key, bytes)| ((*key).to_owned(), *bytes)).collect();
+        let wanted = bucket(&[("a", 1), ("b", 2)]);
+        assert_eq!(check_copies("mine", &wanted, &wanted), [""; 0]);
+        let there = bucket(&[("b", 3), ("c", 1)]);
+        let wrong = ["mine: a is missing", "mine: b is another one", "mine: c does not belong there"];
+        assert_eq!(check_copies("mine", &wanted, &there), wrong);
     }
 }

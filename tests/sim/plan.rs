@@ -1,5 +1,7 @@
 //! What happens in a run: all of it is drawn from the seed before it begins.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -16,7 +18,7 @@ const FAULTS_WITHIN_MS: (u64, u64) = (10_000, 90_000);
 const ENDS_SOON_MS: u64 = 3_000;
 
 /// Faults, of which a run has some: `%` stands for a chance.
-const FAULTS: [&str; 43] = [
+const FAULTS: [&str; 55] = [
     "logs throttle %",
     "logs 500 %",
     "logs 503 %",
@@ -43,6 +45,20 @@ const FAULTS: [&str; 43] = [
     "s3.GetObject 404 % times=2",
     "s3.GetObject 412 % times=3",
     "s3.GetObject skewed % times=4",
+    // Copies into tenants' buckets.
+    "s3.HeadObject 500 %",
+    "s3.HeadObject 404 % times=2",
+    "s3.CopyObject throttle %",
+    "s3.CopyObject 500 %",
+    "s3.CopyObject 412 % times=3",
+    "s3.CopyObject reset-before %",
+    "s3.CopyObject reset-after %",
+    "s3.CopyObject cut %",
+    "s3.CopyObject denied times=3",
+    // The reject store.
+    "s3.PutObject 503 %",
+    "s3.PutObject reset-after %",
+    "s3.PutObject denied % times=3",
     // What is the operator's to mend: polling stops.
     "s3.GetObject denied times=12",
     "dynamodb.Query denied times=8",
@@ -64,20 +80,40 @@ const FAULTS: [&str; 43] = [
     "sqs.ChangeMessageVisibilityBatch 503 %",
 ];
 
+/// What a tenant has its objects delivered into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wants {
+    Logs,
+    Bucket,
+    Both,
+}
+
+impl Wants {
+    pub(crate) const fn logs(self) -> bool {
+        matches!(self, Self::Logs | Self::Both)
+    }
+
+    pub(crate) const fn bucket(self) -> bool {
+        matches!(self, Self::Bucket | Self::Both)
+    }
+}
+
 /// An object.
 #[derive(Clone, Debug)]
 pub(crate) struct Object {
     pub(crate) tenant: usize,
     pub(crate) pod: usize,
     pub(crate) records: usize,
+    /// Those that the API refuses, and the whole batch with them.
+    pub(crate) refused: BTreeSet<usize>,
 }
 
 /// What is done at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Act {
-    /// The next object is put.
+    /// The objects of a message are put, and it is sent.
     Put(usize),
-    /// The message about an object is sent a second time.
+    /// It is sent a second time.
     Repeat(usize),
     /// The process of a replica is killed; another one begins so much later.
     Kill { replica: usize, pause_ms: u64 },
@@ -90,9 +126,15 @@ pub(crate) enum Act {
 /// A run.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    pub(crate) tenants: usize,
+    pub(crate) tenants: Vec<Wants>,
     pub(crate) replicas: usize,
     pub(crate) objects: Vec<Object>,
+    /// The objects that each message tells of.
+    pub(crate) messages: Vec<Range<usize>>,
+    /// Whether messages come by SNS, or from S3 itself.
+    pub(crate) by_sns: bool,
+    /// Whether what the API does not take is kept.
+    pub(crate) keeps_rejects: bool,
     /// Most events of a batch.
     pub(crate) batch: u64,
     /// Batches after which progress is written; none: there is no table.
@@ -124,13 +166,13 @@ impl Plan {
         for _ in 0..rng.usize(0..4) {
             let (replica, pause_ms) = (rng.usize(0..plan.replicas), rng.u64(0..20_000));
             let act = if rng.bool() { Act::Kill { replica, pause_ms } } else { Act::Drain { replica, pause_ms } };
-            let (put, _) = plan.acts[rng.usize(0..plan.objects.len())];
+            let (put, _) = plan.acts[rng.usize(0..plan.messages.len())];
             let at = if rng.bool() { put + rng.u64(0..ENDS_SOON_MS) } else { rng.u64(500..ENDS_WITHIN_MS) };
             plan.acts.push((at, act));
         }
-        for object in 0..plan.objects.len() {
+        for message in 0..plan.messages.len() {
             if rng.u8(0..8) == 0 {
-                plan.acts.push((PUTS_WITHIN_MS + rng.u64(0..ENDS_WITHIN_MS), Act::Repeat(object)));
+                plan.acts.push((PUTS_WITHIN_MS + rng.u64(0..ENDS_WITHIN_MS), Act::Repeat(message)));
             }
         }
         plan.acts.sort_unstable();
@@ -140,13 +182,26 @@ impl Plan {
     /// The same without faults and ends of processes.
     pub(crate) fn quiet(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let tenants = rng.usize(2..=TENANTS_MAX);
+        let wants = [Wants::Logs, Wants::Logs, Wants::Both, Wants::Both, Wants::Bucket];
+        let tenants: Vec<Wants> = (0..rng.usize(2..=TENANTS_MAX)).map(|_| wants[rng.usize(0..wants.len())]).collect();
+        let refused_of_64 = [0, 0, 1, 4][rng.usize(0..4)];
         let objects: Vec<Object> = (0..rng.usize(3..=8))
-            .map(|_| Object { tenant: rng.usize(0..tenants), pod: rng.usize(0..2), records: rng.usize(1..=40) })
+            .map(|_| {
+                let (tenant, pod, records) = (rng.usize(0..tenants.len()), rng.usize(0..2), rng.usize(1..=40));
+                let refused = (0..records).filter(|_| rng.u8(0..64) < refused_of_64).collect();
+                Object { tenant, pod, records, refused }
+            })
             .collect();
+        let together = [1, 1, 3][rng.usize(0..3)];
+        let mut messages = Vec::new();
+        while let Some(from) =
+            Some(messages.last().map_or(0, |last: &Range<usize>| last.end)).filter(|at| *at < objects.len())
+        {
+            messages.push(from..(from + rng.usize(1..=together)).min(objects.len()));
+        }
         // Some come all at once, some are spread.
         let within = [1, 2_000, PUTS_WITHIN_MS][rng.usize(0..3)];
-        let mut times: Vec<u64> = objects.iter().map(|_| rng.u64(0..within)).collect();
+        let mut times: Vec<u64> = messages.iter().map(|_| rng.u64(0..within)).collect();
         times.sort_unstable();
         let progress_every = rng.bool().then(|| rng.u64(1..=4));
         Self {
@@ -160,8 +215,11 @@ impl Plan {
             linger: Duration::from_millis([0, 100, 1_000][rng.usize(0..3)]),
             messages_max: [2, 6, 500][rng.usize(0..3)],
             faults: None,
-            acts: times.into_iter().zip(0..).map(|(at, object)| (at, Act::Put(object))).collect(),
+            acts: times.into_iter().zip(0..).map(|(at, message)| (at, Act::Put(message))).collect(),
             objects,
+            messages,
+            by_sns: rng.bool(),
+            keeps_rejects: rng.bool(),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Parser;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use localcloud::{AccessKey, Cloud, Faults, Notify, TrustPolicy, digest};
+use localcloud::{AccessKey, BucketGrant, Cloud, Faults, Notify, TrustPolicy, digest};
 use millrace::aws::{Aws, AwsSettings, Keys};
 use millrace::config::{Cli, Mode, SqsSettings};
 use millrace::core::failure::Service;
@@ -20,20 +20,25 @@ use millrace::pipeline::budget::Budget;
 use millrace::pipeline::compute::Compute;
 use millrace::pipeline::totals::Totals;
 use millrace::world::World;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::checker::{Bounds, Mark, StreamKey, There, Verdict, Wanted, check};
+use crate::checker::{Bounds, Mark, StreamKey, There, Verdict, Wanted, check, check_copies};
 use crate::client::client;
 use crate::net::{Host, Net};
-use crate::plan::{Act, Plan};
+use crate::plan::{Act, Object, Plan};
 
 const CENTRAL: &str = "111111111111";
 const BUCKET: &str = "central-logs";
 const GROUP: &str = "/customer/logs";
+const REJECTS: &str = "rejects";
+/// What the keys of copies begin with.
+const COPIES: &str = "copies/";
+/// What is in a message that the API refuses.
+const REFUSED: &str = "poison";
 const TABLE: &str = "tenant-configurations";
 const PROGRESS: &str = "progress";
 const REGION: &str = "us-east-1";
@@ -99,6 +104,8 @@ struct Stage {
     plan: Plan,
     queue: String,
     dead: String,
+    /// Where it is told what was put, before it goes into messages.
+    puts: String,
     settings: SqsSettings,
     /// What tokio's tasks of the stage itself are tracked by.
     tasks: TaskTracker,
@@ -224,7 +231,10 @@ impl Stage {
         let dead = cloud.create_queue(CENTRAL, "dead", Duration::from_secs(30), None);
         let queue = cloud.create_queue(CENTRAL, "notifications", plan.visibility, Some((dead.clone(), 1_000)));
         cloud.keep_receives(&queue);
-        cloud.notify(BUCKET, Notify::Wrapped(queue.clone()));
+        let puts = cloud.create_queue(CENTRAL, "puts", plan.visibility, None);
+        cloud.notify(BUCKET, Notify::Raw(puts.clone()));
+        cloud.create_bucket(CENTRAL, REJECTS);
+        cloud.refuse(REFUSED);
         cloud.create_table(CENTRAL, TABLE, "tenant_id", Some("type"));
         cloud.create_table(CENTRAL, PROGRESS, "id", None);
         let trust = TrustPolicy {
@@ -233,47 +243,34 @@ impl Stage {
             tag_session: true,
             ..TrustPolicy::default()
         };
-        let actions = ["sts:AssumeRole", "sts:TagSession"].map(|action| (action.to_owned(), "*".to_owned()));
+        let actions = ["sts:AssumeRole", "sts:TagSession", "s3:GetObject", "s3:PutObject"];
+        let actions = actions.map(|action| (action.to_owned(), "*".to_owned()));
         let central_role = cloud.add_role(CENTRAL, "millrace-central", trust, actions.to_vec());
-        for tenant in 0..plan.tenants {
-            let name = name(tenant);
-            let trust = TrustPolicy {
-                principals: vec![central_role.clone()],
-                external_id: Some(CENTRAL.to_owned()),
-                principal_tags: [("tenant_id".to_owned(), name.clone())].into(),
-                tag_session: true,
-                ..TrustPolicy::default()
-            };
-            let may = vec![("logs:*".to_owned(), "*".to_owned())];
-            let role = cloud.add_role(&account(tenant), "millrace-delivery", trust, may);
-            let row: Map<String, Value> = [
-                ("tenant_id", name.as_str()),
-                ("type", "cloudwatch"),
-                ("log_distribution_role_arn", &role),
-                ("log_group_name", GROUP),
-            ]
-            .map(|(field, text)| (field.to_owned(), json!({ "S": text })))
-            .into_iter()
-            .collect();
-            cloud.put_item(CENTRAL, TABLE, row).unwrap();
+        for tenant in 0..plan.tenants.len() {
+            set_up(&cloud, &plan, tenant, &central_role);
         }
         let faults = plan.faults.as_ref().map(|spec| Faults::parse(spec, seed).unwrap());
         cloud.set_faults(faults.as_ref());
         let settings = settings(&cloud, &plan, central_role);
-        Self { cloud, net, world, plan, queue, dead, settings, tasks: TaskTracker::new(), started: 0 }
+        Self { cloud, net, world, plan, queue, dead, puts, settings, tasks: TaskTracker::new(), started: 0 }
     }
 
-    /// Puts an object, and gives the message about it.
-    fn put(&self, number: usize) -> String {
-        let object = &self.plan.objects[number];
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        for record in 0..object.records {
-            let (time, message) = event(number, record);
-            writeln!(encoder, "{}", json!({ "timestamp": time, "message": message })).unwrap();
+    /// Puts the objects of a message, sends it, and gives its body.
+    fn put(&self, message: usize) -> String {
+        let mut records = Vec::new();
+        for number in self.plan.messages[message].clone() {
+            self.cloud.put_object(BUCKET, &self.key(number), content(&self.plan, number));
+            let told: Value = serde_json::from_str(&self.cloud.queue_bodies(&self.puts).pop().unwrap()).unwrap();
+            records.extend(told["Records"].as_array().unwrap().iter().cloned());
         }
-        self.cloud.put_object(BUCKET, &self.key(number), encoder.finish().unwrap());
-        // Nobody can have received it yet.
-        self.cloud.queue_bodies(&self.queue).pop().unwrap()
+        let event = json!({ "Records": records }).to_string();
+        let body = if self.plan.by_sns {
+            json!({ "Type": "Notification", "MessageId": "m", "TopicArn": "t", "Message": event }).to_string()
+        } else {
+            event
+        };
+        self.cloud.send(&self.queue, body.clone());
+        body
     }
 
     fn key(&self, number: usize) -> String {
@@ -343,9 +340,14 @@ impl Stage {
                 let object = &self.plan.objects[number];
                 let key = format!("/object-{number}.json.gz");
                 let received_by = receives.iter().enumerate().filter(|(_, receive)| receive.body.contains(&key));
+                let logged = if self.plan.tenants[object.tenant].logs() { object.records } else { 0 };
+                let (refused, events): (Vec<usize>, Vec<usize>) =
+                    (0..logged).partition(|record| object.refused.contains(record));
+                let marks = |of: Vec<usize>| of.into_iter().map(|record| mark(event(object, number, record))).collect();
                 Wanted {
                     stream: (account(object.tenant), pod(object.pod)),
-                    events: (0..object.records).map(|record| mark(event(number, record))).collect(),
+                    events: marks(events),
+                    refused: marks(refused),
                     received_by: received_by.map(|(turn, receive)| (turn, receive.by.clone())).collect(),
                 }
             })
@@ -353,6 +355,7 @@ impl Stage {
         let bounds = Bounds { batch: self.plan.batch, progress_every: self.plan.progress_every };
         let mut verdict = check(&wanted, &there, bounds);
         wrong.append(&mut verdict.wrong);
+        wrong.extend(self.check_buckets());
         let streams = u64::try_from(there.len()).unwrap_or(u64::MAX);
         let in_flight = cut_off * streams * self.plan.batch;
         let (faults, trace) = (self.cloud.faults_done(), self.net.trace());
@@ -365,7 +368,7 @@ impl Stage {
     }
 
     fn there(&self, wrong: &mut Vec<String>) -> BTreeMap<StreamKey, There> {
-        let mut there = BTreeMap::new();
+        let mut there: BTreeMap<StreamKey, There> = BTreeMap::new();
         self.cloud.each_stream(|account, region, group, stream, content| {
             if (region, group) != (REGION, GROUP) {
                 wrong.push(format!("a stream in {account} {region} {group}"));
@@ -373,11 +376,49 @@ impl Stage {
             let found = There {
                 events: content.digests().collect(),
                 rejected: content.rejected().to_vec(),
+                refused: content.refused().to_vec(),
+                store: self.plan.keeps_rejects.then(Vec::new),
                 unanswered: content.unanswered().collect(),
             };
             there.insert((account.to_owned(), stream.to_owned()), found);
         });
+        self.cloud.each_object(|bucket, key, bytes| {
+            let lines = bytes.split(|byte| *byte == b'\n').filter(|line| bucket == REJECTS && !line.is_empty());
+            for line in lines {
+                let line: Value = serde_json::from_slice(line).unwrap();
+                let text = |value: &Value| value.as_str().unwrap().to_owned();
+                let event = (line["event"]["timestamp"].as_i64().unwrap(), text(&line["event"]["message"]));
+                let number: usize = event.1.split(' ').nth(1).unwrap().parse().unwrap();
+                if self.key(number) != line["key"] || name(self.plan.objects[number].tenant) != line["tenant"] {
+                    wrong.push(format!("{key} says that a line is from where it is not"));
+                }
+                let object = &self.plan.objects[number];
+                let stream = there.entry((account(object.tenant), pod(object.pod))).or_default();
+                stream.store.get_or_insert_default().push((mark(event), text(&line["reason"])));
+            }
+        });
         there
+    }
+
+    /// What is wrong with the tenants' buckets.
+    fn check_buckets(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (tenant, wants) in self.plan.tenants.iter().enumerate() {
+            let own =
+                self.plan.objects.iter().enumerate().filter(|(_, object)| wants.bucket() && object.tenant == tenant);
+            let wanted = own.map(|(number, object)| {
+                let key = format!("{COPIES}{}/api/{}/object-{number}.json.gz", name(tenant), pod(object.pod));
+                (key, content(&self.plan, number))
+            });
+            let mut there = BTreeMap::new();
+            self.cloud.each_object(|bucket, key, bytes| {
+                if bucket == name(tenant) {
+                    there.insert(key.to_owned(), bytes.to_vec());
+                }
+            });
+            wrong.extend(check_copies(&name(tenant), &wanted.collect(), &there));
+        }
+        wrong
     }
 
     /// Ends the cloud; then no task is left.
@@ -398,6 +439,41 @@ impl Stage {
     }
 }
 
+/// A tenant's account and rows.
+fn set_up(cloud: &Cloud, plan: &Plan, tenant: usize, central_role: &str) {
+    let (name, wants) = (name(tenant), plan.tenants[tenant]);
+    let put = |fields: &[(&str, &str)]| {
+        let own = [("tenant_id", name.as_str())];
+        let row = fields.iter().chain(&own).map(|(field, text)| ((*field).to_owned(), json!({ "S": text })));
+        cloud.put_item(CENTRAL, TABLE, row.collect()).unwrap();
+    };
+    let tags: BTreeMap<String, String> = [("tenant_id".to_owned(), name.clone())].into();
+    if wants.logs() {
+        let trust = TrustPolicy {
+            principals: vec![central_role.to_owned()],
+            external_id: Some(CENTRAL.to_owned()),
+            principal_tags: tags.clone(),
+            tag_session: true,
+            ..TrustPolicy::default()
+        };
+        let may = vec![("logs:*".to_owned(), "*".to_owned())];
+        let role = cloud.add_role(&account(tenant), "millrace-delivery", trust, may);
+        put(&[("type", "cloudwatch"), ("log_distribution_role_arn", &role), ("log_group_name", GROUP)]);
+    }
+    if wants.bucket() {
+        cloud.create_bucket(&account(tenant), &name);
+        let grant = BucketGrant {
+            principals: vec![central_role.to_owned()],
+            actions: vec!["s3:PutObject".to_owned()],
+            principal_tags: tags,
+            acl: Some("bucket-owner-full-control".to_owned()),
+            ..BucketGrant::default()
+        };
+        cloud.grant(&name, grant);
+        put(&[("type", "s3"), ("bucket_name", &name), ("bucket_prefix", COPIES)]);
+    }
+}
+
 /// The settings of all processes, read as from a command line.
 fn settings(cloud: &Cloud, plan: &Plan, central_role: String) -> SqsSettings {
     let millis = |time: Duration| format!("{}ms", time.as_millis());
@@ -415,6 +491,9 @@ fn settings(cloud: &Cloud, plan: &Plan, central_role: String) -> SqsSettings {
     .into_iter()
     .flat_map(|(name, value)| [format!("--{name}"), value])
     .collect();
+    if plan.keeps_rejects {
+        words.extend(["--reject-store".to_owned(), format!("s3://{REJECTS}")]);
+    }
     if let Some(every) = plan.progress_every {
         let dedupe = if plan.dedupe { "table" } else { "memory" };
         for (name, value) in [("progress-table", PROGRESS), ("progress-every", &every.to_string()), ("dedupe", dedupe)]
@@ -437,7 +516,7 @@ fn balance(
     in_flight: u64,
     wrong: &mut Vec<String>,
 ) {
-    let (mut told, mut rejected) = (0, 0);
+    let (mut told, mut rejected, mut refused) = (0, 0, 0);
     for (number, (messages, totals, budget)) in sums.iter().enumerate() {
         if !messages.is_empty() {
             wrong.push(format!("process {number} left {} messages in work", messages.len()));
@@ -451,7 +530,11 @@ fn balance(
                 wrong.push(format!("process {number}: the tally of {tenant} does not balance: {tally}"));
             }
             told += tally.delivered();
-            rejected += Rejected::ALL.map(|reason| tally.rejected(reason)).iter().sum::<u64>();
+            refused += tally.rejected(Rejected::Refused);
+            rejected += [Rejected::TooOld, Rejected::TooNew, Rejected::Expired]
+                .map(|it| tally.rejected(it))
+                .iter()
+                .sum::<u64>();
         }
     }
     let count = |of: &dyn Fn(&There) -> usize| -> u64 {
@@ -464,6 +547,11 @@ fn balance(
     let turned_down = count(&|it| it.rejected.len());
     if rejected > turned_down || rejected + in_flight < turned_down {
         wrong.push(format!("{turned_down} events were rejected, and {rejected} were counted"));
+    }
+    // Of a call that was refused the answer may be lost.
+    let refusals = count(&|it| it.refused.len());
+    if refused > refusals {
+        wrong.push(format!("{refusals} events were refused, and {refused} were counted"));
     }
 }
 
@@ -483,10 +571,22 @@ fn pod(pod: usize) -> String {
     format!("pod-{pod}")
 }
 
+/// An object's bytes.
+fn content(plan: &Plan, number: usize) -> Vec<u8> {
+    let object = &plan.objects[number];
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    for record in 0..object.records {
+        let (time, message) = event(object, number, record);
+        writeln!(encoder, "{}", json!({ "timestamp": time, "message": message })).unwrap();
+    }
+    encoder.finish().unwrap()
+}
+
 /// A record of an object: no two of a run are alike, and later objects' are later.
-fn event(object: usize, record: usize) -> (i64, String) {
-    let millis = i64::try_from(object * 1_000 + record).unwrap_or(i64::MAX);
-    (START_MS - 3_600_000 + millis, format!("object {object} record {record}"))
+fn event(object: &Object, number: usize, record: usize) -> (i64, String) {
+    let millis = i64::try_from(number * 1_000 + record).unwrap_or(i64::MAX);
+    let refused = if object.refused.contains(&record) { REFUSED } else { "" };
+    (START_MS - 3_600_000 + millis, format!("object {number} record {record} {refused}"))
 }
 
 fn mark((time, message): (i64, String)) -> Mark {

@@ -53,17 +53,20 @@ impl Logs {
         check_group_name(&put.log_group_name)?;
         check_stream_name(&put.log_stream_name)?;
         check_members(&put.log_events)?;
-        if let Some(text) = &*lock(&self.refused)
-            && put.log_events.iter().any(|event| event.message.contains(text.as_str()))
-        {
-            return Err(invalid("Invalid parameter"));
-        }
         let digests: Vec<u64> = put.log_events.iter().map(|event| digest(event.message.as_bytes())).collect();
         let mut groups = lock(&self.groups);
         let key = (call.caller.account.clone(), call.region.to_owned(), put.log_group_name.to_string());
         let group = groups.get_mut(&key).ok_or_else(|| missing("group"))?;
         let retention_days = group.retention_days;
         let stream = group.streams.get_mut(&*put.log_stream_name).ok_or_else(|| missing("stream"))?;
+        let refused =
+            |event: &Event<'_>| lock(&self.refused).as_ref().is_some_and(|text| event.message.contains(text.as_str()));
+        if put.log_events.iter().any(refused) {
+            if let ([event], [digest]) = (&*put.log_events, &*digests) {
+                stream.refused.push((event.timestamp, *digest));
+            }
+            return Err(invalid("Invalid parameter"));
+        }
         let mut kept = judge(&put.log_events, retention_days, call.now_ms)?;
         let rejected = call.fault.and_then(|fault| kept.reject(fault)).unwrap_or_default();
         let marks = put.log_events.iter().map(|event| event.timestamp).zip(digests.iter().copied());

@@ -18,6 +18,8 @@ pub struct Stream {
     pub(super) arrivals: Vec<(usize, i64)>,
     /// Timestamps and digests of what faults rejected.
     pub(super) rejected: Vec<(i64, u64)>,
+    /// Timestamps and digests of events that were refused when they came alone.
+    pub(super) refused: Vec<(i64, u64)>,
     /// Events of accepted calls whose answers faults lost or kept back.
     pub(super) unanswered: Vec<Range<usize>>,
     pub(super) created_ms: i64,
@@ -64,6 +66,13 @@ impl Stream {
     #[must_use]
     pub fn rejected(&self) -> &[(i64, u64)] {
         &self.rejected
+    }
+
+    /// Timestamps and [`digest`]s of the events that were alone in a call that was refused for what they say, once for each
+    /// such call. See [`Cloud::refuse`](crate::Cloud::refuse).
+    #[must_use]
+    pub fn refused(&self) -> &[(i64, u64)] {
+        &self.refused
     }
 
     /// Timestamps and [`digest`]s of the events that are here though faults lost the answers, or kept them back: such a

@@ -185,6 +185,16 @@ impl Buckets {
         }
     }
 
+    pub(crate) fn each(&self, mut see: impl FnMut(&str, &str, &Bytes)) {
+        for (name, bucket) in &*lock(&self.buckets) {
+            for (key, object) in &bucket.objects {
+                if let Stored::Memory(bytes) = &object.body {
+                    see(name, key, bytes);
+                }
+            }
+        }
+    }
+
     pub(crate) fn notify(&self, name: &str, to: Notify) {
         if let Some(bucket) = lock(&self.buckets).get_mut(name) {
             bucket.notify.push(to);
