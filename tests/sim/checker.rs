@@ -49,6 +49,25 @@ pub(crate) struct There {
     pub(crate) unanswered: Vec<Mark>,
 }
 
+impl There {
+    /// The rejections that settled an event. One that could not be kept in the store settles none: it is sent again.
+    fn settled(&self) -> Vec<Mark> {
+        match &self.store {
+            Some(store) => {
+                let told: BTreeSet<Mark> = store.iter().map(|(mark, _)| *mark).collect();
+                self.rejected
+                    .iter()
+                    .filter(|mark| told.contains(mark))
+                    .copied()
+                    .collect::<BTreeSet<_>>()
+                    .into_iter()
+                    .collect()
+            }
+            None => self.rejected.clone(),
+        }
+    }
+}
+
 /// What bounds events that come twice.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
@@ -102,20 +121,23 @@ pub(crate) fn check(wanted: &[Wanted], there: &BTreeMap<StreamKey, There>, bound
             (key, first)
         })
         .collect();
-    let counts: BTreeMap<&StreamKey, [BTreeMap<Mark, u64>; 3]> = there
+    let counts: BTreeMap<&StreamKey, [BTreeMap<Mark, u64>; 4]> = there
         .iter()
-        .map(|(key, stream)| (key, [&stream.events, &stream.rejected, &stream.unanswered].map(|of| counted(of))))
+        .map(|(key, stream)| {
+            let counts = [&stream.events, &stream.rejected, &stream.settled(), &stream.unanswered];
+            (key, counts.map(|of| counted(of)))
+        })
         .collect();
     let none = Default::default();
     for (at, object) in wanted.iter().enumerate() {
-        let [kept, rejected, unanswered] = counts.get(&object.stream).unwrap_or(&none);
+        let [kept, rejected, settled, unanswered] = counts.get(&object.stream).unwrap_or(&none);
         let of = |counts: &BTreeMap<Mark, u64>, mark: &Mark| counts.get(mark).copied().unwrap_or_default();
         let (mut lost, mut beyond, mut most) = (0_u64, 0, 0);
         for mark in &object.events {
-            let sent = of(kept, mark) + of(rejected, mark);
-            lost += u64::from(sent == 0);
-            verdict.rejected += u64::from(of(kept, mark) == 0 && sent > 0);
-            let again = sent.saturating_sub(1);
+            let is_rejected = of(kept, mark) == 0 && of(rejected, mark) > 0;
+            verdict.rejected += u64::from(is_rejected);
+            lost += u64::from(of(kept, mark) == 0 && !is_rejected);
+            let again = (of(kept, mark) + of(settled, mark)).saturating_sub(1);
             let excused = again.min(of(unanswered, mark));
             verdict.twice += excused;
             beyond += again - excused;
@@ -342,6 +364,18 @@ mod tests {
             let wrong = found(there);
             assert!(wrong.len() == 1 && wrong[0].contains(expected), "{expected}: {wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_rejection_that_was_not_kept_settles_nothing() {
+        let wanted = [object(&[1, 2], &[(0, "a"), (1, "a")])];
+        let found = |store| {
+            let there = There { events: marks(&[1, 2]), rejected: marks(&[2]), store, ..There::default() };
+            check(&wanted, &[(key("1"), there)].into(), TABLE).wrong
+        };
+        assert_eq!(found(Some(Vec::new())), [""; 0]);
+        assert_eq!(found(Some(vec![((2, 0), "too_old".to_owned())])).len(), 1, "it was settled");
+        assert_eq!(found(None).len(), 1, "it was settled");
     }
 
     #[test]
