@@ -19,6 +19,8 @@
 
 mod checker;
 mod client;
+mod ground;
+mod look;
 mod net;
 mod plan;
 mod run;

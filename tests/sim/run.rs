@@ -2,18 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use localcloud::{AccessKey, BucketGrant, Cloud, Faults, Notify, TrustPolicy, digest};
+use localcloud::{AccessKey, Cloud, Faults, Notify, TrustPolicy};
 use millrace::aws::{Aws, AwsSettings, Keys};
-use millrace::config::{Cli, Mode, SqsSettings};
+use millrace::config::SqsSettings;
 use millrace::core::failure::Service;
-use millrace::core::tally::Rejected;
 use millrace::core::time::UnixMillis;
 use millrace::modes::{Ground, ModeError, sqs};
 use millrace::pipeline::budget::Budget;
@@ -26,25 +21,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::checker::{Bounds, Mark, StreamKey, There, Verdict, Wanted, check, check_copies};
+use crate::checker::{Bounds, Verdict, Wanted, check};
 use crate::client::client;
+use crate::ground::{
+    BUCKET, CENTRAL, PROGRESS, REFUSED, REGION, REJECTS, START_MS, TABLE, account, content, event, key, mark, pod,
+    set_up, settings,
+};
+use crate::look::{balance, check_buckets, there};
 use crate::net::{Host, Net};
-use crate::plan::{Act, Object, Plan};
+use crate::plan::{Act, Plan};
 
-const CENTRAL: &str = "111111111111";
-const BUCKET: &str = "central-logs";
-const GROUP: &str = "/customer/logs";
-const REJECTS: &str = "rejects";
-/// What the keys of copies begin with.
-const COPIES: &str = "copies/";
-/// What is in a message that the API refuses.
-const REFUSED: &str = "poison";
-const TABLE: &str = "tenant-configurations";
-const PROGRESS: &str = "progress";
-const REGION: &str = "us-east-1";
 const ENDPOINT: &str = "http://cloud.sim";
-/// 2026-01-15T00:00:00Z: when every run begins.
-const START_MS: i64 = 1_768_435_200_000;
 /// How often it is looked what became of the replicas and of the queue.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A process that ended by itself is started again after so long.
@@ -259,7 +246,7 @@ impl Stage {
     fn put(&self, message: usize) -> String {
         let mut records = Vec::new();
         for number in self.plan.messages[message].clone() {
-            self.cloud.put_object(BUCKET, &self.key(number), content(&self.plan, number));
+            self.cloud.put_object(BUCKET, &key(&self.plan, number), content(&self.plan, number));
             let told: Value = serde_json::from_str(&self.cloud.queue_bodies(&self.puts).pop().unwrap()).unwrap();
             records.extend(told["Records"].as_array().unwrap().iter().cloned());
         }
@@ -271,11 +258,6 @@ impl Stage {
         };
         self.cloud.send(&self.queue, body.clone());
         body
-    }
-
-    fn key(&self, number: usize) -> String {
-        let object = &self.plan.objects[number];
-        format!("{}/c1/api/{}/object-{number}.json.gz", name(object.tenant), pod(object.pod))
     }
 
     /// Starts a process: with a user of its own, so that it is seen who received what.
@@ -333,7 +315,7 @@ impl Stage {
             }
             sums.push((messages, totals, budget));
         }
-        let there = self.there(&mut wrong);
+        let there = there(&self.cloud, &self.plan, &mut wrong);
         let receives = self.cloud.receives(&self.queue);
         let wanted: Vec<Wanted> = (0..self.plan.objects.len())
             .map(|number| {
@@ -355,7 +337,7 @@ impl Stage {
         let bounds = Bounds { batch: self.plan.batch, progress_every: self.plan.progress_every };
         let mut verdict = check(&wanted, &there, bounds);
         wrong.append(&mut verdict.wrong);
-        wrong.extend(self.check_buckets());
+        wrong.extend(check_buckets(&self.cloud, &self.plan));
         let streams = u64::try_from(there.len()).unwrap_or(u64::MAX);
         let in_flight = cut_off * streams * self.plan.batch;
         let (faults, trace) = (self.cloud.faults_done(), self.net.trace());
@@ -365,60 +347,6 @@ impl Stage {
         wrong.extend(PANICS.take().into_iter().map(|what| format!("panicked: {what}")));
         verdict.wrong = wrong;
         Outcome { verdict, trace, faults, lasted, kills, calls }
-    }
-
-    fn there(&self, wrong: &mut Vec<String>) -> BTreeMap<StreamKey, There> {
-        let mut there: BTreeMap<StreamKey, There> = BTreeMap::new();
-        self.cloud.each_stream(|account, region, group, stream, content| {
-            if (region, group) != (REGION, GROUP) {
-                wrong.push(format!("a stream in {account} {region} {group}"));
-            }
-            let found = There {
-                events: content.digests().collect(),
-                rejected: content.rejected().to_vec(),
-                refused: content.refused().to_vec(),
-                store: self.plan.keeps_rejects.then(Vec::new),
-                unanswered: content.unanswered().collect(),
-            };
-            there.insert((account.to_owned(), stream.to_owned()), found);
-        });
-        self.cloud.each_object(|bucket, key, bytes| {
-            let lines = bytes.split(|byte| *byte == b'\n').filter(|line| bucket == REJECTS && !line.is_empty());
-            for line in lines {
-                let line: Value = serde_json::from_slice(line).unwrap();
-                let text = |value: &Value| value.as_str().unwrap().to_owned();
-                let event = (line["event"]["timestamp"].as_i64().unwrap(), text(&line["event"]["message"]));
-                let number: usize = event.1.split(' ').nth(1).unwrap().parse().unwrap();
-                if self.key(number) != line["key"] || name(self.plan.objects[number].tenant) != line["tenant"] {
-                    wrong.push(format!("{key} says that a line is from where it is not"));
-                }
-                let object = &self.plan.objects[number];
-                let stream = there.entry((account(object.tenant), pod(object.pod))).or_default();
-                stream.store.get_or_insert_default().push((mark(event), text(&line["reason"])));
-            }
-        });
-        there
-    }
-
-    /// What is wrong with the tenants' buckets.
-    fn check_buckets(&self) -> Vec<String> {
-        let mut wrong = Vec::new();
-        for (tenant, wants) in self.plan.tenants.iter().enumerate() {
-            let own =
-                self.plan.objects.iter().enumerate().filter(|(_, object)| wants.bucket() && object.tenant == tenant);
-            let wanted = own.map(|(number, object)| {
-                let key = format!("{COPIES}{}/api/{}/object-{number}.json.gz", name(tenant), pod(object.pod));
-                (key, content(&self.plan, number))
-            });
-            let mut there = BTreeMap::new();
-            self.cloud.each_object(|bucket, key, bytes| {
-                if bucket == name(tenant) {
-                    there.insert(key.to_owned(), bytes.to_vec());
-                }
-            });
-            wrong.extend(check_copies(&name(tenant), &wanted.collect(), &there));
-        }
-        wrong
     }
 
     /// Ends the cloud; then no task is left.
@@ -439,158 +367,6 @@ impl Stage {
     }
 }
 
-/// A tenant's account and rows.
-fn set_up(cloud: &Cloud, plan: &Plan, tenant: usize, central_role: &str) {
-    let (name, wants) = (name(tenant), plan.tenants[tenant]);
-    let put = |fields: &[(&str, &str)]| {
-        let own = [("tenant_id", name.as_str())];
-        let row = fields.iter().chain(&own).map(|(field, text)| ((*field).to_owned(), json!({ "S": text })));
-        cloud.put_item(CENTRAL, TABLE, row.collect()).unwrap();
-    };
-    let tags: BTreeMap<String, String> = [("tenant_id".to_owned(), name.clone())].into();
-    if wants.logs() {
-        let trust = TrustPolicy {
-            principals: vec![central_role.to_owned()],
-            external_id: Some(CENTRAL.to_owned()),
-            principal_tags: tags.clone(),
-            tag_session: true,
-            ..TrustPolicy::default()
-        };
-        let may = vec![("logs:*".to_owned(), "*".to_owned())];
-        let role = cloud.add_role(&account(tenant), "millrace-delivery", trust, may);
-        put(&[("type", "cloudwatch"), ("log_distribution_role_arn", &role), ("log_group_name", GROUP)]);
-    }
-    if wants.bucket() {
-        cloud.create_bucket(&account(tenant), &name);
-        let grant = BucketGrant {
-            principals: vec![central_role.to_owned()],
-            actions: vec!["s3:PutObject".to_owned()],
-            principal_tags: tags,
-            acl: Some("bucket-owner-full-control".to_owned()),
-            ..BucketGrant::default()
-        };
-        cloud.grant(&name, grant);
-        put(&[("type", "s3"), ("bucket_name", &name), ("bucket_prefix", COPIES)]);
-    }
-}
-
-/// The settings of all processes, read as from a command line.
-fn settings(cloud: &Cloud, plan: &Plan, central_role: String) -> SqsSettings {
-    let millis = |time: Duration| format!("{}ms", time.as_millis());
-    let mut words: Vec<String> = [
-        ("sqs-queue-url", cloud.queue_url(CENTRAL, "notifications")),
-        ("dlq-url", cloud.queue_url(CENTRAL, "dead")),
-        ("central-log-distribution-role-arn", central_role),
-        ("tenant-config-table", TABLE.to_owned()),
-        ("aws-region", REGION.to_owned()),
-        ("max-batch-size", plan.batch.to_string()),
-        ("linger", millis(plan.linger)),
-        ("messages-max", plan.messages_max.to_string()),
-        ("denied-wait", "5s".to_owned()),
-    ]
-    .into_iter()
-    .flat_map(|(name, value)| [format!("--{name}"), value])
-    .collect();
-    if plan.keeps_rejects {
-        words.extend(["--reject-store".to_owned(), format!("s3://{REJECTS}")]);
-    }
-    if let Some(every) = plan.progress_every {
-        let dedupe = if plan.dedupe { "table" } else { "memory" };
-        for (name, value) in [("progress-table", PROGRESS), ("progress-every", &every.to_string()), ("dedupe", dedupe)]
-        {
-            words.extend([format!("--{name}"), value.to_owned()]);
-        }
-    }
-    let words = ["millrace", "sqs"].into_iter().map(str::to_owned).chain(words);
-    match Cli::try_parse_from(words).unwrap().mode {
-        Some(Mode::Sqs(settings)) => *settings,
-        other => panic!("{other:?}"),
-    }
-}
-
-/// Compares what processes counted with what is there. A process knows of no event whose answer it did not get, and so many
-/// may have been in flight when processes were cut off.
-fn balance(
-    sums: &[(TaskTracker, Arc<Totals>, Budget)],
-    there: &BTreeMap<StreamKey, There>,
-    in_flight: u64,
-    wrong: &mut Vec<String>,
-) {
-    let (mut told, mut rejected, mut refused) = (0, 0, 0);
-    for (number, (messages, totals, budget)) in sums.iter().enumerate() {
-        if !messages.is_empty() {
-            wrong.push(format!("process {number} left {} messages in work", messages.len()));
-        }
-        if budget.used() > 0 {
-            wrong.push(format!("process {number} kept {} bytes of its budget", budget.used()));
-        }
-        for (tenant, totals) in totals.snapshot() {
-            let tally = totals.tally;
-            if !tally.balances() || tally.pending() > 0 {
-                wrong.push(format!("process {number}: the tally of {tenant} does not balance: {tally}"));
-            }
-            told += tally.delivered();
-            refused += tally.rejected(Rejected::Refused);
-            rejected += [Rejected::TooOld, Rejected::TooNew, Rejected::Expired]
-                .map(|it| tally.rejected(it))
-                .iter()
-                .sum::<u64>();
-        }
-    }
-    let count = |of: &dyn Fn(&There) -> usize| -> u64 {
-        there.values().map(|stream| u64::try_from(of(stream)).unwrap_or(u64::MAX)).sum()
-    };
-    let (kept, unanswered) = (count(&|it| it.events.len()), count(&|it| it.unanswered.len()));
-    if told > kept || told + unanswered + in_flight < kept {
-        wrong.push(format!("{kept} events are there, {unanswered} of them not answered, and {told} were counted"));
-    }
-    let turned_down = count(&|it| it.rejected.len());
-    // What could not be kept in the reject store is not counted: it is sent again.
-    let counts_all = there.values().all(|stream| stream.store.is_none());
-    if rejected > turned_down || (counts_all && rejected + in_flight < turned_down) {
-        wrong.push(format!("{turned_down} events were rejected, and {rejected} were counted"));
-    }
-    // Of a call that was refused the answer may be lost.
-    let refusals = count(&|it| it.refused.len());
-    if refused > refusals {
-        wrong.push(format!("{refusals} events were refused, and {refused} were counted"));
-    }
-}
-
 fn keys(key: &AccessKey) -> Keys {
     Keys { id: key.id.clone(), secret: key.secret.clone() }
-}
-
-fn name(tenant: usize) -> String {
-    format!("tenant-{tenant}")
-}
-
-fn account(tenant: usize) -> String {
-    (tenant + 2).to_string().repeat(12)
-}
-
-fn pod(pod: usize) -> String {
-    format!("pod-{pod}")
-}
-
-/// An object's bytes.
-fn content(plan: &Plan, number: usize) -> Vec<u8> {
-    let object = &plan.objects[number];
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    for record in 0..object.records {
-        let (time, message) = event(object, number, record);
-        writeln!(encoder, "{}", json!({ "timestamp": time, "message": message })).unwrap();
-    }
-    encoder.finish().unwrap()
-}
-
-/// A record of an object: no two of a run are alike, and later objects' are later.
-fn event(object: &Object, number: usize, record: usize) -> (i64, String) {
-    let millis = i64::try_from(number * 1_000 + record).unwrap_or(i64::MAX);
-    let refused = if object.refused.contains(&record) { REFUSED } else { "" };
-    (START_MS - 3_600_000 + millis, format!("object {number} record {record} {refused}"))
-}
-
-fn mark((time, message): (i64, String)) -> Mark {
-    (time, digest(message.as_bytes()))
 }
