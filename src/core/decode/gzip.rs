@@ -247,8 +247,8 @@ impl Gzip {
 ///
 /// libdeflate tells neither how much input it used nor what follows it, so this declines (`None`, use [`super::Decoder`])
 /// unless the object is certainly one sound member: it holds no second member's magic, its last eight bytes are the
-/// checksum and the size of what came out, and what came out fits. A magic that occurs by chance, about once in 16 MiB,
-/// costs only the slower way.
+/// checksum and the size of what came out, and stand nowhere else in it, and what came out fits. A magic that occurs by
+/// chance, about once in 16 MiB, costs only the slower way.
 ///
 /// libdeflate passes over a damaged code length that no symbol of the block uses, which zlib refuses. What came out is right
 /// all the same: its checksum and its size say so.
@@ -289,15 +289,17 @@ impl SmallDecoder {
         if input.get(3)? & HAS_HEADER_CRC != 0 {
             return None;
         }
-        let &[c0, c1, c2, c3, s0, s1, s2, s3] = input.last_chunk::<TRAILER_BYTES>()?;
+        let trailer = input.last_chunk::<TRAILER_BYTES>()?;
+        let &[c0, c1, c2, c3, s0, s1, s2, s3] = trailer;
         let size = usize::try_from(u32::from_le_bytes([s0, s1, s2, s3])).ok()?;
         let to = out.get_mut(..size)?;
         if self.second_magic.find(input.get(MAGIC.len()..)?).is_some() {
             return None;
         }
         let made = self.inflate.gzip_decompress(input, to).ok()?;
-        // Trailing bytes could look like a size; the checksum beside them then does not match.
+        // The member has a trailer that says the same, and if it were not the last eight bytes, these would be there twice.
         let sound = made == size && crc32fast::hash(to) == u32::from_le_bytes([c0, c1, c2, c3]);
-        sound.then_some(made)
+        let ends = sound.then(|| memchr::memmem::find(input, trailer)).flatten()? + TRAILER_BYTES;
+        (ends == input.len()).then_some(made)
     }
 }

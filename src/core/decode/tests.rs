@@ -345,7 +345,16 @@ fn the_small_way_takes_single_members_only() {
     for other in [Vec::new(), text.clone(), zstd(&text), gzip(&text)[..12].to_vec()] {
         assert_eq!(small.decode(&other, &mut out), None);
     }
-    assert_eq!(small.decode(&gzip(b""), &mut out), Some(0));
+    assert_eq!(small.decode(&gzip(b""), &mut out), None, "its trailer looks like what stands before it");
+    // What stands behind a member, and ends as the member does.
+    for (whole, behind) in
+        [(gzip(b""), vec![0; 40]), (gzip(b""), [vec![21], vec![0; 8]].concat()), (gzip(&text), gzip(&text))]
+    {
+        let trailer = &behind[behind.len() - 8..];
+        assert_eq!(small.decode(&[&whole, b"more".as_slice(), trailer].concat(), &mut out), None);
+        assert_eq!(small.decode(&[&whole, trailer].concat(), &mut out), None);
+        assert_eq!(small.decode(&[whole.clone(), behind].concat(), &mut out), None);
+    }
     // A header's checksum, which libdeflate does not look at.
     let mut checked = gzip_with_fields(b"", 2);
     assert_eq!(small.decode(&checked, &mut out), None);
