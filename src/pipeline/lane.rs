@@ -275,7 +275,8 @@ impl Filler {
         match cause {
             Some(cause) if keeps => self.open.remark(segment, cause),
             Some(cause) => self.open.fail(segment, finish, &cause, abandoned),
-            None if abandoned > 0 => self.open.fail(segment, finish, "", abandoned),
+            // Read to its end, but not sent: it has failed, or its message was given up.
+            None if abandoned > 0 => self.open.fail(segment, Finish::Retryable, "", abandoned),
             None => {}
         }
         self.open.read(segment, finish, stages);

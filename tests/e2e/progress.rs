@@ -128,6 +128,29 @@ async fn an_object_whose_receipt_is_lost_stops_before_its_next_batch() {
     assert!(arrived == messages, "each line is there");
 }
 
+/// What is read to its end only after its receipt was lost is not sent, and so not delivered.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_given_up_before_it_is_read_is_not_taken_for_delivered() {
+    let mut stage = Stage::with_visibility(Duration::from_secs(3)).await;
+    let acme = stage.tenant("acme", |_| {});
+    stage.cloud.hold("GetObject", CENTRAL);
+    stage.put_messages("acme/c1/api/pod-0/1.json.gz", &["one", "two"]);
+    let daemon = stage.sqs(&[]);
+    until("it is asked for", || stage.calls("GetObject", CENTRAL) > 0).await;
+    for operation in ["ReceiveMessage", "ChangeMessageVisibilityBatch"] {
+        stage.cloud.hold(operation, CENTRAL);
+    }
+    until("nobody says that the receipt is still good", || daemon.has_logged("receipt lost")).await;
+    stage.cloud.release("GetObject", CENTRAL);
+    until("its lane is done with it", || daemon.has_logged("object settled")).await;
+    for operation in ["ReceiveMessage", "ChangeMessageVisibilityBatch"] {
+        stage.cloud.release(operation, CENTRAL);
+    }
+    stage.until_settled(0).await;
+    daemon.stop().await;
+    assert_eq!(stage.messages(&acme, "pod-0"), ["one", "two"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_that_refuses_costs_no_download_until_it_is_tried_again() {
     let mut stage = Stage::new().await;
