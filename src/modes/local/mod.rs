@@ -25,7 +25,8 @@ use self::recount::{Found, recount};
 use self::summary::{Row, Summary, Trouble};
 use self::tenancy::{APPLICATIONS, BUCKET, CENTRAL, GROUP, Tenancy};
 use self::watch::Watch;
-use super::{Daemon, Keep, ModeError, Reach, sqs, told_to_stop};
+use super::signals::Told;
+use super::{Daemon, Keep, ModeError, Reach, sqs};
 use crate::aws::s3::Source;
 use crate::aws::sts::Hops;
 use crate::aws::{Aws, AwsSettings, Keys};
@@ -85,7 +86,7 @@ impl LocalError {
 ///
 /// # Errors
 /// [`ModeError`].
-pub async fn run(settings: LocalSettings) -> Result<(), ModeError> {
+pub(super) async fn run(settings: LocalSettings, told: &Told) -> Result<(), ModeError> {
     let world = World::new();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let storage = storage(settings.data.as_deref())?;
@@ -107,7 +108,7 @@ pub async fn run(settings: LocalSettings) -> Result<(), ModeError> {
     let poll = &poll;
     let faults = settings.faults.clone().map(|faults| faults.with_seed(settings.fault_seed));
     cloud.set_faults(faults.as_ref());
-    let daemon = Daemon::start(shared, reach(&cloud, &tenancy), poll.into(), Keep::default()).await?;
+    let daemon = Daemon::start(shared, reach(&cloud, &tenancy), poll.into(), Keep::default(), told).await?;
     let store = Source::new(&Aws::connect(aws(&cloud, &tenancy.collectors_key)).await);
     let totals = Arc::clone(&daemon.pipeline.lanes().totals);
     let outcome = {
@@ -131,7 +132,7 @@ pub async fn run(settings: LocalSettings) -> Result<(), ModeError> {
                 faults: faults.as_ref(),
                 world,
             };
-            let outcome = conduct(&settings, &watch, &objects, &store, &uploaded).await;
+            let outcome = conduct(&settings, &watch, &objects, (&store, &uploaded), told).await;
             stop.cancel();
             outcome
         };
@@ -154,17 +155,15 @@ async fn conduct(
     settings: &LocalSettings,
     watch: &Watch<'_>,
     objects: &Arc<ObjectSource>,
-    store: &Source,
-    uploaded: &Arc<AtomicU64>,
+    (store, uploaded): (&Source, &Arc<AtomicU64>),
+    told: &Told,
 ) -> Result<(), LocalError> {
     let Watch { cloud, tenancy, totals, world, .. } = *watch;
-    let told = told_to_stop();
-    tokio::pin!(told);
     let begun = world.now();
     let upload = feed::upload(objects, store, uploaded);
     let (sent, trouble) = tokio::select! {
         done = async { tokio::try_join!(async { upload.await.map_err(LocalError::Upload) }, watch.until_settled()) } => done?,
-        _ = &mut told => return Err(LocalError::Stopped),
+        () = told.stop.cancelled() => return Err(LocalError::Stopped),
     };
     let elapsed = world.now().since(begun);
     let sums = totals.snapshot();
@@ -175,8 +174,7 @@ async fn conduct(
     print(&summary, settings.json);
     if settings.keep {
         say_how(cloud, tenancy);
-        // A signal that cannot be waited for ends it at once.
-        let _told = told.await;
+        told.stop.cancelled().await;
     }
     if summary.ok { Ok(()) } else { Err(LocalError::Verdict) }
 }
@@ -382,7 +380,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn objects_go_through_the_directory() {
         let data = tempfile::tempdir().unwrap();
-        Box::pin(run(settings(data.path()))).await.unwrap();
+        Box::pin(run(settings(data.path()), &Told::default())).await.unwrap();
         let files = fs::read_dir(data.path().join(BUCKET)).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap());
         let files: Vec<_> = files.collect();
         assert_eq!(files.len(), 6);
@@ -391,7 +389,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_directory_that_cannot_be_had_is_named() {
-        let error = Box::pin(run(settings(Path::new("/dev/null/x")))).await.unwrap_err();
+        let error = Box::pin(run(settings(Path::new("/dev/null/x")), &Told::default())).await.unwrap_err();
         assert!(error.to_string().starts_with("objects cannot be kept in /dev/null/x: "), "{error}");
         assert_eq!(error.exit_code(), 2);
     }
