@@ -13,7 +13,6 @@ use super::rejects::{Kept, Why};
 use super::send::{Destination, SendFault, SendReport, Sends};
 use crate::core::batch::{Batch, Origin, Sealed, SegmentId, SegmentShare};
 use crate::core::errand::Errand;
-use crate::core::object::Position;
 use crate::core::progress::Progress;
 use crate::core::rejects::{RejectFile, RejectedEvent};
 use crate::core::tenant::DeliveryKey;
@@ -45,7 +44,8 @@ impl Sender {
                 let batch = self.sift(batch, &mut reports);
                 let Some(batch) = batch else { continue };
                 let begun = self.sends.world.now();
-                let mut report = Box::pin(self.sends.send(&self.to, batch)).await;
+                let before = self.open.doubtful(batch.segments());
+                let mut report = Box::pin(self.sends.send(&self.to, batch, &before)).await;
                 self.keep_rejected(&mut report).await;
                 reports.push((report, self.sends.world.now().since(begun)));
             }
@@ -54,6 +54,7 @@ impl Sender {
             for share in &shares {
                 self.open.advance(share, &unsent);
             }
+            reports.iter().for_each(|(report, _)| self.open.unanswered(report));
             sealed.shares.iter().for_each(|share| self.open.drop_by_time(share));
             for (report, took) in &reports {
                 self.open.settle(report, *took);
@@ -102,9 +103,8 @@ impl Sender {
                 {
                     // Nobody waits any more for an object that is not here.
                     let Some(object) = &object else { continue };
-                    let (tenant, position) =
-                        (self.delivery.tenant(), Position { ordinal: origin.ordinal, part: origin.part });
-                    file.add(&RejectedEvent { reason: why.name(), tenant, object, at: position, event });
+                    let (tenant, at) = (self.delivery.tenant(), origin.position());
+                    file.add(&RejectedEvent { reason: why.name(), tenant, object, at, event });
                     written.push((origin, why));
                 }
                 let Some(object) = &object else { continue };
@@ -152,10 +152,8 @@ impl Sender {
         if failed.is_empty() && overtaken.is_empty() {
             return Some(batch);
         }
-        let settled = |origin: &Origin| {
-            let at = Position { ordinal: origin.ordinal, part: origin.part };
-            overtaken.get(&origin.segment).is_some_and(|progress| progress.covers(at))
-        };
+        let settled =
+            |origin: &Origin| overtaken.get(&origin.segment).is_some_and(|progress| progress.covers(origin.position()));
         let (rest, left) = batch.sift(|origin| settled(origin) || failed.contains(&origin.segment));
         let (settled_before, unsent) = left.into_iter().partition(settled);
         reports.push((SendReport::left_out(unsent, settled_before), Duration::ZERO));
