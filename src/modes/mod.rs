@@ -303,7 +303,8 @@ impl Daemon {
             retries: retries.clone(),
         });
         let table = TenantTable::new(&aws, &settings.tenant_config_table);
-        let resolver = Resolver::new(table, settings.tenant_cache_ttl, settings.tenant_cache_max, world);
+        let resolver =
+            Resolver::new(table, settings.tenant_cache_ttl, settings.tenant_cache_max, retries.clone(), world);
         let lanes = Lanes {
             reads: Reads {
                 source: Source::new(&aws),
