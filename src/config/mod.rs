@@ -280,7 +280,7 @@ pub struct Settings {
     pub tenant_cache_max: u64,
 
     /// Where events are kept that CloudWatch Logs does not take: NDJSON under this bucket and prefix, written before the
-    /// message is acknowledged; none: they are counted only.
+    /// message is acknowledged; none: they are counted only. 1 MiB of the memory budget is set aside for it.
     #[arg(long, env = "REJECT_STORE", value_name = "s3://BUCKET/PREFIX", value_parser = s3_place)]
     pub reject_store: Option<S3Place>,
 

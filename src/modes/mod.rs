@@ -286,7 +286,8 @@ impl Daemon {
         keep: Keep<'_>,
         hurry: CancellationToken,
     ) -> Result<Self, ModeError> {
-        let budget = Budget::new(settings.memory_budget, settings.record_bytes_max)?;
+        let cut = if settings.reject_store.is_some() { Budget::with_rejects } else { Budget::new };
+        let budget = cut(settings.memory_budget, settings.record_bytes_max)?;
         let policy = RetryPolicy {
             attempts_max: settings.retry_attempts,
             throttled_max: THROTTLED_MAX.max(settings.retry_attempts),
@@ -301,6 +302,7 @@ impl Daemon {
             name: place.bucket,
             prefix: place.prefix,
             retries: retries.clone(),
+            memory: budget.rejects(),
         });
         let table = TenantTable::new(&aws, &settings.tenant_config_table);
         let resolver =
