@@ -120,12 +120,12 @@ impl Source {
         &self,
         bucket: &str,
         key: &str,
-        body: Vec<u8>,
+        body: impl Into<Bytes>,
         content_type: &str,
         content_encoding: Option<&str>,
     ) -> Result<(), Failure> {
         let put = self.client.put_object().bucket(bucket).key(key).content_type(content_type);
-        let put = put.set_content_encoding(content_encoding.map(str::to_owned)).body(ByteStream::from(body));
+        let put = put.set_content_encoding(content_encoding.map(str::to_owned)).body(ByteStream::from(body.into()));
         answer(Service::S3, "PutObject", put.send().await).map(|_| ())
     }
 }

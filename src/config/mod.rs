@@ -280,7 +280,7 @@ pub struct Settings {
     pub tenant_cache_max: u64,
 
     /// Where events are kept that CloudWatch Logs does not take: NDJSON under this bucket and prefix, written before the
-    /// message is acknowledged; none: they are counted only.
+    /// message is acknowledged; none: they are counted only. 1 MiB of the memory budget is set aside for it.
     #[arg(long, env = "REJECT_STORE", value_name = "s3://BUCKET/PREFIX", value_parser = s3_place)]
     pub reject_store: Option<S3Place>,
 
@@ -328,7 +328,7 @@ pub struct Settings {
     #[arg(long, env = "RETRY_ATTEMPTS", value_name = "COUNT", default_value_t = 3, value_parser = count::<u32>(1..=100))]
     pub retry_attempts: u32,
 
-    /// Time to finish or hand back what is in work when the process is told to stop.
+    /// Time to finish or hand back what is in work when the process is told to stop; a second signal ends it.
     #[arg(long, env = "DRAIN_TIMEOUT", value_name = "TIME", default_value = "25s", value_parser = duration(Duration::ZERO, Duration::from_secs(3_600)))]
     pub drain_timeout: Duration,
 

@@ -3,7 +3,7 @@
 //! [`Failure::verdict`] says what may be done about a failure in place. When that was done, and was no use, it depends on
 //! whose fault it is whether the message comes again, the delivery's circuit opens, or polling stops.
 
-use super::failure::{CENTRAL_HOP, Failure, Service, Verdict};
+use super::failure::{CENTRAL_HOP, Failure, FailureKind, Service, Verdict};
 use super::settlement::Finish;
 
 /// What a call is made for.
@@ -15,7 +15,7 @@ pub enum Errand {
     Source,
     /// The tenant's log group, the roles on the way to it included.
     LogGroup,
-    /// The tenant's bucket, the role on the way to it included.
+    /// The tenant's bucket, the central role on the way to it included.
     Bucket,
 }
 
@@ -40,8 +40,14 @@ impl Errand {
             (Self::LogGroup | Self::Bucket, Verdict::Denied) | (Self::Bucket, Verdict::NoBucket) => {
                 Finish::TenantDenied
             }
-            // New credentials were refused too: the tenant's, where its region is not enabled; else the daemon's own.
+            // New credentials were refused too. By the log group or the bucket itself: what is wrong with them is wrong there,
+            // such as a region that is not enabled, which the tenant's row names. Before that: the daemon's own are.
             (Self::LogGroup, Verdict::RefreshCredentials) if failure.service == Service::Logs => Finish::TenantDenied,
+            (Self::Bucket, Verdict::RefreshCredentials)
+                if failure.service == Service::S3 && matches!(failure.kind, FailureKind::Answer { .. }) =>
+            {
+                Finish::TenantDenied
+            }
             (Self::LogGroup | Self::Bucket, Verdict::RefreshCredentials) => Finish::GlobalFault,
             // What a role's name or external id is refused for is its row's; of the central role the operator's.
             (Self::LogGroup, Verdict::GiveUp) if failure.operation == CENTRAL_HOP => Finish::GlobalFault,
@@ -66,7 +72,6 @@ impl Errand {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::failure::FailureKind;
 
     fn failure(service: Service, operation: &'static str, code: &str, status: u16, text: &str) -> Failure {
         let kind = FailureKind::Answer { code: code.to_owned(), status };
@@ -144,7 +149,11 @@ mod tests {
             (LogGroup, Logs, "CreateLogStream", "AccessDeniedException", 400, "", Denied, TenantDenied),
             // The tenant's bucket.
             (Bucket, Sts, CENTRAL_HOP, "AccessDenied", 403, "", Denied, GlobalFault),
+            (Bucket, Sts, CENTRAL_HOP, "ExpiredToken", 403, "", RefreshCredentials, GlobalFault),
             (Bucket, S3, "CopyObject", "AccessDenied", 403, "", Denied, TenantDenied),
+            (Bucket, S3, "CopyObject", "InvalidToken", 400, "", RefreshCredentials, TenantDenied),
+            (Bucket, S3, "CopyObject", "InvalidAccessKeyId", 403, "", RefreshCredentials, TenantDenied),
+            (Bucket, S3, "CopyObject", "ExpiredToken", 400, "", RefreshCredentials, TenantDenied),
             (Bucket, S3, "CopyObject", "NoSuchBucket", 404, "", NoBucket, TenantDenied),
             (Bucket, S3, "CopyObject", "NoSuchKey", 404, "", Verdict::Missing, Missing),
             (Bucket, S3, "CopyObject", "SlowDown", 503, "", Throttled, Unavailable),

@@ -2,7 +2,8 @@
 //!
 //! Events are settled in the order of their records, save where a batch that was refused as a whole was halved, or a
 //! group was cut by the API's span: then some may be accepted behind others that are not. Both are kept, so that no
-//! accepted event is sent again by the attempt that goes on.
+//! accepted event is sent again by the attempt that goes on. Of what is not settled it is kept which may have been accepted
+//! all the same, because an answer was lost.
 
 use std::ops::Range;
 
@@ -18,13 +19,15 @@ pub struct Progress {
     next: Position,
     /// Runs of records behind it all of whose events are, ascending, apart, not empty.
     beyond: Vec<Range<u64>>,
+    /// Events before it that are not settled may have been accepted.
+    doubtful: Position,
 }
 
 impl Progress {
     /// All before `next`, and the records of some runs behind it.
     #[must_use]
     pub fn new(next: Position, runs: impl IntoIterator<Item = Range<u64>>) -> Self {
-        let mut progress = Self { next, beyond: runs.into_iter().collect() };
+        let mut progress = Self { next, beyond: runs.into_iter().collect(), ..Self::default() };
         progress.tidy();
         progress
     }
@@ -32,7 +35,7 @@ impl Progress {
     /// All that there is.
     #[must_use]
     pub const fn all() -> Self {
-        Self { next: Position::END, beyond: Vec::new() }
+        Self { next: Position::END, beyond: Vec::new(), doubtful: Position { ordinal: Ordinal(0), part: 0 } }
     }
 
     /// The first event that is not settled.
@@ -50,7 +53,24 @@ impl Progress {
     /// Whether nothing is settled.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        *self == Self::default()
+        self.settles_as(&Self::default())
+    }
+
+    /// Whether the same is settled.
+    #[must_use]
+    pub fn settles_as(&self, other: &Self) -> bool {
+        (self.next, &self.beyond) == (other.next, &other.beyond)
+    }
+
+    /// Events before `end` were sent, and no answer came: those of them that are not settled may have been accepted.
+    pub fn doubt(&mut self, end: Position) {
+        self.doubtful = self.doubtful.max(end);
+    }
+
+    /// The end of the events that may have been accepted, if they are not settled.
+    #[must_use]
+    pub const fn doubtful(&self) -> Position {
+        self.doubtful
     }
 
     /// Whether the event at `at` is settled.
@@ -93,6 +113,7 @@ impl Progress {
     pub fn merge(&mut self, other: &Self) {
         self.next = self.next.max(other.next);
         self.beyond.extend_from_slice(&other.beyond);
+        self.doubtful = self.doubtful.max(other.doubtful);
         self.tidy();
     }
 
@@ -165,6 +186,22 @@ mod tests {
         assert_eq!(seen(&progress), (at(0, 4), vec![(1, 2)]));
         progress.settle(at(1, 0), []);
         assert_eq!(progress.next(), at(2, 0));
+    }
+
+    #[test]
+    fn doubt_settles_nothing_and_is_kept() {
+        let mut progress = Progress::default();
+        progress.settle(at(3, 0), []);
+        let before = progress.clone();
+        progress.doubt(at(7, 2));
+        progress.doubt(at(5, 0));
+        assert!(progress.settles_as(&before) && !progress.covers(at(4, 0)));
+        let mut merged = before;
+        merged.merge(&progress);
+        assert_eq!(merged.doubtful(), at(7, 2));
+        let mut only = Progress::default();
+        only.doubt(at(1, 0));
+        assert!(only.is_none());
     }
 
     #[test]

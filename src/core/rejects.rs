@@ -5,8 +5,11 @@ use sha2::{Digest, Sha256};
 use super::object::{ObjectRef, Ordinal, Position};
 use super::tenant::TenantId;
 
-/// Bytes of lines after which an object of the store is full. The line that fills it may be longer.
+/// Most bytes of lines of an object of the store. A line that is longer alone has one to itself.
 pub const FILE_BYTES_MAX: usize = 256 * 1024;
+
+/// What stands behind the event in its line.
+const LINE_END: &[u8] = b"}\n";
 
 /// Lines of one object of the store: events of one attempt at one source object.
 #[derive(Debug, Default)]
@@ -31,28 +34,12 @@ pub struct RejectedEvent<'e> {
     pub event: &'e [u8],
 }
 
-impl RejectFile {
-    /// Adds an event.
-    ///
-    /// ```
-    /// # use millrace::core::{object::*, rejects::*, tenant::TenantId};
-    /// let tenant = TenantId::try_from("acme").unwrap();
-    /// let object = ObjectRef {
-    ///     bucket: "logs".into(), key: "acme/c1/api/p/1.gz".into(), version: None, etag: Some(ETag::new("9a")), size: None, sequencer: None,
-    /// };
-    /// let at = Position { ordinal: Ordinal(7), part: 0 };
-    /// let mut file = RejectFile::default();
-    /// file.add(&RejectedEvent { reason: "too_old", tenant: &tenant, object: &object, at, event: br#"{"timestamp":5,"message":"a"}"# });
-    /// assert_eq!(
-    ///     std::str::from_utf8(file.lines()).unwrap(),
-    ///     r#"{"reason":"too_old","tenant":"acme","bucket":"logs","key":"acme/c1/api/p/1.gz","version":null,"etag":"9a","ordinal":7,"part":0,"event":{"timestamp":5,"message":"a"}}
-    /// "#
-    /// );
-    /// ```
-    pub fn add(&mut self, event: &RejectedEvent<'_>) {
-        let RejectedEvent { reason, tenant, object, at, event } = event;
+impl RejectedEvent<'_> {
+    /// What stands before the event in its line.
+    fn head(&self) -> String {
+        let Self { reason, tenant, object, at, .. } = self;
         let text = |text: Option<&str>| serde_json::to_string(&text).unwrap_or_else(|_| "null".to_owned());
-        let head = format!(
+        format!(
             "{{\"reason\":{},\"tenant\":{},\"bucket\":{},\"key\":{},\"version\":{},\"etag\":{},\"ordinal\":{},\"part\":{},\"event\":",
             text(Some(reason)),
             text(Some(tenant.as_str())),
@@ -62,18 +49,49 @@ impl RejectFile {
             text(object.etag.as_ref().map(super::object::ETag::as_str)),
             at.ordinal,
             at.part
-        );
+        )
+    }
+}
+
+impl RejectFile {
+    /// Adds an event. `false`: there is no room for it, and the file is to be written first.
+    ///
+    /// ```
+    /// # use millrace::core::{object::*, rejects::*, tenant::TenantId};
+    /// let tenant = TenantId::try_from("acme").unwrap();
+    /// let object = ObjectRef {
+    ///     bucket: "logs".into(), key: "acme/c1/api/p/1.gz".into(), version: None, etag: Some(ETag::new("9a")), size: None, sequencer: None,
+    /// };
+    /// let at = Position { ordinal: Ordinal(7), part: 0 };
+    /// let mut file = RejectFile::default();
+    /// assert!(file.add(&RejectedEvent { reason: "too_old", tenant: &tenant, object: &object, at, event: br#"{"timestamp":5,"message":"a"}"# }));
+    /// assert_eq!(
+    ///     std::str::from_utf8(file.lines()).unwrap(),
+    ///     r#"{"reason":"too_old","tenant":"acme","bucket":"logs","key":"acme/c1/api/p/1.gz","version":null,"etag":"9a","ordinal":7,"part":0,"event":{"timestamp":5,"message":"a"}}
+    /// "#
+    /// );
+    /// ```
+    pub fn add(&mut self, event: &RejectedEvent<'_>) -> bool {
+        let head = event.head();
+        let RejectedEvent { at, event, .. } = event;
+        let line_bytes = head.len() + event.len() + LINE_END.len();
+        if self.first.is_some() && self.lines.len() + line_bytes > FILE_BYTES_MAX {
+            return false;
+        }
+        // All at once: what grows by itself holds up to twice as much.
+        self.lines.reserve_exact(if self.first.is_some() { 0 } else { FILE_BYTES_MAX.max(line_bytes) });
         self.lines.extend_from_slice(head.as_bytes());
         self.lines.extend_from_slice(event);
-        self.lines.extend_from_slice(b"}\n");
+        self.lines.extend_from_slice(LINE_END);
         self.first.get_or_insert(*at);
         self.events += 1;
+        true
     }
 
-    /// Whether it is to be written before more is added.
+    /// Bytes that a file needs whose first event is this one.
     #[must_use]
-    pub const fn is_full(&self) -> bool {
-        self.lines.len() >= FILE_BYTES_MAX
+    pub fn bytes_for(first: &RejectedEvent<'_>) -> usize {
+        FILE_BYTES_MAX.max(first.head().len() + first.event.len() + LINE_END.len())
     }
 
     /// Its lines.
@@ -133,7 +151,9 @@ mod tests {
             for part in 0..3 {
                 let at = Position { ordinal: Ordinal(u64::from(ordinal)), part };
                 let event = event.to_string();
-                file.add(&RejectedEvent { reason: "refused", tenant: &tenant, object: &object, at, event: event.as_bytes() });
+                let event = RejectedEvent { reason: "refused", tenant: &tenant, object: &object, at, event: event.as_bytes() };
+                let added = file.add(&event);
+                prop_assert!(added);
             }
             prop_assert_eq!(file.events(), 3);
             let again = file.lines().to_vec();
@@ -169,13 +189,29 @@ mod tests {
         let name = |delivery| {
             let mut file = RejectFile::default();
             let at = Position { ordinal: Ordinal(1), part: 2 };
-            let mut event = vec![b'x'; FILE_BYTES_MAX];
-            event[0] = b'"';
-            file.add(&RejectedEvent { reason: "expired", tenant: &tenant, object: &object, at, event: &event });
-            assert!(file.is_full());
+            let event = RejectedEvent { reason: "expired", tenant: &tenant, object: &object, at, event: b"{}" };
+            assert!(file.add(&event));
             file.finish("", &tenant, &object, delivery).unwrap().0
         };
         assert_ne!(name("a"), name("b"));
         assert_eq!(name("a"), name("a"));
+    }
+
+    /// A file takes what it has room for, and holds no more memory than was said; a line that is longer has one to itself.
+    #[test]
+    fn a_file_has_room_for_so_much_and_holds_no_more() {
+        let tenant = TenantId::try_from("acme").unwrap();
+        let object =
+            ObjectRef { bucket: "b".into(), key: "k".into(), version: None, etag: None, size: None, sequencer: None };
+        let at = Position { ordinal: Ordinal(1), part: 0 };
+        for event_bytes in [10, 1000, FILE_BYTES_MAX / 2, FILE_BYTES_MAX, 5 * FILE_BYTES_MAX] {
+            let event = vec![b'x'; event_bytes];
+            let event = RejectedEvent { reason: "expired", tenant: &tenant, object: &object, at, event: &event };
+            let most = RejectFile::bytes_for(&event);
+            let mut file = RejectFile::default();
+            assert!(file.add(&event), "the first one always has room");
+            while file.add(&event) {}
+            assert!(file.lines.len() <= most && file.lines.capacity() <= most, "{event_bytes}");
+        }
     }
 }

@@ -1,40 +1,44 @@
 //! Mode `manual`: the one notification on standard input.
 
 use tokio::io::AsyncReadExt;
-use tracing::warn;
+use tracing::info;
 
-use super::{Daemon, Keep, ModeError, Pace, Reach, told_to_stop};
+use super::signals::Told;
+use super::{Daemon, Keep, ModeError, Pace, Reach};
 use crate::config::ManualSettings;
 use crate::console;
 use crate::core::envelope::BODY_BYTES_MAX;
 use crate::core::settlement::Finish;
 use crate::pipeline::ObjectReport;
 
-/// Delivers it. SIGTERM and SIGINT end it when what is in work is delivered, or the time to drain is up.
+/// Delivers it. SIGTERM and SIGINT end it when what is in work is delivered, or the time to drain is up; a second one at
+/// once.
 ///
 /// # Errors
 /// [`ModeError::NotDelivered`] says what was not delivered and why; nothing is delivered in part and called done.
-pub async fn run(settings: ManualSettings) -> Result<(), ModeError> {
+pub(super) async fn run(settings: ManualSettings, told: &Told) -> Result<(), ModeError> {
     let ManualSettings { reach, shared } = settings;
     // Before the input is waited for: a wrong setting is said at once. Nothing more is to come, so no batch lingers.
-    let daemon =
-        Daemon::start(&shared, Reach::new(&reach, &shared.aws_region)?, Pace::default(), Keep::default()).await?;
-    let told = told_to_stop();
-    tokio::pin!(told);
-    let body = tokio::select! {
-        body = input() => body?,
-        told = &mut told => return Err(stopped(told)),
-    };
+    let reach = Reach::new(&reach, &shared.aws_region)?;
+    let started = told.stop.run_until_cancelled(async {
+        let daemon = Box::pin(Daemon::start(&shared, reach, Pace::default(), Keep::default(), told)).await?;
+        Ok::<_, ModeError>((daemon, input().await?))
+    });
+    let (daemon, body) = started.await.ok_or(ModeError::Stopped)??;
     let mut deadline = None;
     let reports = {
         let work = daemon.pipeline.process(daemon.pipeline.read("manual", &body, false));
         tokio::pin!(work);
         tokio::select! {
             reports = &mut work => Ok(reports),
-            told = &mut told => {
-                warn!(drain_timeout = ?shared.drain_timeout, "told to stop; what is in work is finished");
+            () = told.stop.cancelled() => {
+                info!(drain_timeout = ?shared.drain_timeout, "what is in work is finished");
                 let until = *deadline.insert(tokio::time::Instant::now() + shared.drain_timeout);
-                tokio::time::timeout_at(until, &mut work).await.map_err(|_| stopped(told))
+                tokio::select! {
+                    biased;
+                    reports = &mut work => Ok(reports),
+                    () = daemon.time_is_up(until) => Err(ModeError::Stopped),
+                }
             }
         }
     };
@@ -58,13 +62,6 @@ async fn input() -> Result<String, ModeError> {
         .await
         .map_err(|cause| ModeError::System { what: "standard input cannot be read", cause })?;
     if body.trim().is_empty() { Err(ModeError::NoInput) } else { Ok(body) }
-}
-
-fn stopped(told: std::io::Result<()>) -> ModeError {
-    match told {
-        Ok(()) => ModeError::Stopped,
-        Err(cause) => ModeError::System { what: "signals cannot be received", cause },
-    }
 }
 
 /// What became of a delivery.

@@ -3,17 +3,18 @@
 #[cfg(feature = "local")]
 pub mod local;
 pub mod manual;
+mod signals;
 pub mod sqs;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
+use self::signals::{Signals, Told};
 use crate::aws::dynamodb::{ProgressTable, TenantTable};
 use crate::aws::s3::Source;
 use crate::aws::sts::{Hops, Roles};
@@ -69,19 +70,22 @@ pub enum ModeError {
     NotDelivered(String),
     #[error("told to stop before all was delivered")]
     Stopped,
+    #[error("ended at once by a third signal, {name}; what was in work is left as it is")]
+    Signal { name: &'static str, number: i32 },
     #[cfg(feature = "local")]
     #[error(transparent)]
     Local(#[from] local::LocalError),
 }
 
 impl ModeError {
-    /// The process's exit code: 2 for what is set wrong, 1 for what went wrong.
+    /// The process's exit code: 2 for what is set wrong, 1 for what went wrong, and a shell's for the end by a signal.
     #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+    pub fn exit_code(&self) -> u8 {
         match self {
             Self::NoCentralRole | Self::NoDeadLetters | Self::NoProgressTable | Self::Budget(_) => 2,
             #[cfg(feature = "local")]
             Self::Local(error) => error.exit_code(),
+            Self::Signal { number, .. } => u8::try_from(128 + number).unwrap_or(1),
             Self::Intake(_) | Self::System { .. } | Self::NoInput | Self::NotDelivered(_) | Self::Stopped => 1,
         }
     }
@@ -102,18 +106,27 @@ pub fn run(mode: Mode) -> Result<(), ModeError> {
             return Ok(());
         }
     };
-    logging::start(settings.log_level, settings.log_format, stream);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|cause| ModeError::System { what: "the runtime could not be started", cause })?;
+    // Before anything is done that would have to be ended in order.
+    let (signals, told) = (Signals::catch(&runtime)?, Told::default());
+    logging::start(settings.log_level, settings.log_format, stream);
     let outcome = runtime.block_on(async {
-        match mode {
-            Mode::Sqs(settings) => Box::pin(sqs::run(*settings)).await,
-            Mode::Manual(settings) => Box::pin(manual::run(*settings)).await,
-            #[cfg(feature = "local")]
-            Mode::Local(settings) => Box::pin(local::run(*settings)).await,
-            Mode::Version => Ok(()),
+        let ended = async {
+            match mode {
+                Mode::Sqs(settings) => Box::pin(sqs::run(*settings, &told)).await,
+                Mode::Manual(settings) => Box::pin(manual::run(*settings, &told)).await,
+                #[cfg(feature = "local")]
+                Mode::Local(settings) => Box::pin(local::run(*settings, &told)).await,
+                Mode::Version => Ok(()),
+            }
+        };
+        tokio::select! {
+            biased;
+            killed = signals.pass_on(&told) => Err(killed),
+            ended = ended => ended,
         }
     });
     // A read of standard input that nobody waits for any more would hold a proper shutdown for ever.
@@ -144,6 +157,8 @@ pub struct Daemon {
     retries: Retries,
     tracker: TaskTracker,
     drain: CancellationToken,
+    /// Set when the drain is to end before its time.
+    hurry: CancellationToken,
     world: World,
 }
 
@@ -225,12 +240,34 @@ impl Daemon {
     async fn end(&self, deadline: tokio::time::Instant) {
         self.pipeline.close();
         self.tracker.close();
-        if tokio::time::timeout_at(deadline + LAST_CALLS, self.tracker.wait()).await.is_err() {
-            error!("some calls did not end in time; what they send may arrive again");
+        let time_is_up = async {
+            tokio::select! {
+                () = tokio::time::sleep_until(deadline + LAST_CALLS) => {}
+                () = async { self.hurry.cancelled().await; tokio::time::sleep(LAST_CALLS).await } => {}
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.tracker.wait() => {}
+            () = time_is_up => error!("some calls did not end in time; what they send may arrive again"),
         }
     }
 
-    async fn start(settings: &Settings, reach: Reach, pace: Pace, keep: Keep<'_>) -> Result<Self, ModeError> {
+    /// Waits until there is no more time to drain: until `deadline`, or until a second signal.
+    async fn time_is_up(&self, deadline: tokio::time::Instant) {
+        tokio::select! {
+            () = tokio::time::sleep_until(deadline) => {}
+            () = self.hurry.cancelled() => {}
+        }
+    }
+
+    async fn start(
+        settings: &Settings,
+        reach: Reach,
+        pace: Pace,
+        keep: Keep<'_>,
+        told: &Told,
+    ) -> Result<Self, ModeError> {
         let Reach { aws, hops, external_id } = reach;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if settings.compute_threads == 0 { cores } else { usize::from(settings.compute_threads) };
@@ -238,7 +275,7 @@ impl Daemon {
         let compute = Compute::start(threads, world)
             .map_err(|cause| ModeError::System { what: "the compute threads could not be started", cause })?;
         let ground = Ground { aws: Aws::connect(aws).await, compute, world };
-        Self::on(ground, settings, (hops, external_id), pace, keep)
+        Self::on(ground, settings, (hops, external_id), pace, keep, told.hurry.clone())
     }
 
     fn on(
@@ -247,8 +284,10 @@ impl Daemon {
         (hops, external_id): (Hops, Option<Arc<str>>),
         Pace { linger, denied_wait }: Pace,
         keep: Keep<'_>,
+        hurry: CancellationToken,
     ) -> Result<Self, ModeError> {
-        let budget = Budget::new(settings.memory_budget, settings.record_bytes_max)?;
+        let cut = if settings.reject_store.is_some() { Budget::with_rejects } else { Budget::new };
+        let budget = cut(settings.memory_budget, settings.record_bytes_max)?;
         let policy = RetryPolicy {
             attempts_max: settings.retry_attempts,
             throttled_max: THROTTLED_MAX.max(settings.retry_attempts),
@@ -263,9 +302,11 @@ impl Daemon {
             name: place.bucket,
             prefix: place.prefix,
             retries: retries.clone(),
+            memory: budget.rejects(),
         });
         let table = TenantTable::new(&aws, &settings.tenant_config_table);
-        let resolver = Resolver::new(table, settings.tenant_cache_ttl, settings.tenant_cache_max, world);
+        let resolver =
+            Resolver::new(table, settings.tenant_cache_ttl, settings.tenant_cache_max, retries.clone(), world);
         let lanes = Lanes {
             reads: Reads {
                 source: Source::new(&aws),
@@ -286,7 +327,7 @@ impl Daemon {
             totals: Arc::new(Totals::default()),
         };
         let pipeline = Pipeline::new(settings.key_layout.clone(), resolver, lanes, Circuits::new(denied_wait, world));
-        Ok(Self { aws, pipeline, retries, tracker, drain, world })
+        Ok(Self { aws, pipeline, retries, tracker, drain, hurry, world })
     }
 }
 
@@ -323,16 +364,4 @@ fn aws_settings(settings: &ReachSettings, region: &str) -> AwsSettings {
         s3_path_style: settings.aws_s3_use_path_style,
         keys: None,
     }
-}
-
-/// Waits until the process is told to stop.
-async fn told_to_stop() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        biased;
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
 }

@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::{Daemon, Ground, Keep, ModeError, Reach, told_to_stop};
+use super::signals::Told;
+use super::{Daemon, Ground, Keep, ModeError, Reach};
 use crate::aws::sqs::Queue;
 use crate::config::{PollSettings, QueueSettings, SqsSettings, UnknownTenant};
 use crate::core::settlement::SettlePolicy;
@@ -23,7 +24,7 @@ const PREDECESSOR_BATCH: u16 = 1_000;
 ///
 /// # Errors
 /// [`ModeError`].
-pub async fn run(settings: SqsSettings) -> Result<(), ModeError> {
+pub(super) async fn run(settings: SqsSettings, told: &Told) -> Result<(), ModeError> {
     if settings.shared.max_batch_size <= PREDECESSOR_BATCH {
         warn!(
             max_batch_size = settings.shared.max_batch_size,
@@ -32,8 +33,17 @@ pub async fn run(settings: SqsSettings) -> Result<(), ModeError> {
     }
     let SqsSettings { queues, progress, poll, reach, shared } = settings;
     let keep = Keep::new(&progress, poll.poison_attempts)?;
-    let daemon = Daemon::start(&shared, Reach::new(&reach, &shared.aws_region)?, (&poll).into(), keep).await?;
-    serve(&queues, &poll, shared.drain_timeout, daemon, TaskTracker::new(), told_to_stop()).await
+    let reach = Reach::new(&reach, &shared.aws_region)?;
+    let start = Box::pin(Daemon::start(&shared, reach, (&poll).into(), keep, told));
+    let Some(daemon) = told.stop.run_until_cancelled(start).await else {
+        info!("stopped");
+        return Ok(());
+    };
+    let stopped = async {
+        told.stop.cancelled().await;
+        Ok(())
+    };
+    serve(&queues, &poll, shared.drain_timeout, daemon?, TaskTracker::new(), stopped).await
 }
 
 /// A daemon that stands on a ground of the caller's, to be [served](serve).
@@ -43,7 +53,8 @@ pub async fn run(settings: SqsSettings) -> Result<(), ModeError> {
 pub fn stand(settings: &SqsSettings, ground: Ground) -> Result<Daemon, ModeError> {
     let keep = Keep::new(&settings.progress, settings.poll.poison_attempts)?;
     let Reach { hops, external_id, .. } = Reach::new(&settings.reach, &settings.shared.aws_region)?;
-    Daemon::on(ground, &settings.shared, (hops, external_id), (&settings.poll).into(), keep)
+    let hurry = CancellationToken::new();
+    Daemon::on(ground, &settings.shared, (hops, external_id), (&settings.poll).into(), keep, hurry)
 }
 
 /// Polls the queue until `told`, then drains. `messages` tracks those in work.
@@ -103,10 +114,14 @@ pub async fn serve(
     messages.close();
     info!(messages = messages.len(), "draining");
     let deadline = tokio::time::Instant::now() + drain_timeout;
-    if tokio::time::timeout_at(deadline, messages.wait()).await.is_err() {
-        warn!(messages = messages.len(), "time to drain is up; what is left is handed back");
-        abandon.cancel();
-        messages.wait().await;
+    tokio::select! {
+        biased;
+        () = messages.wait() => {}
+        () = daemon.time_is_up(deadline) => {
+            warn!(messages = messages.len(), "time to drain is up; what is left is handed back");
+            abandon.cancel();
+            messages.wait().await;
+        }
     }
     // Lanes whose messages were handed back stop before their next batch.
     daemon.end(deadline).await;

@@ -109,7 +109,7 @@ fn note(before: Option<&Known>, progress: Progress, finish: Finish) -> Option<Kn
     if let Some(known) = known {
         merged.merge(known);
     }
-    let moved = known.map_or_else(|| !merged.is_none(), |known| **known != merged);
+    let moved = known.map_or_else(|| !merged.is_none(), |known| !known.settles_as(&merged));
     let strikes = match (moved, finish.is_strike()) {
         (true, _) => 0,
         (false, true) => strikes.saturating_add(1),

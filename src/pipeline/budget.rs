@@ -1,9 +1,11 @@
 //! One memory budget for the whole process, handed out as permits.
 //!
-//! The budget is cut into four classes, claimed strictly in this order: an object's **reserve**, a long record's
-//! **carry**, the one **big record**, a batch's **growth**. A holder may wait for a later class and never for an earlier
-//! one, and a batch waits for nothing but its send. So there is no cycle, whatever the load: admitted objects always have
-//! what they need to fill a batch, and filled batches always get sent and give their bytes back.
+//! The budget is cut into classes, claimed strictly in this order: an object's **reserve**, a long record's **carry**, the
+//! one **big record**, a batch's **growth**, and with a reject store the **file** of what a batch's events were not taken
+//! for. A holder may wait for a later class and never for an earlier one; a batch waits for nothing but its send and its
+//! files, one after the other, and a file for nothing but its call, which is tried a limited number of times. So there is
+//! no cycle, whatever the load: admitted objects always have what they need to fill a batch, and filled batches always get
+//! sent and give their bytes back.
 //!
 //! Each class is shared between tenants as [`super::share`] says: a tenant holds at most half, and those whose accounts
 //! accept nothing leave a part to the others. While a growth permit waits, the largest lingering batch is told to seal.
@@ -15,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::share::{Claim, Pool};
+use crate::core::rejects::FILE_BYTES_MAX;
 use crate::core::tenant::TenantId;
 
 const KIB: u64 = 1024;
@@ -44,6 +47,12 @@ pub const CHUNKS_PER_OBJECT: u64 = 3;
 const PRESS_EVERY: Duration = Duration::from_millis(50);
 /// The reserve of an object of any size.
 pub const OBJECT_RESERVE_MAX: u64 = OBJECT_BASE_BYTES + CHUNKS_PER_OBJECT * CHUNK_BYTES;
+
+/// Files of rejected events, over all lanes. A line that is longer than a file claims all that there is: one such is written at
+/// a time, and what it holds above that, some MiB at most, is not charged.
+const REJECT_FILES_MAX: u64 = 4;
+/// Bytes that are set aside for them when they are written at all.
+pub const REJECTS_BYTES: u64 = REJECT_FILES_MAX * FILE_BYTES_MAX as u64;
 
 /// The budget is too small for what the other settings ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -107,6 +116,7 @@ struct Inner {
     carry: Pool,
     big: Pool,
     growth: Pool,
+    rejects: Pool,
     lingering: Mutex<HashMap<u64, Lingering>>,
 }
 
@@ -123,8 +133,20 @@ impl Budget {
     /// # Errors
     /// [`BudgetTooSmall`] when a class would be too small for one object, record or event.
     pub fn new(bytes: u64, record_bytes_max: u64) -> Result<Self, BudgetTooSmall> {
+        Self::cut(bytes, record_bytes_max, 0)
+    }
+
+    /// The same with [`REJECTS_BYTES`] for a reject store.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_rejects(bytes: u64, record_bytes_max: u64) -> Result<Self, BudgetTooSmall> {
+        Self::cut(bytes, record_bytes_max, REJECTS_BYTES)
+    }
+
+    fn cut(bytes: u64, record_bytes_max: u64, rejects: u64) -> Result<Self, BudgetTooSmall> {
         let carry = CARRIES_MAX * CARRY_BYTES_MAX;
-        let least = record_bytes_max + carry + RESERVE_MIN + GROWTH_MIN;
+        let least = record_bytes_max + carry + RESERVE_MIN + GROWTH_MIN + rejects;
         if bytes < least {
             return Err(BudgetTooSmall { given: bytes, record: record_bytes_max, least });
         }
@@ -134,6 +156,7 @@ impl Budget {
             carry: Pool::new(carry),
             big: Pool::new(record_bytes_max.max(KIB)),
             growth: Pool::new(GROWTH_MIN + (spare - spare / 2)),
+            rejects: Pool::new(rejects),
             lingering: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -149,7 +172,13 @@ impl Budget {
     #[must_use]
     pub fn used(&self) -> u64 {
         let inner = &self.inner;
-        inner.reserve.used() + inner.carry.used() + inner.big.used() + inner.growth.used()
+        inner.reserve.used() + inner.carry.used() + inner.big.used() + inner.growth.used() + inner.rejects.used()
+    }
+
+    /// Where files of rejected events claim their bytes.
+    #[must_use]
+    pub fn rejects(&self) -> Pool {
+        self.inner.rejects.clone()
     }
 
     /// Tells the largest lingering batch to seal, because a permit waits.
@@ -276,10 +305,11 @@ mod tests {
 
     #[test]
     fn the_classes_add_up_to_the_budget_and_the_default_fits() {
-        let budget = Budget::new(BUDGET, RECORD).unwrap();
-        let inner = &budget.inner;
-        let sum: u64 = [&inner.reserve, &inner.carry, &inner.big, &inner.growth].iter().map(|pool| pool.total()).sum();
-        assert_eq!(sum, BUDGET);
+        for budget in [Budget::new(BUDGET, RECORD).unwrap(), Budget::with_rejects(BUDGET, RECORD).unwrap()] {
+            let inner = &budget.inner;
+            let pools = [&inner.reserve, &inner.carry, &inner.big, &inner.growth, &inner.rejects];
+            assert_eq!(pools.iter().map(|pool| pool.total()).sum::<u64>(), BUDGET);
+        }
         assert_eq!(Budget::new(20 * MIB, RECORD).unwrap_err().given, 20 * MIB);
     }
 
@@ -294,6 +324,24 @@ mod tests {
         }
         assert!(quiet.try_grow(EVENT_GROWTH_MAX).is_some());
         drop(held);
+        assert_eq!(budget.used(), 0);
+    }
+
+    /// Files wait for each other, and a batch that waits for one leaves the rest to other tenants'.
+    #[tokio::test]
+    async fn files_of_rejected_events_are_charged_and_shared() {
+        let budget = Budget::with_rejects(BUDGET, RECORD).unwrap();
+        let rejects = budget.rejects();
+        let file = u64::try_from(FILE_BYTES_MAX).unwrap();
+        let held = [rejects.claim(&tenant("loud"), file).await, rejects.claim(&tenant("loud"), file).await];
+        assert_eq!(budget.used(), 2 * file);
+        assert!(rejects.try_claim(&tenant("loud"), file).is_none());
+        let quiet = rejects.claim(&tenant("quiet"), file).await;
+        drop((held, quiet));
+        // A line that is longer than all that there is.
+        let long = rejects.claim(&tenant("loud"), EVENT_GROWTH_MAX).await;
+        assert_eq!(long.units(), REJECTS_BYTES);
+        drop(long);
         assert_eq!(budget.used(), 0);
     }
 

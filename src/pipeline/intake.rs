@@ -80,7 +80,8 @@ impl Intake {
     /// # Errors
     /// [`IntakeError`].
     pub async fn run(self, pipeline: &Pipeline, stop: &CancellationToken) -> Result<(), IntakeError> {
-        let attributes = self.attributes().await.map_err(IntakeError::Queue)?;
+        let Some(attributes) = stop.run_until_cancelled(self.attributes()).await else { return Ok(()) };
+        let attributes = attributes.map_err(IntakeError::Queue)?;
         self.check(attributes);
         let visibility = attributes.visibility.max(VISIBILITY_MIN);
         let mut holding = Holding::new(self.messages_max, self.fresh_share, self.world);

@@ -249,8 +249,23 @@ impl OpenObjects {
     /// Books that all of an object's events in a group are settled, save those that are `unsent`.
     pub(super) fn advance(&self, share: &SegmentShare, unsent: &[Origin]) {
         let of_it = unsent.iter().filter(|origin| origin.segment == share.segment);
-        let unsettled = of_it.map(|origin| Position { ordinal: origin.ordinal, part: origin.part });
+        let unsettled = of_it.map(Origin::position);
         self.update(share.segment, |open| open.progress.settle(share.end, unsettled));
+    }
+
+    /// Books which events may have been accepted although they are not settled.
+    pub(super) fn unanswered(&self, report: &SendReport) {
+        for (segment, end) in &report.doubtful {
+            self.update(*segment, |open| open.progress.doubt(*end));
+        }
+    }
+
+    /// The end of the events of each segment that may have been accepted by an earlier attempt.
+    pub(super) fn doubtful(&self, segments: &[SegmentId]) -> BTreeMap<SegmentId, Position> {
+        self.with(|objects| {
+            let of = |segment: &SegmentId| Some((*segment, objects.get(segment)?.progress.doubtful()));
+            segments.iter().filter_map(of).collect()
+        })
     }
 
     /// Books a turn.

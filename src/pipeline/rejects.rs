@@ -1,11 +1,14 @@
 //! The reject store: events that CloudWatch Logs does not take are written to the operator's bucket before anything goes on.
 
+use bytes::Bytes;
+
 use super::retries::Retries;
+use super::share::{Claim, Pool};
 use crate::aws::s3::Source;
 use crate::core::batch::Batch;
 use crate::core::failure::{Attempts, Failure, Service};
 use crate::core::object::ObjectRef;
-use crate::core::rejects::RejectFile;
+use crate::core::rejects::{RejectFile, RejectedEvent};
 use crate::core::tally::{Dropped, Rejected};
 use crate::core::tenant::DeliveryKey;
 
@@ -23,6 +26,8 @@ pub struct RejectStore {
     pub prefix: String,
     /// How often a call is tried.
     pub retries: Retries,
+    /// Memory for files. It is the last that is claimed, and held for no longer than a file is written.
+    pub memory: Pool,
 }
 
 /// Why an event is kept.
@@ -55,6 +60,12 @@ pub struct Kept {
 }
 
 impl RejectStore {
+    /// Waits for the memory of a file that begins with an event.
+    pub(super) async fn room(&self, first: &RejectedEvent<'_>) -> Claim {
+        let bytes = u64::try_from(RejectFile::bytes_for(first)).unwrap_or(u64::MAX);
+        self.memory.claim(first.tenant, bytes).await
+    }
+
     /// Writes a file of events of `object`, for a delivery.
     ///
     /// # Errors
@@ -63,6 +74,7 @@ impl RejectStore {
         let Some((key, lines)) = file.finish(&self.prefix, to.tenant(), object, &format!("{to:?}")) else {
             return Ok(());
         };
+        let lines = Bytes::from(lines);
         let mut attempts = Attempts::default();
         loop {
             let failure = match Box::pin(self.bucket.put(&self.name, &key, lines.clone(), CONTENT_TYPE, None)).await {

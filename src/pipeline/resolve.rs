@@ -1,7 +1,7 @@
 //! Tenants' deliveries, cached.
 //!
 //! Misses for one tenant make one query. That a tenant has no rows is confirmed by a consistent read and kept for a short
-//! time only. When the table cannot be read, what was known last is used on.
+//! time only. When the table cannot be read, what was known last is used on; if nothing was, the call is tried again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,8 +10,9 @@ use moka::Expiry;
 use moka::future::Cache;
 use tracing::warn;
 
+use super::retries::Retries;
 use crate::aws::dynamodb::TenantTable;
-use crate::core::failure::Failure;
+use crate::core::failure::{Attempts, Failure, Service};
 use crate::core::tenant::{TenantConfig, TenantId, deliveries};
 use crate::world::World;
 
@@ -37,6 +38,7 @@ impl Expiry<TenantId, Resolved> for Life {
 #[derive(Clone, Debug)]
 pub struct Resolver {
     table: TenantTable,
+    retries: Retries,
     world: World,
     fresh: Cache<TenantId, Resolved>,
     stale: Cache<TenantId, Arc<TenantConfig>>,
@@ -45,10 +47,10 @@ pub struct Resolver {
 impl Resolver {
     /// An empty cache over `table` that keeps answers for `life` and at most `tenants_max` of them.
     #[must_use]
-    pub fn new(table: TenantTable, life: Duration, tenants_max: u64, world: World) -> Self {
+    pub fn new(table: TenantTable, life: Duration, tenants_max: u64, retries: Retries, world: World) -> Self {
         let fresh = Cache::builder().max_capacity(tenants_max).expire_after(Life { known: life }).build();
         let stale = Cache::builder().max_capacity(tenants_max).time_to_live(STALE_LIFE).build();
-        Self { table, world, fresh, stale }
+        Self { table, retries, world, fresh, stale }
     }
 
     /// What the table says of `tenant`.
@@ -63,29 +65,41 @@ impl Resolver {
     }
 
     async fn load(&self, tenant: &TenantId) -> Result<Resolved, Failure> {
-        match self.query(tenant).await {
-            Ok(Some(config)) => {
+        let mut attempts = Attempts::default();
+        loop {
+            let failure = match self.query(tenant).await {
+                Ok(resolved) => {
+                    self.retries.succeeded(Service::DynamoDb);
+                    return Ok(self.take_in(tenant, resolved).await);
+                }
+                Err(failure) => failure,
+            };
+            if let Some(config) = self.stale.get(tenant).await {
+                warn!(%tenant, cause = %failure, "tenant table cannot be read; the last answer is used");
+                return Ok(Some(config));
+            }
+            match self.retries.next(&mut attempts, Service::DynamoDb, failure.verdict()) {
+                Some(delay) => tokio::time::sleep(delay).await,
+                None => return Err(failure),
+            }
+        }
+    }
+
+    /// Takes in what the table says.
+    async fn take_in(&self, tenant: &TenantId, resolved: Resolved) -> Resolved {
+        match &resolved {
+            Some(config) => {
                 for error in &config.invalid {
                     warn!(%tenant, cause = %error, "tenant row is invalid");
                 }
                 for warning in &config.warnings {
                     warn!(%tenant, cause = %warning, "tenant row has an odd field");
                 }
-                self.stale.insert(tenant.clone(), Arc::clone(&config)).await;
-                Ok(Some(config))
+                self.stale.insert(tenant.clone(), Arc::clone(config)).await;
             }
-            Ok(None) => {
-                self.stale.invalidate(tenant).await;
-                Ok(None)
-            }
-            Err(failure) => match self.stale.get(tenant).await {
-                Some(config) => {
-                    warn!(%tenant, cause = %failure, "tenant table cannot be read; the last answer is used");
-                    Ok(Some(config))
-                }
-                None => Err(failure),
-            },
+            None => self.stale.invalidate(tenant).await,
         }
+        resolved
     }
 
     async fn query(&self, tenant: &TenantId) -> Result<Resolved, Failure> {

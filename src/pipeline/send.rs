@@ -15,6 +15,7 @@ use crate::aws::logs::{Accepted, LogGroup};
 use crate::core::batch::{Batch, Origin, SegmentId};
 use crate::core::errand::Errand;
 use crate::core::failure::{Attempts, Failure, FailureKind, Verdict};
+use crate::core::object::Position;
 use crate::core::settlement::Finish;
 use crate::core::tally::Rejected;
 use crate::core::tenant::{ClusterId, Delivery};
@@ -80,6 +81,8 @@ pub struct SendReport {
     pub unsent: Vec<Origin>,
     /// Events that were not sent, because another attempt had settled them.
     pub settled_before: Vec<Origin>,
+    /// Of the rest, the end of each segment's events that may have been accepted, because an answer was lost.
+    pub doubtful: BTreeMap<SegmentId, Position>,
     /// Events to be kept that were not taken.
     pub(super) kept: Vec<Kept>,
     /// Events that were refused alone, while no other was accepted.
@@ -99,16 +102,20 @@ pub struct SendFault {
 }
 
 impl Sends {
-    /// Sends a batch until each of its events is settled, halving it when it is refused.
-    pub async fn send(&self, to: &Destination, batch: Batch) -> SendReport {
+    /// Sends a batch until each of its events is settled, halving it when it is refused. `before`: the end of each segment's
+    /// events that may have been accepted in an earlier attempt.
+    pub async fn send(&self, to: &Destination, batch: Batch, before: &BTreeMap<SegmentId, Position>) -> SendReport {
         let mut report = SendReport::default();
-        let mut waiting = vec![batch];
-        while let Some(mut batch) = waiting.pop() {
+        // With each, whether the answer to a call with its events was lost.
+        let mut waiting = vec![(batch, false)];
+        while let Some((mut batch, mut doubtful)) = waiting.pop() {
             let body = Bytes::from(batch.take_body());
-            let mut doubtful = false;
             match self.put(to, &body, &mut doubtful).await {
                 Ok(accepted) => {
-                    let rejected = report.accept(&batch, accepted, doubtful);
+                    let may_be_twice = |origin: &Origin| {
+                        doubtful || before.get(&origin.segment).is_some_and(|end| origin.position() < *end)
+                    };
+                    let rejected = report.accept(&batch, accepted, may_be_twice);
                     if self.rejects.is_some() && !rejected.is_empty() {
                         batch.restore_body(body.into());
                         report.kept.push(Kept { batch, events: rejected });
@@ -117,7 +124,7 @@ impl Sends {
                 Err(failure) if failure.verdict() == Verdict::Bisect => {
                     batch.restore_body(body.into());
                     match batch.bisect() {
-                        Some((left, right)) => waiting.extend([right, left]),
+                        Some((left, right)) => waiting.extend([(right, doubtful), (left, doubtful)]),
                         None => {
                             report.refuse(&batch, to, &failure);
                             if self.rejects.is_some() {
@@ -133,7 +140,7 @@ impl Sends {
                     }
                 }
                 Err(failure) => {
-                    waiting.push(batch);
+                    waiting.push((batch, doubtful));
                     report.fail(SendFault { finish: Errand::LogGroup.finish(&failure), failure }, &waiting);
                     break;
                 }
@@ -234,13 +241,22 @@ impl SendReport {
         self.unsent.append(&mut self.refused);
     }
 
-    fn fail(&mut self, fault: SendFault, left: &[Batch]) {
+    fn fail(&mut self, fault: SendFault, left: &[(Batch, bool)]) {
         self.failed = Some(fault);
-        self.unsent.extend(left.iter().flat_map(Batch::origins));
+        self.unsent.extend(left.iter().flat_map(|(batch, _)| batch.origins()));
+        for origin in left.iter().filter(|(_, doubtful)| *doubtful).flat_map(|(batch, _)| batch.origins()) {
+            let (end, at) = (self.doubtful.entry(origin.segment).or_default(), origin.position());
+            *end = Position { part: at.part.saturating_add(1), ..at }.max(*end);
+        }
     }
 
     /// Books an accepted batch. Gives the events that were not kept, by their places.
-    fn accept(&mut self, batch: &Batch, accepted: Accepted, doubtful: bool) -> Vec<(usize, Why)> {
+    fn accept(
+        &mut self,
+        batch: &Batch,
+        accepted: Accepted,
+        may_be_twice: impl Fn(&Origin) -> bool,
+    ) -> Vec<(usize, Why)> {
         let mut not_kept = Vec::new();
         for (at, (origin, reason)) in batch.outcomes(accepted.rejected).enumerate() {
             let outcome = self.settled.entry(origin.segment).or_default();
@@ -251,7 +267,7 @@ impl SendReport {
                 }
                 None => {
                     outcome.delivered += 1;
-                    outcome.possibly_duplicated += u64::from(doubtful);
+                    outcome.possibly_duplicated += u64::from(may_be_twice(&origin));
                 }
             }
         }

@@ -13,7 +13,7 @@ use super::rejects::{Kept, Why};
 use super::send::{Destination, SendFault, SendReport, Sends};
 use crate::core::batch::{Batch, Origin, Sealed, SegmentId, SegmentShare};
 use crate::core::errand::Errand;
-use crate::core::object::Position;
+use crate::core::object::ObjectRef;
 use crate::core::progress::Progress;
 use crate::core::rejects::{RejectFile, RejectedEvent};
 use crate::core::tenant::DeliveryKey;
@@ -45,7 +45,8 @@ impl Sender {
                 let batch = self.sift(batch, &mut reports);
                 let Some(batch) = batch else { continue };
                 let begun = self.sends.world.now();
-                let mut report = Box::pin(self.sends.send(&self.to, batch)).await;
+                let before = self.open.doubtful(batch.segments());
+                let mut report = Box::pin(self.sends.send(&self.to, batch, &before)).await;
                 self.keep_rejected(&mut report).await;
                 reports.push((report, self.sends.world.now().since(begun)));
             }
@@ -54,6 +55,7 @@ impl Sender {
             for share in &shares {
                 self.open.advance(share, &unsent);
             }
+            reports.iter().for_each(|(report, _)| self.open.unanswered(report));
             sealed.shares.iter().for_each(|share| self.open.drop_by_time(share));
             for (report, took) in &reports {
                 self.open.settle(report, *took);
@@ -89,28 +91,38 @@ impl Sender {
         let Some(store) = &self.sends.rejects else { return };
         for Kept { batch, events } in std::mem::take(&mut report.kept) {
             let mut events = events.into_iter().peekable();
-            while let Some((first, _)) = events.peek().and_then(|(at, _)| batch.event(*at)) {
-                let mut file = RejectFile::default();
-                let mut written = Vec::new();
-                let object = self.open.object(first.segment);
-                while !file.is_full()
-                    && let Some((at, why)) = events
-                        .next_if(|(at, _)| batch.event(*at).is_some_and(|(origin, _)| origin.segment == first.segment))
-                    && let Some((origin, event)) = batch.event(at)
-                {
+            while let Some((at, why)) = events.peek().copied()
+                && let Some((first, event)) = batch.event(at)
+            {
+                let is_of_it = |at: usize| batch.event(at).filter(|(origin, _)| origin.segment == first.segment);
+                let Some(object) = self.open.object(first.segment) else {
                     // Nobody waits any more for an object that is not here.
-                    let Some(object) = &object else { continue };
-                    let (tenant, position) =
-                        (self.delivery.tenant(), Position { ordinal: origin.ordinal, part: origin.part });
-                    file.add(&RejectedEvent { reason: why.name(), tenant, object, at: position, event });
+                    while events.next_if(|(at, _)| is_of_it(*at).is_some()).is_some() {}
+                    continue;
+                };
+                let _memory = store.room(&self.rejected(&object, (first, why), event)).await;
+                let (mut file, mut written) = (RejectFile::default(), Vec::new());
+                while let Some((at, why)) = events.peek().copied()
+                    && let Some((origin, event)) = is_of_it(at)
+                    && file.add(&self.rejected(&object, (origin, why), event))
+                {
                     written.push((origin, why));
+                    events.next();
                 }
-                let Some(object) = &object else { continue };
-                if let Err(failure) = store.write(file, object, &self.delivery).await {
+                if let Err(failure) = store.write(file, &object, &self.delivery).await {
                     report.not_kept(&written, SendFault { finish: Errand::Own.finish(&failure), failure });
                 }
             }
         }
+    }
+
+    fn rejected<'e>(
+        &'e self,
+        object: &'e ObjectRef,
+        (origin, why): (Origin, Why),
+        event: &'e [u8],
+    ) -> RejectedEvent<'e> {
+        RejectedEvent { reason: why.name(), tenant: self.delivery.tenant(), object, at: origin.position(), event }
     }
 
     /// Claims an object before its second batch.
@@ -143,10 +155,8 @@ impl Sender {
         if failed.is_empty() && overtaken.is_empty() {
             return Some(batch);
         }
-        let settled = |origin: &Origin| {
-            let at = Position { ordinal: origin.ordinal, part: origin.part };
-            overtaken.get(&origin.segment).is_some_and(|progress| progress.covers(at))
-        };
+        let settled =
+            |origin: &Origin| overtaken.get(&origin.segment).is_some_and(|progress| progress.covers(origin.position()));
         let (rest, left) = batch.sift(|origin| settled(origin) || failed.contains(&origin.segment));
         let (settled_before, unsent) = left.into_iter().partition(settled);
         reports.push((SendReport::left_out(unsent, settled_before), Duration::ZERO));

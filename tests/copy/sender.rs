@@ -8,7 +8,7 @@ use millrace::aws::sts::{Hops, Roles};
 use millrace::aws::{Aws, AwsSettings, Keys};
 use millrace::core::batch::{Batch, BatchLimits, Batcher, Event, Fed, SegmentId, SendWindow};
 use millrace::core::failure::{RetryPolicy, Service};
-use millrace::core::object::Ordinal;
+use millrace::core::object::{Ordinal, Position};
 use millrace::core::scan::Message;
 use millrace::core::settlement::Finish;
 use millrace::core::tenant::{ClusterId, Field, TenantId, deliveries};
@@ -37,6 +37,8 @@ const THROTTLED: Answer = Answer::Text(400, r#"{"__type":"ThrottlingException"}"
 const UNAVAILABLE: Answer = Answer::Text(503, r#"{"__type":"ServiceUnavailableException"}"#);
 const INVALID: Answer = Answer::Text(400, r#"{"__type":"InvalidParameterException"}"#);
 const DENIED: Answer = Answer::Text(400, r#"{"__type":"AccessDeniedException"}"#);
+/// The connection is closed, and nothing was said.
+const LOST: Answer = Answer::Closed;
 const EXPIRED: Answer = Answer::Text(400, r#"{"__type":"ExpiredTokenException"}"#);
 
 /// The operations that must be asked for, in their order, and what is answered.
@@ -77,6 +79,14 @@ async fn send(answers: impl IntoIterator<Item = Answer>) -> (Vec<String>, u64, O
 }
 
 async fn report(answers: impl IntoIterator<Item = Answer>) -> (Vec<String>, SendReport) {
+    report_after(answers, &BTreeMap::new()).await
+}
+
+/// The same after an attempt that left events of which nobody knows.
+async fn report_after(
+    answers: impl IntoIterator<Item = Answer>,
+    before: &BTreeMap<SegmentId, Position>,
+) -> (Vec<String>, SendReport) {
     let mut answers: VecDeque<Answer> = answers.into_iter().collect();
     let mut stub = Stub::answering(move |request| match request.operation() {
         Some(_) => answers.pop_front().unwrap_or(Answer::Never),
@@ -84,7 +94,7 @@ async fn report(answers: impl IntoIterator<Item = Answer>) -> (Vec<String>, Send
     })
     .await;
     let to = destination();
-    let report = sends(&stub.endpoint).await.send(&to, batch(&to)).await;
+    let report = sends(&stub.endpoint).await.send(&to, batch(&to), before).await;
 
     let calls = stub.requests().iter().filter_map(|it| it.operation().map(str::to_owned)).collect();
     (calls, report)
@@ -115,9 +125,9 @@ async fn a_creation_takes_a_place_among_the_calls_in_flight() {
         None => Answer::Text(200, ASSUMED),
     })
     .await;
-    let (sends, to) = (sends(&stub.endpoint).await, destination());
+    let (sends, to, before) = (sends(&stub.endpoint).await, destination(), BTreeMap::new());
     let creating = async { while stub.request().await.operation() != Some("CreateLogStream") {} };
-    let sending = sends.send(&to, batch(&to));
+    let sending = sends.send(&to, batch(&to), &before);
     tokio::pin!(sending);
     tokio::select! {
         report = &mut sending => panic!("{report:?}"),
@@ -217,5 +227,27 @@ async fn what_is_left_of_a_halved_batch_is_named() {
         unsent.sort_unstable();
         assert_eq!(unsent, left, "{case}");
         assert_eq!(report.failed.map(|fault| fault.finish), Some(Finish::TenantDenied), "{case}");
+    }
+}
+
+/// What may have been accepted by a call whose answer was lost is counted, in whichever attempt it is accepted for certain.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_have_been_accepted_is_counted_when_it_is() {
+    let upto = |ordinal| BTreeMap::from([(SegmentId(1), Position { ordinal: Ordinal(ordinal), part: 0 })]);
+    let last = BTreeMap::from([(SegmentId(1), Position { ordinal: Ordinal(2), part: 1 })]);
+    let cases = [
+        ("an answer is lost, the next one comes", vec![LOST, OK], upto(0), 3, BTreeMap::new()),
+        ("no answer comes", vec![LOST, LOST, LOST], upto(0), 0, last.clone()),
+        ("a denial comes after a lost answer", vec![LOST, DENIED], upto(0), 0, last.clone()),
+        ("the batch is halved after a lost answer", vec![LOST, INVALID, OK, OK], upto(0), 3, BTreeMap::new()),
+        ("the answer of the first half is lost", vec![INVALID, LOST, OK, OK], upto(0), 1, BTreeMap::new()),
+        ("the answers of the second half are lost", vec![INVALID, OK, LOST, LOST, LOST], upto(0), 0, last),
+        ("an earlier attempt knew nothing of two", vec![OK], upto(2), 2, BTreeMap::new()),
+        ("nothing was lost", vec![UNAVAILABLE, OK], upto(0), 0, BTreeMap::new()),
+    ];
+    for (case, answers, before, twice, left) in cases {
+        let (_, report) = report_after(answers, &before).await;
+        assert_eq!(report.settled.values().map(|it| it.possibly_duplicated).sum::<u64>(), twice, "{case}");
+        assert_eq!(report.doubtful, left, "{case}");
     }
 }

@@ -22,6 +22,8 @@ pub(super) enum Answer {
     Text(u16, &'static str),
     /// Nothing, ever.
     Never,
+    /// Nothing: the connection is closed.
+    Closed,
 }
 
 /// A request: method, target, what a copy is conditioned on, and all headers by their names in lower case.
@@ -105,6 +107,7 @@ async fn serve(mut connection: TcpStream, answers: Arc<Mutex<Answers>>, told: mp
                 format!("HTTP/1.1 {status} Told\r\nContent-Length: {}\r\n\r\n{body}", body.len())
             }
             Answer::Never => std::future::pending().await,
+            Answer::Closed => return,
         };
         connection.write_all(reply.as_bytes()).await.unwrap();
     }

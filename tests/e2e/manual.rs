@@ -1,5 +1,6 @@
 //! Mode `manual`: exit codes and texts.
 
+use localcloud::Faults;
 use serde_json::json;
 
 use crate::stage::{BUCKET, CENTRAL, Stage};
@@ -111,6 +112,23 @@ async fn every_record_of_a_notification_is_tried_whatever_becomes_of_the_others(
     assert_eq!(code, 1);
     assert!(err.contains("invalid_notification") && err.contains("object_missing"), "{err}");
     assert_eq!((stage.messages(&acme, "a"), stage.messages(&acme, "b")), (vec!["first".into()], vec!["last".into()]));
+}
+
+/// The message is not shown again here: what passes by itself is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_table_that_is_busy_for_a_while_is_asked_again() {
+    let mut stage = Stage::new().await;
+    let acme = stage.tenant("acme", |_| {});
+    let key = "acme/c1/api/pod-0/1.json.gz";
+    stage.put_messages(key, &["one"]);
+    stage.cloud.set_faults(Some(&Faults::parse("dynamodb.Query throttle times=2", 1).unwrap()));
+    let (code, out, err) = stage.manual(&Stage::notification(&[key]), &[]).await;
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(stage.messages(&acme, "pod-0"), ["one"]);
+
+    stage.cloud.set_faults(Some(&Faults::parse("dynamodb.Query 500", 1).unwrap()));
+    let (code, _, err) = stage.manual(&Stage::notification(&[key]), &[]).await;
+    assert!(code == 1 && err.contains("not delivered: unavailable "), "{code} {err}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use localcloud::Faults;
+
 use crate::stage::{CENTRAL, Stage, VISIBILITY, lines, until};
 
 /// Lines of an object of sixty batches or so: a hundred bytes of number each, so that none is like another.
@@ -36,6 +38,26 @@ async fn what_was_accepted_is_not_sent_again() {
     let last = format!("read {all} = delivered {rest} + resumed_skipped {before}");
     assert_eq!(told.first(), Some(&("tenant_denied", &*format!("read {before} = delivered {before}"))));
     assert_eq!(told.last(), Some(&("delivered", &*last)));
+}
+
+/// The attempt in which they are accepted is another one than that whose answer was lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_attempt_may_have_sent_is_counted() {
+    let mut stage = Stage::new().await;
+    let acme = stage.tenant("acme", |_| {});
+    // The first call finds no stream.
+    let lost = Faults::parse("logs.PutLogEvents reset-after after=1 times=1", 1).unwrap();
+    stage.cloud.set_faults(Some(&lost));
+    stage.put_messages("acme/c1/api/pod-0/1.json.gz", &["one", "two"]);
+    let daemon = stage.sqs(&[("RETRY_ATTEMPTS", "1")]);
+    until("it is handed back", || stage.calls("ChangeMessageVisibilityBatch", CENTRAL) > 0).await;
+    stage.cloud.advance(VISIBILITY);
+    stage.until_settled(0).await;
+    let (_, log) = daemon.stop().await;
+    let receipts = lines(&log, "object settled");
+    let tallies: Vec<&str> = receipts.iter().map(|line| line["tally"].as_str().unwrap()).collect();
+    assert_eq!(tallies, ["read 0 = delivered 0", "read 2 = delivered 2 (2 possibly_duplicated)"]);
+    assert_eq!(stage.messages(&acme, "pod-0"), ["one", "two", "one", "two"]);
 }
 
 /// Settings of replicas that share a table of progress.

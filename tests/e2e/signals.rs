@@ -1,9 +1,9 @@
-//! SIGTERM and SIGINT end every mode in order.
+//! SIGTERM and SIGINT end every mode in order; a second one at once, a third one whatever is left.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::stage::{Stage, until};
+use crate::stage::{CENTRAL, Stage, lines, until};
 
 fn tell(signal: &str, child: &Child) {
     let told = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
@@ -76,6 +76,83 @@ async fn a_wait_for_standard_input_ends_too() {
     let output = ended(child).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).ends_with("millrace: told to stop before all was delivered\n"));
+}
+
+/// A file that is read while the daemon starts, before its first call, and that has no end until somebody else ends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_in_the_first_moments_ends_the_daemon_in_order() {
+    let stage = Stage::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (pipe, empty) = (folder.path().join("config"), folder.path().join("empty"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::fs::write(&empty, "").unwrap();
+    let mut daemon = stage.sqs(&[("AWS_CONFIG_FILE", pipe.to_str().unwrap())]);
+    let writer = pipe.clone();
+    let writer = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(writer).unwrap());
+    let writer = writer.await.unwrap();
+    daemon.tell("-TERM");
+    std::fs::rename(empty, pipe).unwrap();
+    drop(writer);
+    let (status, log) = daemon.ended().await;
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert_eq!(lines(&log, "told to stop")[0]["signal"], "SIGTERM");
+    assert_eq!(lines(&log, "stopped").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_does_not_answer_holds_up_no_end() {
+    let stage = Stage::new().await;
+    stage.cloud.hold("GetQueueAttributes", CENTRAL);
+    let daemon = stage.sqs(&[]);
+    until("the queue is asked", || stage.calls("GetQueueAttributes", CENTRAL) > 0).await;
+    let (status, log) = daemon.stop().await;
+    assert_eq!((status.code(), lines(&log, "stopped").len()), (Some(0), 1), "{log:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_the_drain_and_hands_back_what_is_held() {
+    let (stage, acme, _) = held().await;
+    let mut daemon = stage.sqs(&[("DRAIN_TIMEOUT", "1h")]);
+    until("the batch is on its way", || stage.calls("PutLogEvents", &acme.account) > 0).await;
+    daemon.tell("-TERM");
+    until("it drains", || daemon.has_logged("draining")).await;
+    daemon.tell("-INT");
+    let (status, log) = daemon.ended().await;
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert_eq!(lines(&log, "told to stop again; what is in work is given up")[0]["signal"], "SIGINT");
+    assert_eq!(stage.left(), (1, 1), "another replica takes over at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_third_signal_ends_the_process() {
+    let (stage, acme, _) = held().await;
+    let mut daemon = stage.sqs(&[("DRAIN_TIMEOUT", "1h")]);
+    until("the batch is on its way", || stage.calls("PutLogEvents", &acme.account) > 0).await;
+    daemon.tell("-TERM");
+    until("it drains", || daemon.has_logged("draining")).await;
+    daemon.tell("-TERM");
+    until("it is told again", || daemon.has_logged("told to stop again")).await;
+    // Calls on their way get a few seconds more.
+    daemon.tell("-INT");
+    let (status, log) = daemon.ended().await;
+    assert_eq!((status.code(), lines(&log, "stopped").len()), (Some(130), 0), "{log:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_gives_a_notification_by_hand_up() {
+    let (stage, acme, notice) = held().await;
+    let mut child = manual(&stage, &[("DRAIN_TIMEOUT", "1h")], Some(&notice));
+    until("the batch is on its way", || stage.calls("PutLogEvents", &acme.account) > 0).await;
+    tell("-TERM", &child);
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let heard = tokio::task::spawn_blocking(move || {
+        assert!(said.any(|line| line.contains("told to stop")));
+        said
+    });
+    let said = heard.await.unwrap();
+    tell("-TERM", &child);
+    assert_eq!(ended(child).await.status.code(), Some(1));
+    assert_eq!(said.last().unwrap(), "millrace: told to stop before all was delivered");
 }
 
 /// Whether a process has handlers of its own for SIGINT and SIGTERM (proc(5), "SigCgt").

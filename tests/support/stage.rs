@@ -306,9 +306,14 @@ impl Daemon {
 
     /// The same with another signal.
     pub(crate) async fn stop_by(mut self, signal: &str) -> (ExitStatus, Vec<Value>) {
+        self.tell(signal);
+        self.ended().await
+    }
+
+    /// Sends a signal.
+    pub(crate) fn tell(&self, signal: &str) {
         let told = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(told.success());
-        self.ended().await
     }
 
     /// Waits for the end.

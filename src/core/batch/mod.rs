@@ -176,6 +176,14 @@ pub struct Origin {
     pub timestamp: UnixMillis,
 }
 
+impl Origin {
+    /// Its place in its object's events.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        Position { ordinal: self.ordinal, part: self.part }
+    }
+}
+
 /// A finished PutLogEvents request.
 #[derive(Clone, Debug)]
 pub struct Batch {

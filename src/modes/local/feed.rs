@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use loadgen::{GeneratedObject, ObjectSource, Recipe};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::tenancy::BUCKET;
 use crate::aws::s3::Source;
@@ -27,8 +28,8 @@ pub(super) struct Sent {
     pub(super) pod: String,
 }
 
-/// Writes all objects of `objects`, counting them in `uploaded`, and says what was written, in the objects' order, which is each
-/// pod's order of arrival.
+/// Writes all objects of `objects`, or as many as it can until `ended`, counting them in `uploaded`, and says what was written, in
+/// the objects' order, which is each pod's order of arrival.
 ///
 /// # Errors
 /// The first failure of a call; nothing more is written then.
@@ -36,11 +37,12 @@ pub(super) async fn upload(
     objects: &Arc<ObjectSource>,
     store: &Source,
     uploaded: &Arc<AtomicU64>,
+    ended: &CancellationToken,
 ) -> Result<Vec<Sent>, Failure> {
     let mut uploads = JoinSet::new();
     let made = std::array::from_fn(|_| {
         let (made, waiting) = mpsc::channel(OBJECTS_WAITING_MAX);
-        uploads.spawn(put_all(store.clone(), waiting, Arc::clone(uploaded)));
+        uploads.spawn(put_all(store.clone(), waiting, Arc::clone(uploaded), ended.clone()));
         made
     });
     let source = Arc::clone(objects);
@@ -72,12 +74,15 @@ async fn put_all(
     store: Source,
     mut waiting: mpsc::Receiver<GeneratedObject>,
     uploaded: Arc<AtomicU64>,
+    ended: CancellationToken,
 ) -> Result<Vec<Sent>, Failure> {
     let mut sent = Vec::new();
     loop {
         let next = waiting.recv().await;
         let Some(GeneratedObject { key, body, recipe, tenant, application, pod, .. }) = next else { return Ok(sent) };
-        store.put(BUCKET, &key, body, "application/x-ndjson", Some("gzip")).await?;
+        let put = Box::pin(store.put(BUCKET, &key, body, "application/x-ndjson", Some("gzip")));
+        let Some(done) = ended.run_until_cancelled(put).await else { return Ok(sent) };
+        done?;
         uploaded.fetch_add(1, Ordering::Relaxed);
         sent.push(Sent { recipe, tenant, application, pod });
     }

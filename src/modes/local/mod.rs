@@ -24,8 +24,9 @@ use self::feed::Sent;
 use self::recount::{Found, recount};
 use self::summary::{Row, Summary, Trouble};
 use self::tenancy::{APPLICATIONS, BUCKET, CENTRAL, GROUP, Tenancy};
-use self::watch::Watch;
-use super::{Daemon, Keep, ModeError, Reach, sqs, told_to_stop};
+use self::watch::{Watch, Watched};
+use super::signals::Told;
+use super::{Daemon, Keep, ModeError, Reach, sqs};
 use crate::aws::s3::Source;
 use crate::aws::sts::Hops;
 use crate::aws::{Aws, AwsSettings, Keys};
@@ -62,8 +63,6 @@ pub enum LocalError {
     Cloud(std::io::Error),
     #[error("an object could not be written: {0}")]
     Upload(Failure),
-    #[error("nothing moved for a minute and more: {0} messages are left in the queue")]
-    Stalled(usize),
     #[error("told to stop before all was delivered")]
     Stopped,
     #[error("the verdict is not as promised")]
@@ -76,7 +75,7 @@ impl LocalError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Objects(_) | Self::Data { .. } => 2,
-            Self::Cloud(_) | Self::Upload(_) | Self::Stalled(_) | Self::Stopped | Self::Verdict => 1,
+            Self::Cloud(_) | Self::Upload(_) | Self::Stopped | Self::Verdict => 1,
         }
     }
 }
@@ -85,7 +84,18 @@ impl LocalError {
 ///
 /// # Errors
 /// [`ModeError`].
-pub async fn run(settings: LocalSettings) -> Result<(), ModeError> {
+pub(super) async fn run(settings: LocalSettings, told: &Told) -> Result<(), ModeError> {
+    let json = settings.json;
+    Box::pin(judge(settings, told, STALLED, &|summary| print(summary, json))).await
+}
+
+/// The same, with the time after which it gives up, and with the summary told to whom it may concern.
+async fn judge(
+    settings: LocalSettings,
+    told: &Told,
+    stalled: Duration,
+    tell: &dyn Fn(&Summary),
+) -> Result<(), ModeError> {
     let world = World::new();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let storage = storage(settings.data.as_deref())?;
@@ -107,7 +117,7 @@ pub async fn run(settings: LocalSettings) -> Result<(), ModeError> {
     let poll = &poll;
     let faults = settings.faults.clone().map(|faults| faults.with_seed(settings.fault_seed));
     cloud.set_faults(faults.as_ref());
-    let daemon = Daemon::start(shared, reach(&cloud, &tenancy), poll.into(), Keep::default()).await?;
+    let daemon = Daemon::start(shared, reach(&cloud, &tenancy), poll.into(), Keep::default(), told).await?;
     let store = Source::new(&Aws::connect(aws(&cloud, &tenancy.collectors_key)).await);
     let totals = Arc::clone(&daemon.pipeline.lanes().totals);
     let outcome = {
@@ -127,11 +137,11 @@ pub async fn run(settings: LocalSettings) -> Result<(), ModeError> {
                 uploaded: &uploaded,
                 held: &held,
                 objects: objects.count(),
-                patience: poll.linger + STALLED,
+                patience: poll.linger + stalled,
                 faults: faults.as_ref(),
                 world,
             };
-            let outcome = conduct(&settings, &watch, &objects, &store, &uploaded).await;
+            let outcome = conduct(&settings, &watch, &objects, (&store, &uploaded), (told, tell)).await;
             stop.cancel();
             outcome
         };
@@ -154,29 +164,37 @@ async fn conduct(
     settings: &LocalSettings,
     watch: &Watch<'_>,
     objects: &Arc<ObjectSource>,
-    store: &Source,
-    uploaded: &Arc<AtomicU64>,
+    (store, uploaded): (&Source, &Arc<AtomicU64>),
+    (told, tell): (&Told, &dyn Fn(&Summary)),
 ) -> Result<(), LocalError> {
     let Watch { cloud, tenancy, totals, world, .. } = *watch;
-    let told = told_to_stop();
-    tokio::pin!(told);
     let begun = world.now();
-    let upload = feed::upload(objects, store, uploaded);
-    let (sent, trouble) = tokio::select! {
-        done = async { tokio::try_join!(async { upload.await.map_err(LocalError::Upload) }, watch.until_settled()) } => done?,
-        _ = &mut told => return Err(LocalError::Stopped),
+    let ended = CancellationToken::new();
+    let upload = feed::upload(objects, store, uploaded, &ended);
+    let watched = async {
+        let watched = watch.until_settled().await;
+        ended.cancel();
+        watched
+    };
+    let done = async {
+        tokio::try_join!(async { upload.await.map_err(LocalError::Upload) }, async {
+            Ok::<_, LocalError>(watched.await)
+        })
+    };
+    let (sent, Watched { trouble, stalled }) = tokio::select! {
+        done = done => done?,
+        () = told.stop.cancelled() => return Err(LocalError::Stopped),
     };
     let elapsed = world.now().since(begun);
     let sums = totals.snapshot();
     let attempts = |tenant: &str| sums.get(tenant).map_or(0, |sums| sums.objects);
     let disorderly = trouble.as_ref().is_some_and(|trouble| trouble.disorderly);
     let counted = tokio::task::block_in_place(|| recount(cloud, tenancy, objects, &sent, attempts, disorderly));
-    let summary = summarize(cloud, tenancy, &sums, &sent, &counted, trouble, elapsed);
-    print(&summary, settings.json);
+    let summary = summarize(cloud, tenancy, &sums, &sent, &counted, (trouble, stalled), elapsed);
+    tell(&summary);
     if settings.keep {
         say_how(cloud, tenancy);
-        // A signal that cannot be waited for ends it at once.
-        let _told = told.await;
+        told.stop.cancelled().await;
     }
     if summary.ok { Ok(()) } else { Err(LocalError::Verdict) }
 }
@@ -251,11 +269,12 @@ fn summarize(
     totals: &std::collections::HashMap<String, TenantTotals>,
     sent: &[Sent],
     (found, strange): &Counted,
-    trouble: Option<Trouble>,
+    (trouble, stalled): (Option<Trouble>, Option<String>),
     elapsed: Duration,
 ) -> Summary {
     let seconds = elapsed.as_secs_f64();
-    let mut problems: Vec<String> = strange.iter().map(|what| format!("{what}, where none belong")).collect();
+    let strange = strange.iter().map(|what| format!("{what}, where none belong"));
+    let mut problems: Vec<String> = stalled.into_iter().chain(strange).collect();
     let mut calls: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
     for ((service, operation, account), count) in cloud.calls() {
         calls.entry(account).or_default().insert(format!("{service}:{operation}"), count);
@@ -363,6 +382,8 @@ fn say_how(cloud: &Cloud, tenancy: &Tenancy) {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Write as _;
+    use std::sync::Mutex;
 
     use clap::Parser;
 
@@ -370,9 +391,12 @@ mod tests {
     use crate::config::{Cli, Mode};
 
     fn settings(data: &Path) -> LocalSettings {
-        let arguments = ["millrace", "local", "--objects", "6", "--size", "64KiB", "--tenants", "2", "--data"];
-        let arguments = arguments.iter().map(Into::into).chain([data.as_os_str().to_owned()]);
-        match Cli::try_parse_from(arguments).unwrap().mode {
+        parse(["--size", "64KiB", "--data"].iter().map(Into::into).chain([data.as_os_str().to_owned()]))
+    }
+
+    fn parse(more: impl IntoIterator<Item = std::ffi::OsString>) -> LocalSettings {
+        let arguments = ["millrace", "local", "--objects", "6", "--tenants", "2"].iter().map(Into::into);
+        match Cli::try_parse_from(arguments.chain(more)).unwrap().mode {
             Some(Mode::Local(settings)) => *settings,
             other => panic!("{other:?}"),
         }
@@ -382,16 +406,34 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn objects_go_through_the_directory() {
         let data = tempfile::tempdir().unwrap();
-        Box::pin(run(settings(data.path()))).await.unwrap();
+        Box::pin(run(settings(data.path()), &Told::default())).await.unwrap();
         let files = fs::read_dir(data.path().join(BUCKET)).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap());
         let files: Vec<_> = files.collect();
         assert_eq!(files.len(), 6);
         assert!(files.iter().all(|file| file.starts_with(&[0x1f, 0x8b])));
     }
 
+    /// Objects with no good record are dead letters, which nobody puts back where no faults are.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn deliveries_that_stall_have_a_summary_and_a_bad_verdict() {
+        let mut lines = tempfile::NamedTempFile::new().unwrap();
+        writeln!(lines, "{}", "x".repeat(1100 * 1024)).unwrap();
+        let more = ["--size", "2MiB", "--record-bytes-max", "1MiB", "--from"].iter().map(Into::into);
+        let settings = parse(more.chain([lines.path().into()]));
+        let told = Mutex::new(Vec::new());
+        let tell = |summary: &Summary| told.lock().unwrap().push(summary.clone());
+        let error = Box::pin(judge(settings, &Told::default(), Duration::from_secs(2), &tell)).await.unwrap_err();
+        assert_eq!((error.exit_code(), error.to_string().as_str()), (1, "the verdict is not as promised"));
+        let [summary] = &told.into_inner().unwrap()[..] else { panic!("one summary is told") };
+        assert!(!summary.ok, "{summary}");
+        let first = &summary.problems[0];
+        assert!(first.starts_with("nothing moved for ") && first.contains(" of 6 objects written, "), "{first}");
+        assert!(summary.to_string().contains(&format!("\nverdict: NOT as promised: {first}")), "{summary}");
+    }
+
     #[tokio::test]
     async fn a_directory_that_cannot_be_had_is_named() {
-        let error = Box::pin(run(settings(Path::new("/dev/null/x")))).await.unwrap_err();
+        let error = Box::pin(run(settings(Path::new("/dev/null/x")), &Told::default())).await.unwrap_err();
         assert!(error.to_string().starts_with("objects cannot be kept in /dev/null/x: "), "{error}");
         assert_eq!(error.exit_code(), 2);
     }

@@ -8,10 +8,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use localcloud::{Cloud, Faults};
 use tokio_util::task::TaskTracker;
 
+use super::megabytes;
 use super::pace::{MOVE, Pace, Seen, Step};
 use super::summary::Trouble;
 use super::tenancy::{Kind, Tenancy};
-use super::{LocalError, megabytes};
 use crate::console;
 use crate::pipeline::totals::{TenantTotals, Totals};
 use crate::world::World;
@@ -20,6 +20,15 @@ use crate::world::World;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Looks between two lines where there is no terminal.
 const LOOKS_PER_LINE: u32 = 10;
+
+/// What was seen until the end.
+#[derive(Debug)]
+pub(super) struct Watched {
+    /// What became of the faults, if there were any.
+    pub(super) trouble: Option<Trouble>,
+    /// What was left when nothing moved any more; none: all is settled.
+    pub(super) stalled: Option<String>,
+}
 
 /// How far it is.
 #[derive(Clone, Copy, Debug)]
@@ -39,22 +48,22 @@ pub(super) struct Watch<'w> {
 }
 
 impl Watch<'_> {
-    /// Waits until the only messages left are those of denied tenants, showing progress. Says what became of the faults, if
-    /// there were any; they are over then.
-    ///
-    /// # Errors
-    /// [`LocalError::Stalled`].
-    pub(super) async fn until_settled(&self) -> Result<Option<Trouble>, LocalError> {
+    /// Waits until the only messages left are those of denied tenants, or until nothing moves any more, showing progress. Says
+    /// what became of the faults, if there were any; they are over then.
+    pub(super) async fn until_settled(&self) -> Watched {
         let bar = std::io::stderr().is_terminal().then(|| bar(self.objects));
         let begun = self.world.now();
         let mut pace = Pace::new(self.objects, self.denied(), self.patience, self.faults.is_some(), begun);
         let (mut stopped, mut put_back) = (None, 0);
-        for look in 1_u32.. {
+        let mut look = 0_u32;
+        loop {
+            look = look.wrapping_add(1);
             tokio::time::sleep(LOOK_EVERY).await;
             let seen = self.look();
             let now = self.world.now();
             self.show(bar.as_ref(), look, &seen, now.since(begun));
-            match pace.next(seen, now) {
+            let step = pace.next(seen, now);
+            match step {
                 Step::Wait => {}
                 Step::MoveOn => self.cloud.advance(MOVE),
                 Step::EndFaults(end) => {
@@ -62,12 +71,12 @@ impl Watch<'_> {
                     stopped = Some(format!("after {:.0} s: {}", now.since(begun).as_secs_f64(), end.reason()));
                 }
                 Step::PutBack => put_back += self.cloud.redrive(&self.tenancy.dead_arn, &self.tenancy.queue_arn),
-                Step::Done => {
+                Step::Done | Step::GiveUp => {
                     if let Some(bar) = bar {
                         bar.finish_and_clear();
                     }
                     self.cloud.set_faults(None);
-                    return Ok(self.faults.map(|faults| Trouble {
+                    let trouble = self.faults.map(|faults| Trouble {
                         seed: faults.seed(),
                         spec: faults.to_string(),
                         done: self.cloud.faults_done(),
@@ -76,12 +85,24 @@ impl Watch<'_> {
                         put_back,
                         dead_letters: seen.dead,
                         disorderly: put_back > 0 || self.cloud.disorder(&self.tenancy.queue_arn) > 0,
-                    }));
+                    });
+                    return Watched { trouble, stalled: (step == Step::GiveUp).then(|| self.stalled(&seen)) };
                 }
-                Step::GiveUp => return Err(LocalError::Stalled(seen.left + seen.dead)),
             }
         }
-        Ok(None)
+    }
+
+    /// What is still to do, when nothing moves any more.
+    fn stalled(&self, seen: &Seen) -> String {
+        format!(
+            "nothing moved for {} s: {} of {} objects written, {} messages left in the queue, {} of them in work, {} in the dead-letter queue",
+            self.patience.as_secs(),
+            seen.uploaded,
+            self.objects,
+            seen.left.saturating_sub(self.denied()),
+            seen.held,
+            seen.dead
+        )
     }
 
     fn look(&self) -> Seen {
