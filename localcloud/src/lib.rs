@@ -73,6 +73,8 @@ struct Inner {
     faults: Injector,
     /// What goes on without a client.
     tasks: TaskTracker,
+    /// Has a token of each open connection.
+    connections: TaskTracker,
     requests: AtomicU64,
 }
 
@@ -176,6 +178,7 @@ impl Cloud {
             held: watch::Sender::default(),
             faults: Injector::default(),
             tasks: tasks.clone(),
+            connections: TaskTracker::new(),
             requests: AtomicU64::default(),
         });
         let local = LocalS3 { cloud: Arc::clone(&inner) };
@@ -388,6 +391,13 @@ impl Cloud {
     #[must_use]
     pub fn calls(&self) -> BTreeMap<CallKey, u64> {
         lock(&self.inner.calls).clone()
+    }
+
+    /// Connections that are open. Until a killed client's are closed, calls of it may still be answered: a poll that waits, say,
+    /// takes messages that come.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.inner.connections.len()
     }
 
     /// The cloud's time, milliseconds since 1970.

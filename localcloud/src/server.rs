@@ -64,6 +64,7 @@ pub(crate) async fn serve(
 
 /// Serves one connection to its end.
 pub(crate) async fn connected(cloud: Arc<Inner>, s3: S3Service, connection: impl Connection, stop: CancellationToken) {
+    let _open = cloud.connections.token();
     let fate = Fate::default();
     let wire = Wire::new(connection, fate.clone());
     let service = service_fn(move |request| {

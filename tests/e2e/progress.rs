@@ -78,6 +78,7 @@ async fn another_replica_goes_on_where_a_killed_one_was() {
     until("some batches are accepted", || stage.calls("PutLogEvents", &acme.account) > 10).await;
     stage.cloud.hold("PutLogEvents", &acme.account);
     drop(killed);
+    until("nothing of it is on its way", || stage.cloud.connections() == 0).await;
     stage.cloud.release("PutLogEvents", &acme.account);
     let before = stage.messages(&acme, "pod-0").len();
     assert!(before < messages.len(), "{before}");
