@@ -269,8 +269,8 @@ impl Filler {
         if end.is_unverified() {
             self.open.doubt(segment);
         }
-        // What stands before a cut is whole; but nothing is sent any more of bytes that are known to be wrong.
-        let keeps = matches!(end, ReadEnd::Whole | ReadEnd::Before | ReadEnd::Cut(_)) && !failed;
+        // What stands before a cut is whole; but nothing is sent any more of bytes that are known to be wrong, or may be.
+        let keeps = told.is_none() && matches!(end, ReadEnd::Whole | ReadEnd::Before | ReadEnd::Cut(_)) && !failed;
         let abandoned = if keeps { 0 } else { self.machine.as_mut().map_or(0, |machine| machine.abandon(segment)) };
         match cause {
             Some(cause) if keeps => self.open.remark(segment, cause),

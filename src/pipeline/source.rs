@@ -64,7 +64,7 @@ pub(super) enum ReadEnd {
     Poison(u32),
     /// To its end, and there was no record in it.
     Hollow,
-    /// Its bytes end early.
+    /// Its bytes end early, or a wrong one makes it look so.
     Cut(DecodeFault),
     /// Its bytes are wrong.
     Damaged(DecodeFault),
@@ -79,7 +79,9 @@ impl ReadEnd {
     pub(super) fn then(&self, before: &Before) -> Option<(Then, Finish)> {
         match self {
             // The same failure again is no accident of the way.
-            Self::Damaged(_) if before.then != Some(Then::Again) => Some((Then::Again, Finish::Retryable)),
+            Self::Cut(_) | Self::Damaged(_) if before.then != Some(Then::Again) => {
+                Some((Then::Again, Finish::Retryable))
+            }
             Self::Fault(ReadFault::Changed) if before.attempts < SUCCESSORS_MAX => {
                 Some((Then::Successor, Finish::Superseded))
             }
@@ -122,5 +124,26 @@ fn finish_of(fault: &ReadFault) -> Finish {
         ReadFault::Missing => Finish::Missing,
         ReadFault::Changed => Finish::Superseded,
         ReadFault::Denied(failure) | ReadFault::Failed(failure) => Errand::Source.finish(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_have_been_damaged_on_its_way_is_read_once_more() {
+        let ends = [
+            ReadEnd::Cut(DecodeFault::Truncated { at: 5 }),
+            ReadEnd::Damaged(DecodeFault::Damaged { at: 5, what: "gzip size does not match" }),
+        ];
+        for end in ends {
+            let again = Some((Then::Again, Finish::Retryable));
+            assert_eq!(end.then(&Before::default()), again);
+            let before = |then| Before { then: Some(then), attempts: 1, ..Before::default() };
+            assert_eq!(end.then(&before(Then::Successor)), again);
+            assert_eq!(end.then(&before(Then::Again)), None, "the same again");
+            assert_eq!(end.finish().0, Finish::Corrupt);
+        }
     }
 }

@@ -8,8 +8,8 @@
 //! replaces tokio and with it what is to be tested. Not simulated: the compute threads (machines run in place), the time to
 //! live of what moka caches (real time, so nothing of it ever lapses in a run), and TLS.
 //!
-//! `cargo test --test sim` runs [`SEEDS`] seeds; `MILLRACE_SIM_SEEDS=100000` more; `MILLRACE_SIM_SEED=4711` one of them,
-//! with its log.
+//! `cargo test --test sim` runs [`SEEDS`] seeds; `MILLRACE_SIM_SEEDS=100000` more, from `MILLRACE_SIM_FIRST` on;
+//! `MILLRACE_SIM_SEED=4711` one of them, with its log.
 
 #![expect(
     clippy::unwrap_used,
@@ -26,6 +26,7 @@ mod plan;
 mod run;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, Once};
@@ -76,14 +77,14 @@ fn simulate(seed: u64, plan: Plan) -> Outcome {
 }
 
 /// Runs seeds on all cores, and gives what came out of each.
-fn all(seeds: u64, each: impl Fn(u64) + Sync) {
-    let next = AtomicU64::new(0);
+fn all(seeds: Range<u64>, each: impl Fn(u64) + Sync) {
+    let next = AtomicU64::new(seeds.start);
     std::thread::scope(|threads| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             threads.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds {
+                    if seed >= seeds.end {
                         return;
                     }
                     each(seed);
@@ -164,10 +165,10 @@ fn whatever_happens_every_event_arrives() {
             }
         }
     };
-    let seeds = number("MILLRACE_SIM_SEEDS").unwrap_or(SEEDS);
+    let (first, seeds) = (number("MILLRACE_SIM_FIRST").unwrap_or(0), number("MILLRACE_SIM_SEEDS").unwrap_or(SEEDS));
     match number("MILLRACE_SIM_SEED") {
         Some(seed) => one(seed),
-        None => all(seeds, one),
+        None => all(first..first + seeds, one),
     }
     let (failures, sums) = (failures.into_inner().unwrap(), sums.into_inner().unwrap());
     println!("{sums:?}");
