@@ -13,7 +13,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use loadgen::{Compression, MessageSpec, ObjectSize, ObjectSource, ObjectSpec};
 use millrace::core::batch::{BatchLimits, Batcher, SegmentId, SendWindow};
-use millrace::core::decode::Decoder;
+use millrace::core::decode::{Decoder, Engine, Window};
 use millrace::core::progress::Progress;
 use millrace::core::scan::{RECORD_BYTES_MAX, ScanLimits, Scanner, Step};
 use millrace::core::tenant::TenantId;
@@ -71,14 +71,17 @@ impl Set {
 }
 
 /// Our streaming decoder alone, into one window that stays in the cache.
-fn decode(set: &Set, window: &mut [u8]) {
+fn decode(set: &Set, engine: Engine, window: &mut Window) {
     for object in &set.stored {
-        let mut decoder = Decoder::new();
+        let mut decoder = Decoder::new().with_engine(engine);
         let mut rest = &object[..];
         while !rest.is_empty() || decoder.pending() {
-            let progress = decoder.decode(rest, window).unwrap();
+            let (buffer, at) = window.room(decoder.reaches(), WINDOW_BYTES);
+            let progress = decoder.decode(rest, buffer, at).unwrap();
             rest = &rest[progress.consumed..];
-            black_box(&window[..progress.produced]);
+            window.fill(progress.produced);
+            black_box(window.filled());
+            window.scanned_to(window.filled().len());
         }
         decoder.finish().unwrap();
     }
@@ -188,8 +191,10 @@ fn path(set: &Set, worker: &mut Worker, machine: &mut Machine, budget: &LaneBudg
 
 fn measure(group: &mut BenchmarkGroup<'_, WallTime>, set: &Set) {
     group.throughput(Throughput::Bytes(set.bytes));
-    let mut window = vec![0; WINDOW_BYTES];
-    group.bench_function("decode", |bencher| bencher.iter(|| decode(set, &mut window)));
+    let mut window = Window::new(WINDOW_BYTES);
+    for (name, engine) in [("decode", Engine::Own), ("decode-zlib-rs", Engine::Zlib)] {
+        group.bench_function(name, |bencher| bencher.iter(|| decode(set, engine, &mut window)));
+    }
     let mut out = vec![0; set.plain.iter().map(Vec::len).max().unwrap()];
     group.bench_function("ceiling", |bencher| bencher.iter(|| ceiling(set, &mut out)));
     assert_eq!(scan(&set.plain), set.records);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
 use millrace::core::batch::{BatchLimits, Batcher, EVENT_BYTES_MIN, Event, Fed, Oversize, SegmentId, SendWindow};
-use millrace::core::decode::Decoder;
+use millrace::core::decode::{Decoder, Window};
 use millrace::core::event::Timeline;
 use millrace::core::object::Ordinal;
 use millrace::core::scan::{ScanLimits, Scanner, Step, reference};
@@ -78,18 +78,19 @@ impl Arrival<'_> {
         let mut timeline = Timeline::new(MODIFIED);
         let mut batcher = Batcher::new(self.limits, "group", "stream");
         batcher.begin_segment(SegmentId(0));
-        let mut window = Vec::new();
+        let mut window = Window::new(500);
         let mut rest = data;
         loop {
-            let mut fresh = vec![0; dice.between(1, 500)];
             let part = &rest[..dice.between(rest.len().min(1), rest.len())];
-            let progress = decoder.decode(part, &mut fresh).expect("the object is sound");
-            window.extend_from_slice(&fresh[..progress.produced]);
+            let (buffer, at) = window.room(decoder.reaches(), usize::MAX);
+            let end = at + dice.between(1, buffer.len() - at);
+            let progress = decoder.decode(part, &mut buffer[..end], at).expect("the object is sound");
+            window.fill(progress.produced);
             rest = &rest[progress.consumed..];
             let last = rest.is_empty() && !decoder.pending();
-            let mut at = 0;
+            let mut at = window.at();
             loop {
-                let (step, next) = scanner.next(&window, at, last);
+                let (step, next) = scanner.next(window.filled(), at, last);
                 at = next;
                 match step {
                     Step::Record(record) => {
@@ -108,7 +109,7 @@ impl Arrival<'_> {
                     Step::End => break,
                 }
             }
-            window.drain(..at);
+            window.scanned_to(at);
         }
     }
 

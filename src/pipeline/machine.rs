@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::budget::{GROWTH_STEP_BYTES, LaneBudget, Permit};
 use crate::core::batch::{Batcher, Event, Fed, Sealed, SegmentId, SendWindow};
-use crate::core::decode::{DecodeFault, Decoder, SmallDecoder};
+use crate::core::decode::{DecodeFault, Decoder, Kept, SmallDecoder, Window};
 use crate::core::event::Timeline;
 use crate::core::object::{ObjectFault, Ordinal, Position};
 use crate::core::progress::Progress;
@@ -108,8 +108,8 @@ pub struct Machine {
     run: Option<Run>,
     input: VecDeque<Bytes>,
     input_ended: bool,
-    /// Decompressed bytes not scanned yet.
-    carry: Vec<u8>,
+    /// Decompressed bytes that are not scanned yet, and those that the decoder may still reach.
+    carry: Kept,
     growth: Permit,
     long_record: Permit,
     carry_limit: usize,
@@ -128,7 +128,7 @@ impl Machine {
             run: None,
             input: VecDeque::new(),
             input_ended: false,
-            carry: Vec::new(),
+            carry: Kept::default(),
             growth: Permit::default(),
             long_record: Permit::default(),
             carry_limit: WINDOW_BYTES,
@@ -197,7 +197,7 @@ impl Machine {
     /// Drops the bytes of the object, and what is held for them.
     fn let_go(&mut self) {
         self.input.clear();
-        self.carry = Vec::new();
+        self.carry = Kept::default();
         self.long_record = Permit::default();
         self.carry_limit = WINDOW_BYTES;
     }
@@ -285,23 +285,10 @@ impl Machine {
     fn work(&mut self, worker: &mut Worker, budget: &LaneBudget, send_window: SendWindow) -> Rest {
         let Some(mut run) = self.run.take() else { return Rest::Input };
         let Worker { window, small } = worker;
-        window.clear();
-        if self.carry.len() > WINDOW_BYTES {
-            *window = std::mem::take(&mut self.carry);
-        } else {
-            window.extend_from_slice(&self.carry);
-            self.carry = Vec::new();
-        }
-        let mut at = 0;
-        let rest = self.fill_and_scan(&mut run, (window, small), &mut at, budget, send_window);
-        let kept = window.len() - at;
-        if kept > WINDOW_BYTES {
-            window.drain(..at);
-            self.carry = std::mem::take(window);
-        } else {
-            self.carry = window.get(at..).unwrap_or_default().to_vec();
-            window.clear();
-        }
+        window.take_up(&mut self.carry);
+        let rest = self.fill_and_scan(&mut run, (window, small), budget, send_window);
+        let kept = window.unscanned();
+        self.carry = window.keep(run.decoder.reaches());
         if kept <= WINDOW_BYTES && self.long_record.bytes() > 0 && rest != Rest::Carry && rest != Rest::BigRecord {
             self.long_record = Permit::default();
             self.carry_limit = WINDOW_BYTES;
@@ -313,22 +300,19 @@ impl Machine {
     fn fill_and_scan(
         &mut self,
         run: &mut Run,
-        (window, small): (&mut Vec<u8>, &mut SmallDecoder),
-        at: &mut usize,
+        (window, small): (&mut Window, &mut SmallDecoder),
         budget: &LaneBudget,
         send_window: SendWindow,
     ) -> Rest {
         for _ in 0..WINDOWS_PER_TURN {
             // What is in the window first: an earlier turn may have stopped before its end.
-            if let Some(rest) = self.scan(run, window, at, run.scanned, budget, send_window) {
+            if let Some(rest) = self.scan(run, window, run.scanned, budget, send_window) {
                 return rest;
             }
             if run.scanned {
                 return Rest::ObjectEnd(Ok(()));
             }
-            window.drain(..*at);
-            *at = 0;
-            if window.len() >= self.carry_limit {
+            if window.unscanned() >= self.carry_limit {
                 return if self.carry_limit <= WINDOW_BYTES { Rest::Carry } else { Rest::BigRecord };
             }
             match self.decode(run, window, small) {
@@ -341,20 +325,19 @@ impl Machine {
         Rest::Turn
     }
 
-    /// Decodes behind what the window holds, up to one window more.
-    fn decode(&mut self, run: &mut Run, window: &mut Vec<u8>, small: &mut SmallDecoder) -> Result<Filled, DecodeFault> {
-        let start = window.len();
-        let target = (start + WINDOW_BYTES).min(self.carry_limit + WINDOW_BYTES);
-        window.resize(target, 0);
+    /// Decodes behind what the window holds, up to one step more.
+    fn decode(&mut self, run: &mut Run, window: &mut Window, small: &mut SmallDecoder) -> Result<Filled, DecodeFault> {
+        let (buffer, start) = window.room(run.decoder.reaches(), self.carry_limit + WINDOW_BYTES);
         let mut filled = start;
-        if let Some(made) = self.whole(run).and_then(|stored| small.decode(stored, window)) {
+        if start == 0
+            && let Some(made) = self.whole(run).and_then(|stored| small.decode(stored, buffer))
+        {
             self.input.clear();
             run.decoded = run.stored_bytes;
             filled = made;
         }
         let outcome = loop {
-            let out = window.get_mut(filled..).unwrap_or_default();
-            if out.is_empty() {
+            if filled == buffer.len() {
                 break Ok(Filled::More);
             }
             let input = self.input.front().map_or(&[][..], |bytes| bytes.as_ref());
@@ -369,7 +352,7 @@ impl Machine {
                     (true, false) => run.decoder.finish().map(|()| Filled::Ended),
                 };
             }
-            match run.decoder.decode(input, out) {
+            match run.decoder.decode(input, buffer, filled) {
                 Ok(progress) => {
                     filled += progress.produced;
                     run.decoded += u64::try_from(progress.consumed).unwrap_or(u64::MAX);
@@ -380,7 +363,7 @@ impl Machine {
                 Err(fault) => break Err(fault),
             }
         };
-        window.truncate(filled);
+        window.fill(filled - start);
         run.given += u64::try_from(filled - start).unwrap_or(u64::MAX);
         let more = run.given.saturating_sub(run.counted);
         run.count.bytes += more;
@@ -398,30 +381,29 @@ impl Machine {
     fn scan(
         &mut self,
         run: &mut Run,
-        window: &[u8],
-        at: &mut usize,
+        window: &mut Window,
         last: bool,
         budget: &LaneBudget,
         send_window: SendWindow,
     ) -> Option<Rest> {
         loop {
             let before = run.scanner.clone();
-            let (step, next) = run.scanner.next(window, *at, last);
+            let (step, next) = run.scanner.next(window.filled(), window.at(), last);
             match step {
                 Step::NeedMore | Step::End => {
-                    *at = next;
+                    window.scanned_to(next);
                     return None;
                 }
                 Step::Bad(fault) => {
-                    *at = next;
+                    window.scanned_to(next);
                     let ordinal = fault.ordinal();
                     run.bad(fault);
                     run.passed(ordinal);
                 }
                 Step::Record(record) => match self.take(run, &record, budget, send_window) {
                     Taken::Whole => {
-                        *at = next;
                         run.passed(record.ordinal);
+                        window.scanned_to(next);
                     }
                     Taken::Stop(rest) => {
                         run.scanner = before;
@@ -563,7 +545,7 @@ impl Run {
 /// A compute thread's own tools, which all machines that it runs share.
 #[derive(Debug)]
 pub struct Worker {
-    window: Vec<u8>,
+    window: Window,
     small: SmallDecoder,
 }
 
@@ -577,17 +559,12 @@ impl Worker {
     /// The tools of one thread.
     #[must_use]
     pub fn new() -> Self {
-        Self { window: Vec::with_capacity(2 * WINDOW_BYTES), small: SmallDecoder::new() }
+        Self { window: Window::new(WINDOW_BYTES), small: SmallDecoder::new() }
     }
 
     /// Runs a machine until it rests. This is all that a compute thread does, and what benches measure.
     pub fn turn(&mut self, machine: &mut Machine, budget: &LaneBudget, send_window: SendWindow) -> Rest {
-        let rest = machine.work(self, budget, send_window);
-        // A long record goes on with the window that it grew, or comes back with one that is nobody's to keep.
-        if self.window.capacity() != 2 * WINDOW_BYTES {
-            self.window = Vec::with_capacity(2 * WINDOW_BYTES);
-        }
-        rest
+        machine.work(self, budget, send_window)
     }
 }
 

@@ -1,4 +1,4 @@
-//! gzip (RFC 1952): the framing is ours, the inflating flate2's.
+//! gzip (RFC 1952): members, and what is between them. Their inside is inflated by [`Inflate`], or by zlib-rs beside it.
 //!
 //! flate2's own multi-member reader pulls from a `Read`; this one is pushed, so a header, a trailer or a member's border
 //! may lie across any cut of the input. Between members zero bytes are padding, as tape blocks and some writers leave
@@ -6,7 +6,8 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::Progress;
+use super::inflate::Inflate;
+use super::{Engine, Progress};
 
 /// CRC-32 and ISIZE.
 const TRAILER_BYTES: usize = 8;
@@ -50,20 +51,30 @@ pub(super) struct Gzip {
     part: Part,
     flags: u8,
     header_crc: crc32fast::Hasher,
-    inflate: Decompress,
+    inflater: Inflater,
     body_crc: crc32fast::Hasher,
     /// Decompressed bytes of the member, modulo 2^32 as ISIZE counts them.
     body_bytes: u32,
     trailer: [u8; TRAILER_BYTES],
 }
 
+/// What inflates a member.
+#[derive(Debug)]
+enum Inflater {
+    Own(Box<Inflate>),
+    Zlib(Decompress),
+}
+
 impl Gzip {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(engine: Engine) -> Self {
         Self {
             part: Part::Between,
             flags: 0,
             header_crc: crc32fast::Hasher::new(),
-            inflate: Decompress::new(false),
+            inflater: match engine {
+                Engine::Own => Inflater::Own(Box::default()),
+                Engine::Zlib => Inflater::Zlib(Decompress::new(false)),
+            },
             body_crc: crc32fast::Hasher::new(),
             body_bytes: 0,
             trailer: [0; TRAILER_BYTES],
@@ -74,16 +85,29 @@ impl Gzip {
         self.part == Part::Between
     }
 
-    pub(super) fn decode(&mut self, input: &[u8], out: &mut [u8], progress: &mut Progress) -> Result<(), &'static str> {
+    /// How much of what came before must stand in front of what comes next.
+    pub(super) fn reaches(&self) -> usize {
+        match (&self.inflater, self.part) {
+            (Inflater::Own(inflate), Part::Body) => inflate.reaches(),
+            _ => 0,
+        }
+    }
+
+    pub(super) fn decode(
+        &mut self,
+        input: &[u8],
+        buffer: &mut [u8],
+        at: usize,
+        progress: &mut Progress,
+    ) -> Result<(), &'static str> {
         let mut rest = input;
         loop {
             let took = match self.part {
                 Part::Body => {
-                    let to = out.get_mut(progress.produced..).unwrap_or_default();
-                    if to.is_empty() {
+                    if at + progress.produced >= buffer.len() {
                         return Ok(());
                     }
-                    let (took, made) = self.inflate(rest, to)?;
+                    let (took, made) = self.inflate(rest, buffer, at + progress.produced)?;
                     progress.produced += made;
                     if took == 0 && made == 0 && self.part == Part::Body {
                         return Ok(());
@@ -200,27 +224,46 @@ impl Gzip {
     }
 
     fn begin_body(&mut self) {
-        self.inflate.reset(false);
+        match &mut self.inflater {
+            Inflater::Own(inflate) => inflate.reset(),
+            Inflater::Zlib(inflate) => inflate.reset(false),
+        }
         self.body_crc.reset();
         self.body_bytes = 0;
         self.part = Part::Body;
     }
 
     /// Inflates once; `(taken, made)`. Both are zero when more input is needed.
-    fn inflate(&mut self, input: &[u8], out: &mut [u8]) -> Result<(usize, usize), &'static str> {
-        let (in_before, out_before) = (self.inflate.total_in(), self.inflate.total_out());
-        let status = self.inflate.decompress(input, out, FlushDecompress::None);
-        let took = usize::try_from(self.inflate.total_in() - in_before).unwrap_or(0);
-        let made = usize::try_from(self.inflate.total_out() - out_before).unwrap_or(0);
-        let body = out.get(..made).unwrap_or_default();
-        self.body_crc.update(body);
+    fn inflate(&mut self, input: &[u8], buffer: &mut [u8], at: usize) -> Result<(usize, usize), &'static str> {
+        let (took, made, ended) = match &mut self.inflater {
+            Inflater::Own(inflate) => {
+                let step = inflate.inflate(input, buffer, at)?;
+                if step.ended {
+                    // Bytes of the trailer may have been taken already, by an earlier call.
+                    let (behind, count) = inflate.behind();
+                    self.trailer = behind;
+                    self.part = Part::Trailer(count);
+                }
+                (step.consumed, step.produced, step.ended)
+            }
+            Inflater::Zlib(inflate) => {
+                let (in_before, out_before) = (inflate.total_in(), inflate.total_out());
+                let to = buffer.get_mut(at..).unwrap_or_default();
+                let status =
+                    inflate.decompress(input, to, FlushDecompress::None).map_err(|_| "invalid deflate code")?;
+                let took = usize::try_from(inflate.total_in() - in_before).unwrap_or(0);
+                let made = usize::try_from(inflate.total_out() - out_before).unwrap_or(0);
+                let ended = status == Status::StreamEnd;
+                if ended {
+                    self.part = Part::Trailer(0);
+                }
+                (took, made, ended)
+            }
+        };
+        debug_assert!(ended || self.part == Part::Body);
+        self.body_crc.update(buffer.get(at..at + made).unwrap_or_default());
         // ISIZE is the length modulo 2^32, and a window is far shorter than that.
         self.body_bytes = self.body_bytes.wrapping_add(u32::try_from(made).unwrap_or(0));
-        match status {
-            Ok(Status::StreamEnd) => self.part = Part::Trailer(0),
-            Ok(Status::Ok | Status::BufError) => {}
-            Err(_) => return Err("invalid deflate code"),
-        }
         Ok((took, made))
     }
 

@@ -13,9 +13,12 @@
 //! about a quarter faster on what it can hold whole. It declines whatever it is not certain of.
 
 mod gzip;
+pub mod inflate;
+mod window;
 mod zstd;
 
 pub use self::gzip::SmallDecoder;
+pub use self::window::{Kept, Window};
 
 use self::gzip::Gzip;
 use self::zstd::Zstd;
@@ -87,6 +90,16 @@ pub enum Container {
     Plain,
 }
 
+/// What inflates gzip members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// [`inflate`], the fastest.
+    #[default]
+    Own,
+    /// zlib-rs, to compare with.
+    Zlib,
+}
+
 /// Decodes one object.
 ///
 /// ```
@@ -94,7 +107,7 @@ pub enum Container {
 ///
 /// let mut decoder = Decoder::new();
 /// let mut window = [0; 64];
-/// let progress = decoder.decode(b"plain text\n", &mut window)?;
+/// let progress = decoder.decode(b"plain text\n", &mut window, 0)?;
 /// assert_eq!(&window[..progress.produced], b"plain text\n");
 /// decoder.finish()?;
 /// # Ok::<(), millrace::core::decode::DecodeFault>(())
@@ -108,6 +121,7 @@ pub struct Decoder {
     pending: bool,
     /// The widest window of a zstd frame, bytes.
     window_bytes: u64,
+    engine: Engine,
     /// The first fault, repeated by every later call.
     fault: Option<DecodeFault>,
 }
@@ -176,22 +190,32 @@ impl Decoder {
     #[must_use]
     pub fn with_window(window_bytes: u64) -> Self {
         debug_assert!(window_bytes.is_power_of_two());
-        Self { state: State::Sniffing(Held::default()), taken: 0, pending: false, window_bytes, fault: None }
+        let state = State::Sniffing(Held::default());
+        Self { state, taken: 0, pending: false, window_bytes, engine: Engine::default(), fault: None }
     }
 
-    /// Decodes what it can of `input` into `out`. Without a fault it either makes progress or needs more of what is
-    /// empty. Give it further output, with whatever input there is (none is fine), while [`Self::pending`] says so.
+    /// The same with another engine for gzip.
+    #[must_use]
+    pub const fn with_engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
+    }
+
+    /// Decodes what it can of `input` into `buffer` from `at` on, in front of which [`Self::reaches`] bytes stand that came before.
+    /// Without a fault it either makes progress or needs more of what is empty. Give it further room, with whatever input
+    /// there is (none is fine), while [`Self::pending`] says so. What stands behind what was written may be overwritten too.
     ///
     /// # Errors
     /// [`DecodeFault::Damaged`] or [`DecodeFault::Window`], and again on every later call. Bytes that this call had written are not reported.
-    pub fn decode(&mut self, input: &[u8], out: &mut [u8]) -> Result<Progress, DecodeFault> {
+    pub fn decode(&mut self, input: &[u8], buffer: &mut [u8], at: usize) -> Result<Progress, DecodeFault> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
         let mut progress = Progress::default();
-        let outcome = self.run(input, out, &mut progress);
+        let outcome = self.run(input, buffer, at, &mut progress);
         self.taken += progress.consumed as u64;
-        self.pending = !out.is_empty() && progress.produced == out.len() || out.is_empty() && self.pending;
+        let room = buffer.len().saturating_sub(at);
+        self.pending = room > 0 && progress.produced == room || room == 0 && self.pending;
         match outcome {
             Ok(()) => Ok(progress),
             Err(wrong) => {
@@ -206,19 +230,20 @@ impl Decoder {
         }
     }
 
-    fn run(&mut self, input: &[u8], out: &mut [u8], progress: &mut Progress) -> Result<(), Wrong> {
+    fn run(&mut self, input: &[u8], buffer: &mut [u8], at: usize, progress: &mut Progress) -> Result<(), Wrong> {
         if let State::Sniffing(held) = &mut self.state {
             while let Some(&byte) = input.get(progress.consumed) {
                 held.push(byte);
                 progress.consumed += 1;
                 if let Some(container) = sniff(held.all()) {
                     let held = *held;
-                    self.state = State::begin(container, held, self.window_bytes)?;
+                    self.state = State::begin(container, held, self.window_bytes, self.engine)?;
                     break;
                 }
             }
         }
         let rest = input.get(progress.consumed..).unwrap_or_default();
+        let out = buffer.get_mut(at..).unwrap_or_default();
         match &mut self.state {
             State::Sniffing(_) => Ok(()),
             State::Plain(held) => {
@@ -231,8 +256,17 @@ impl Decoder {
                 }
                 Ok(())
             }
-            State::Gzip(gzip) => Ok(gzip.decode(rest, out, progress)?),
+            State::Gzip(gzip) => Ok(gzip.decode(rest, buffer, at, progress)?),
             State::Zstd(zstd) => zstd.decode(rest, out, progress),
+        }
+    }
+
+    /// How much of what it gave must stand in front of what comes next: at most 32 KiB.
+    #[must_use]
+    pub fn reaches(&self) -> usize {
+        match &self.state {
+            State::Gzip(gzip) => gzip.reaches(),
+            State::Sniffing(_) | State::Plain(_) | State::Zstd(_) => 0,
         }
     }
 
@@ -281,13 +315,13 @@ impl Decoder {
 impl State {
     /// The state for `container`, which has been given the bytes that told it. They are magic bytes only, so no
     /// container can answer them with output.
-    fn begin(container: Container, held: Held, window_bytes: u64) -> Result<Self, Wrong> {
+    fn begin(container: Container, held: Held, window_bytes: u64, engine: Engine) -> Result<Self, Wrong> {
         let mut progress = Progress::default();
         let state = match container {
             Container::Plain => Self::Plain(held),
             Container::Gzip => {
-                let mut gzip = Box::new(Gzip::new());
-                gzip.decode(held.all(), &mut [], &mut progress)?;
+                let mut gzip = Box::new(Gzip::new(engine));
+                gzip.decode(held.all(), &mut [], 0, &mut progress)?;
                 Self::Gzip(gzip)
             }
             Container::Zstd => {
