@@ -49,7 +49,7 @@ struct Place<'p> {
 impl Place<'_> {
     /// Whether a symbol may be decoded without a look at either end.
     fn has_margins(&self) -> bool {
-        self.input.len() - self.taken >= INPUT_MARGIN && self.buffer.len() - self.at >= OUTPUT_MARGIN
+        self.input.len() - self.taken >= INPUT_MARGIN && self.buffer.len().saturating_sub(self.at) >= OUTPUT_MARGIN
     }
 }
 
@@ -291,7 +291,7 @@ impl Inflate {
 
     /// Copies what there is room for of a match. Whether that was all.
     fn copy(&mut self, place: &mut Place<'_>, len: usize, distance: usize) -> bool {
-        let part = len.min(place.buffer.len() - place.at);
+        let part = len.min(place.buffer.len().saturating_sub(place.at));
         for at in place.at..place.at + part {
             // A match may repeat what it writes; so it is copied byte by byte.
             place.buffer[at] = place.buffer[at - distance];

@@ -176,6 +176,16 @@ fn a_match_reaches_no_further_back_than_the_stream_goes() {
     assert_eq!(Inflate::new().inflate(&stored, &mut buffer, 9), Err("distance too far back"));
 }
 
+/// There is no room behind the end of the buffer.
+#[test]
+fn beyond_the_buffer_nothing_is_written() {
+    let stored = deflate(&text(60, 5), 6);
+    for at in [16, 17, 1000] {
+        let step = Inflate::new().inflate(&stored, &mut [0; 16], at).unwrap();
+        assert_eq!((step.produced, step.ended), (0, false));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
