@@ -221,6 +221,12 @@ impl PrecodeTable {
     /// # Errors
     /// They are no code.
     pub(super) fn build(&mut self, lens: &[u8]) -> Result<(), &'static str> {
+        if lens.iter().all(|len| *len == 0) {
+            // zlib takes each bit for a length of zero, and then misses the code that ends the block. So what is cut off before
+            // that is cut off here, too.
+            self.entries.fill(with_code(PRECODE_VALUES[0], 1));
+            return Ok(());
+        }
         self.fill(lens, &PRECODE_VALUES, Lacks::Nothing).ok_or("invalid code of code lengths")
     }
 }
