@@ -13,6 +13,7 @@ pub mod progress;
 pub mod rejects;
 pub mod scan;
 pub mod settlement;
+pub mod simd;
 pub mod tally;
 pub mod tenant;
 pub mod time;

@@ -13,7 +13,7 @@ use crate::core::decode::{DecodeFault, Decoder, Kept, SmallDecoder, Window};
 use crate::core::event::Timeline;
 use crate::core::object::{ObjectFault, Ordinal, Position};
 use crate::core::progress::Progress;
-use crate::core::scan::{Record, ScanLimits, Scanner, Step};
+use crate::core::scan::{Record, ScanLimits, Scanner, Shape, Step};
 use crate::core::tally::{Dropped, Tally};
 use crate::core::time::UnixMillis;
 
@@ -116,6 +116,8 @@ pub struct Machine {
     record_bytes_max: usize,
     /// Bytes of a zstd frame's window that the object's memory is enough for.
     window_bytes: u64,
+    /// What the records of the last object looked like: those of the next look alike.
+    shape: Shape,
     sealed: Option<Group>,
 }
 
@@ -134,6 +136,7 @@ impl Machine {
             carry_limit: WINDOW_BYTES,
             record_bytes_max,
             window_bytes: WINDOW_FREE_BYTES,
+            shape: Shape::default(),
             sealed: None,
         }
     }
@@ -190,8 +193,9 @@ impl Machine {
         self.let_go();
     }
 
-    fn scanner(&self) -> Scanner {
-        Scanner::new(ScanLimits { record_bytes_max: self.record_bytes_max })
+    fn scanner(&mut self) -> Scanner {
+        let shape = std::mem::take(&mut self.shape);
+        Scanner::new(ScanLimits { record_bytes_max: self.record_bytes_max }).with_shape(shape)
     }
 
     /// Drops the bytes of the object, and what is held for them.
@@ -236,7 +240,7 @@ impl Machine {
     /// Ends the object that has begun, whole or not. Its events in the open batch stay.
     pub fn finish(&mut self) {
         self.let_go();
-        self.run = None;
+        self.shape = self.run.take().map(|run| run.scanner.into_shape()).unwrap_or_default();
     }
 
     /// Removes the events of `segment` that are not sealed yet, and says how many they were.
@@ -387,7 +391,6 @@ impl Machine {
         send_window: SendWindow,
     ) -> Option<Rest> {
         loop {
-            let before = run.scanner.clone();
             let (step, next) = run.scanner.next(window.filled(), window.at(), last);
             match step {
                 Step::NeedMore | Step::End => {
@@ -406,7 +409,8 @@ impl Machine {
                         window.scanned_to(next);
                     }
                     Taken::Stop(rest) => {
-                        run.scanner = before;
+                        window.scanned_to(next - record.text.len());
+                        run.scanner.take_back();
                         return Some(rest);
                     }
                 },

@@ -1,7 +1,7 @@
 //! The slow, complete way for the few records that [`super::fields`] leaves: every key compared unescaped, the last of
 //! equal keys taken, a message that is no string judged by the whole grammar, and the whole-record rule.
 
-use super::fields::{MESSAGE, TIMESTAMP};
+use super::shape::{MESSAGE, TIMESTAMP};
 use super::syntax::{Grammar, Look, in_scalar, skip_string};
 use super::{Message, Stamp};
 

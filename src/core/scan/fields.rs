@@ -2,12 +2,12 @@
 //!
 //! Nearly every record takes this way and no other. Strings are skipped by vectors, nested values by their brackets;
 //! nothing is copied, and what is unusual (see [`Fields::exact`]) is only noticed here and left to [`super::exact`].
+//! What a record has in common with one before it, which is most of it, is not read again but compared ([`super::shape`]).
 
 use super::Stamp;
+use super::shape::{Mark, Role, Shape};
 use super::syntax::{Look, Nesting, in_scalar, is_scalar, skip_string};
-
-pub(super) const MESSAGE: &[u8] = b"message";
-pub(super) const TIMESTAMP: &[u8] = b"timestamp";
+use crate::core::simd::{Level, Simd, Task, common, escaped, find};
 
 /// What the bytes from a record's `{` on are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,118 +50,304 @@ impl From<Look> for Stop {
     }
 }
 
-/// Reads the record at the start of `bytes`, which is its `{`. Whatever bytes follow, a verdict other than
-/// [`Verdict::RanOut`] stays the same.
-pub(super) fn read<const SPANNING: bool>(bytes: &[u8]) -> Verdict<'_> {
-    match members::<SPANNING>(bytes) {
-        Ok(fields) => Verdict::Whole(fields),
-        Err(Stop::Unsound) => Verdict::Unsound,
-        Err(Stop::Newline) => Verdict::Newline,
-        Err(Stop::RanOut) => Verdict::RanOut,
+/// Reads the record at the start of `bytes`, which is its `{`. Whatever bytes follow, and whatever the shape, a verdict other
+/// than [`Verdict::RanOut`] stays the same.
+pub(super) fn read<'w, const SPANNING: bool>(level: Level, bytes: &'w [u8], shape: Option<&mut Shape>) -> Verdict<'w> {
+    debug_assert!(!(SPANNING && shape.is_some()), "a shape is of one line");
+    level.run(Read::<SPANNING> { bytes, shape })
+}
+
+struct Read<'w, 's, const SPANNING: bool> {
+    bytes: &'w [u8],
+    shape: Option<&'s mut Shape>,
+}
+
+impl<'w, const SPANNING: bool> Task for Read<'w, '_, SPANNING> {
+    type Output = Verdict<'w>;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Verdict<'w> {
+        let Self { bytes, shape } = self;
+        let mut members = Members::<'w, S, SPANNING>::of(simd, bytes);
+        match members.all(shape.as_deref()) {
+            Ok(len) => {
+                let exact = members.exact || members.message.is_none();
+                if !exact
+                    && let Some(shape) = shape
+                    && shape.is_to_be_learnt(len, members.read)
+                {
+                    learn::<S, SPANNING>(simd, bytes.get(..len).unwrap_or_default(), shape);
+                }
+                let message = members.message.unwrap_or_default();
+                Verdict::Whole(Fields { len, message, timestamp: members.timestamp, exact })
+            }
+            Err(Stop::Unsound) => Verdict::Unsound,
+            Err(Stop::Newline) => Verdict::Newline,
+            Err(Stop::RanOut) => Verdict::RanOut,
+        }
     }
 }
 
-fn members<const SPANNING: bool>(bytes: &[u8]) -> Result<Fields<'_>, Stop> {
-    debug_assert_eq!(bytes.first(), Some(&b'{'));
-    let mut message = None;
-    let mut timestamp = Stamp::Missing;
-    let mut exact = false;
-    let (mut byte, mut at) = token::<SPANNING>(bytes, 1)?;
-    if byte != b'}' {
+/// Takes a record for the shape of those that follow.
+#[inline(always)]
+fn learn<S: Simd, const SPANNING: bool>(simd: S, record: &[u8], shape: &mut Shape) {
+    let mut members = Members::<'_, S, SPANNING>::of(simd, record);
+    shape.begin(record);
+    let mut next = members.first();
+    while let Ok(Next::Member(at)) = next
+        && let Ok(mark) = members.member(at)
+        && shape.add(mark)
+    {
+        next = members.behind(mark.end);
+    }
+}
+
+/// What stands behind a member, or behind the record's brace.
+enum Next {
+    /// A key's quote, or what should be one, here.
+    Member(usize),
+    /// The record ends before this place.
+    End(usize),
+}
+
+/// A record's top level, as far as it was read.
+struct Members<'w, S, const SPANNING: bool> {
+    simd: S,
+    bytes: &'w [u8],
+    message: Option<&'w [u8]>,
+    timestamp: Stamp<'w>,
+    exact: bool,
+    /// Members that were read and not compared.
+    read: usize,
+}
+
+impl<'w, S: Simd, const SPANNING: bool> Members<'w, S, SPANNING> {
+    #[inline(always)]
+    const fn of(simd: S, bytes: &'w [u8]) -> Self {
+        Self { simd, bytes, message: None, timestamp: Stamp::Missing, exact: false, read: 0 }
+    }
+
+    /// Reads all of them. The record's length.
+    #[inline(always)]
+    fn all(&mut self, shape: Option<&Shape>) -> Result<usize, Stop> {
+        let mut next = self.first()?;
+        let mut like = 0;
         loop {
-            if byte != b'"' {
-                return Err(Stop::Unsound);
-            }
-            let key_at = at + 1;
-            let key_end = string::<true>(bytes, key_at, &mut exact)?;
-            let (colon, colon_at) = token::<SPANNING>(bytes, key_end + 1)?;
-            if colon != b':' {
-                return Err(Stop::Unsound);
-            }
-            let (first, value_at) = token::<SPANNING>(bytes, colon_at + 1)?;
-            let value_end = match first {
-                b'"' => string::<false>(bytes, value_at + 1, &mut exact)? + 1,
-                b'{' | b'[' => nested::<SPANNING>(bytes, value_at)?,
-                _ => scalar(bytes, value_at)?,
+            let at = match next {
+                Next::Member(at) => at,
+                Next::End(end) => return Ok(end),
             };
-            match bytes.get(key_at..key_end).unwrap_or_default() {
-                // Of equal keys the last wins.
-                MESSAGE => {
-                    exact |= first != b'"';
-                    message = bytes.get(value_at + 1..value_end - 1);
+            let member = match self.compare(shape, &mut like, at) {
+                Compared::Whole(end) => return Ok(end),
+                Compared::Value(mark) => {
+                    like += 1;
+                    Mark { end: self.value(mark.value)?, ..mark }
                 }
-                TIMESTAMP => timestamp = Stamp::of(bytes.get(value_at..value_end).unwrap_or_default()),
-                _ => {}
-            }
-            let (after, after_at) = token::<SPANNING>(bytes, value_end)?;
-            at = after_at;
-            if after == b'}' {
-                break;
-            }
-            if after != b',' {
-                return Err(Stop::Unsound);
-            }
-            (byte, at) = token::<SPANNING>(bytes, at + 1)?;
+                Compared::Nothing(at) => {
+                    let member = self.member(at)?;
+                    // One that is not as it was says nothing of those behind it, unless it has the same key.
+                    let same_key = shape
+                        .is_some_and(|shape| shape.mark(like).is_some_and(|mark| shape.key(mark) == self.key(member)));
+                    like = if same_key { like + 1 } else { usize::MAX };
+                    member
+                }
+            };
+            self.read += 1;
+            self.take(member);
+            next = self.behind(member.end)?;
         }
     }
-    exact |= message.is_none();
-    Ok(Fields { len: at + 1, message: message.unwrap_or_default(), timestamp, exact })
-}
 
-/// The next byte that is no blank, and its place.
-#[inline]
-fn token<const SPANNING: bool>(bytes: &[u8], from: usize) -> Result<(u8, usize), Stop> {
-    let mut at = from;
-    loop {
-        match bytes.get(at) {
-            None => return Err(Stop::RanOut),
-            Some(b' ' | b'\t' | b'\r') => at += 1,
-            Some(b'\n') if SPANNING => at += 1,
-            Some(b'\n') => return Err(Stop::Newline),
-            Some(&byte) => return Ok((byte, at)),
+    /// Passes over the members that are as they were, from the one whose key is here and which is `like` one of the shape.
+    #[inline(always)]
+    fn compare(&mut self, shape: Option<&Shape>, like: &mut usize, at: usize) -> Compared {
+        let Some((shape, mut mark)) = shape.and_then(|shape| Some((shape, shape.mark(*like)?))) else {
+            return Compared::Nothing(at);
+        };
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        let same = mark.start + common(self.simd, shape.from(mark.start), rest);
+        // From a place of the shape to that of the bytes.
+        let start = mark.start;
+        let here = move |place: usize| place - start + at;
+        while let Some(further) = shape.mark(*like + 1).filter(|further| further.start < same) {
+            self.take(mark.moved(here));
+            *like += 1;
+            mark = further;
+        }
+        if shape.len() <= same {
+            self.take(mark.moved(here));
+            return Compared::Whole(here(shape.len()));
+        }
+        // With the same key, and a value that begins as it did.
+        if mark.value < same { Compared::Value(mark.moved(here)) } else { Compared::Nothing(here(mark.start)) }
+    }
+
+    /// Where the first member is.
+    #[inline(always)]
+    fn first(&self) -> Result<Next, Stop> {
+        debug_assert_eq!(self.bytes.first(), Some(&b'{'));
+        match self.token(1)? {
+            (b'}', at) => Ok(Next::End(at + 1)),
+            (_, at) => Ok(Next::Member(at)),
+        }
+    }
+
+    /// What comes behind the value that ends here.
+    #[inline(always)]
+    fn behind(&self, end: usize) -> Result<Next, Stop> {
+        match self.token(end)? {
+            (b'}', at) => Ok(Next::End(at + 1)),
+            (b',', at) => Ok(Next::Member(self.token(at + 1)?.1)),
+            _ => Err(Stop::Unsound),
+        }
+    }
+
+    /// Reads the member that begins here.
+    #[inline(always)]
+    fn member(&mut self, start: usize) -> Result<Mark, Stop> {
+        if self.bytes.get(start) != Some(&b'"') {
+            return Err(Stop::Unsound);
+        }
+        let mut escaped = false;
+        let key_end = self.string(start + 1, &mut escaped)?;
+        self.exact |= escaped;
+        let (colon, colon_at) = self.token(key_end + 1)?;
+        if colon != b':' {
+            return Err(Stop::Unsound);
+        }
+        let (_, value) = self.token(colon_at + 1)?;
+        let end = self.value(value)?;
+        let role = Role::of(self.bytes.get(start + 1..key_end).unwrap_or_default());
+        Ok(Mark { start, key_end, value, end, role })
+    }
+
+    /// The end of the value that begins here.
+    #[inline(always)]
+    fn value(&self, start: usize) -> Result<usize, Stop> {
+        match self.bytes.get(start) {
+            Some(b'"') => Ok(self.string(start + 1, &mut false)? + 1),
+            Some(b'{' | b'[') => self.nested(start),
+            _ => scalar(self.bytes, start),
+        }
+    }
+
+    /// Takes a member for what it is. Of equal keys the last wins.
+    #[inline(always)]
+    fn take(&mut self, mark: Mark) {
+        match mark.role {
+            Role::Other => {}
+            Role::Message => {
+                self.exact |= self.bytes.get(mark.value) != Some(&b'"');
+                self.message = self.bytes.get(mark.value + 1..mark.end - 1);
+            }
+            Role::Timestamp => self.timestamp = Stamp::of(self.bytes.get(mark.value..mark.end).unwrap_or_default()),
+        }
+    }
+
+    #[inline(always)]
+    fn key(&self, mark: Mark) -> &'w [u8] {
+        self.bytes.get(mark.start..mark.key_end).unwrap_or_default()
+    }
+
+    /// The next byte that is no blank, and its place.
+    #[inline(always)]
+    fn token(&self, from: usize) -> Result<(u8, usize), Stop> {
+        let mut at = from;
+        loop {
+            match self.bytes.get(at) {
+                None => return Err(Stop::RanOut),
+                Some(b' ' | b'\t' | b'\r') => at += 1,
+                Some(b'\n') if SPANNING => at += 1,
+                Some(b'\n') => return Err(Stop::Newline),
+                Some(&byte) => return Ok((byte, at)),
+            }
+        }
+    }
+
+    /// The place of the quote that ends the string whose inside begins here. An escape in it is noted.
+    #[inline(always)]
+    fn string(&self, from: usize, escape: &mut bool) -> Result<usize, Stop> {
+        match string_end(self.simd, self.bytes, from, escape) {
+            Look::End(end) => Ok(end),
+            look @ (Look::Broken(_) | Look::RanOut) => Err(look.into()),
+        }
+    }
+
+    /// The end of a nested value: brackets of matching kinds and terminated strings, nothing else is asked.
+    #[inline(always)]
+    fn nested(&self, from: usize) -> Result<usize, Stop> {
+        let Self { simd, bytes, .. } = *self;
+        let mut nesting = Nesting::default();
+        nesting.open(b'{'); // the record itself
+        let mut at = from;
+        loop {
+            let stops = |vector| {
+                let stops = simd.or(simd.bracket(vector), simd.equal(vector, b'"'));
+                if SPANNING { stops } else { simd.or(stops, simd.equal(vector, b'\n')) }
+            };
+            let is_stop = |byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']') || byte == b'\n' && !SPANNING;
+            at = find(simd, bytes, at, stops, is_stop);
+            match bytes.get(at) {
+                None => return Err(Stop::RanOut),
+                Some(b'"') => at = self.string(at + 1, &mut false)?,
+                Some(&open @ (b'{' | b'[')) => {
+                    if !nesting.open(open) {
+                        return Err(Stop::Unsound);
+                    }
+                }
+                Some(&close @ (b'}' | b']')) => {
+                    if !nesting.close(close) {
+                        return Err(Stop::Unsound);
+                    }
+                    if nesting.depth() == 1 {
+                        return Ok(at + 1);
+                    }
+                }
+                Some(_) => return Err(Stop::Newline),
+            }
+            at += 1;
         }
     }
 }
 
-/// The place of a string's closing quote. An escape within a key is noted.
-#[inline]
-fn string<const KEY: bool>(bytes: &[u8], from: usize, exact: &mut bool) -> Result<usize, Stop> {
-    let mut escaped = false;
-    match skip_string(bytes, from, &mut escaped) {
-        Look::End(end) => {
-            *exact |= KEY && escaped;
-            Ok(end)
-        }
-        look @ (Look::Broken(_) | Look::RanOut) => Err(look.into()),
-    }
+/// What was found of a member by comparing it with the shape's.
+enum Compared {
+    /// All from there on is as it was; the record ends before this place.
+    Whole(usize),
+    /// Its key is as it was, and the first byte of its value; where it ends is not known.
+    Value(Mark),
+    /// Nothing of the member that begins here.
+    Nothing(usize),
 }
 
-/// The end of a nested value: brackets of matching kinds and terminated strings, nothing else is asked.
-fn nested<const SPANNING: bool>(bytes: &[u8], from: usize) -> Result<usize, Stop> {
-    let mut nesting = Nesting::default();
-    nesting.open(b'{'); // the record itself
-    let mut at = from;
-    loop {
-        match bytes.get(at) {
-            None => return Err(Stop::RanOut),
-            Some(b'"') => at = string::<false>(bytes, at + 1, &mut false)?,
-            Some(&open @ (b'{' | b'[')) => {
-                if !nesting.open(open) {
-                    return Err(Stop::Unsound);
-                }
-            }
-            Some(&close @ (b'}' | b']')) => {
-                if !nesting.close(close) {
-                    return Err(Stop::Unsound);
-                }
-                if nesting.depth() == 1 {
-                    return Ok(at + 1);
-                }
-            }
-            Some(b'\n') if !SPANNING => return Err(Stop::Newline),
-            Some(_) => {}
+/// Skips a string from behind its opening quote: [`Look::End`] is the place of the closing quote. A raw newline is never
+/// within a string, so that one lost quote costs one line.
+#[inline(always)]
+fn string_end<S: Simd>(simd: S, bytes: &[u8], from: usize, escape: &mut bool) -> Look {
+    let (mut at, mut carry) = (from, false);
+    while let Some(vector) = bytes.get(at..).and_then(|rest| simd.load(rest)) {
+        let (quotes, newlines) = (simd.equal(vector, b'"'), simd.equal(vector, b'\n'));
+        let backslashes = simd.equal(vector, b'\\');
+        let stops = simd.bits(simd.or(simd.or(quotes, newlines), backslashes));
+        if stops == 0 && !carry {
+            at += S::WIDTH;
+            continue;
         }
-        at += 1;
+        let backslashes = simd.bits(backslashes);
+        let escaped = escaped(S::WIDTH, backslashes, &mut carry);
+        let ends = simd.bits(quotes) & !escaped | simd.bits(newlines);
+        let before_end = ends.wrapping_sub(1) & !ends;
+        *escape |= backslashes & before_end != 0;
+        if ends != 0 {
+            let end = at + ends.trailing_zeros() as usize;
+            return if bytes.get(end) == Some(&b'"') { Look::End(end) } else { Look::Broken(end) };
+        }
+        at += S::WIDTH;
+    }
+    match bytes.get(at) {
+        Some(b'\n') if carry => Look::Broken(at),
+        Some(_) if carry => skip_string(bytes, at + 1, escape),
+        _ => skip_string(bytes, at, escape),
     }
 }
 

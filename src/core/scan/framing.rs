@@ -70,6 +70,7 @@ impl Scanner {
     /// One change of state; the step it came to, if it came to one.
     pub(super) fn step<'w>(&mut self, window: &'w [u8], at: &mut usize, last: bool) -> Option<Step<'w>> {
         let rest = window.get(*at..).unwrap_or_default();
+        self.before = (self.state, self.offset);
         match self.state {
             State::Start => {
                 if rest.starts_with(BYTE_ORDER_MARK) {
@@ -158,7 +159,7 @@ impl Scanner {
                 return Some(Step::NeedMore);
             }
         }
-        match fields::read::<false>(bounded) {
+        match fields::read::<false>(self.level, bounded, Some(&mut self.shape)) {
             Verdict::Whole(found) => {
                 self.state = State::Between;
                 Some(self.record(found, bounded, at))
@@ -255,7 +256,7 @@ impl Scanner {
         let bounded = self.bounded(rest);
         if self.searched == 0 {
             if bounded.first() == Some(&b'{')
-                && let Verdict::Whole(found) = fields::read::<false>(bounded)
+                && let Verdict::Whole(found) = fields::read::<false>(self.level, bounded, Some(&mut self.shape))
             {
                 self.element_done(self.crossed);
                 return Some(self.record(found, bounded, at));
@@ -383,7 +384,7 @@ impl Scanner {
     /// The slot at the position is a whole value; `text` is all of it.
     fn judge<'w>(&mut self, text: &'w [u8], at: &mut usize) -> Step<'w> {
         if text.first() == Some(&b'{')
-            && let Verdict::Whole(found) = fields::read::<true>(text)
+            && let Verdict::Whole(found) = fields::read::<true>(self.level, text, None)
         {
             debug_assert_eq!(found.len, text.len());
             return self.record(found, text, at);

@@ -41,17 +41,20 @@ mod exact;
 mod fields;
 mod framing;
 pub mod reference;
+mod shape;
 mod syntax;
 #[cfg(test)]
 mod tests;
 
 pub use self::exact::{METADATA, Pieces};
+pub use self::shape::Shape;
 pub use self::syntax::NESTING_MAX;
 pub(super) use self::syntax::{in_scalar, is_scalar};
 
 use self::framing::{Mode, State};
 use self::syntax::{Balance, Grammar};
 use super::object::{ObjectFault, Ordinal};
+use super::simd::Level;
 
 /// The default of [`ScanLimits::record_bytes_max`].
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
@@ -138,6 +141,11 @@ impl Default for ScanLimits {
 #[derive(Clone, Debug)]
 pub struct Scanner {
     limits: ScanLimits,
+    level: Level,
+    /// What records look like.
+    shape: Shape,
+    /// What the step came from, and where it began.
+    before: (State, u64),
     /// The number of the next slot.
     ordinal: u64,
     /// The decompressed offset of the position returned last.
@@ -165,6 +173,9 @@ impl Scanner {
         debug_assert!(limits.record_bytes_max >= 4);
         Self {
             limits,
+            level: Level::best(),
+            shape: Shape::default(),
+            before: (State::Start, 0),
             ordinal: 0,
             offset: 0,
             mode: Mode::Undecided,
@@ -176,6 +187,35 @@ impl Scanner {
             balance: Balance::default(),
             grammar: Grammar::default(),
         }
+    }
+
+    /// The same with other instructions.
+    #[must_use]
+    pub const fn with_level(mut self, level: Level) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// The same, which takes records to look as those of another scanner did.
+    #[must_use]
+    pub fn with_shape(mut self, shape: Shape) -> Self {
+        self.shape = shape;
+        self
+    }
+
+    /// What its records look like, for [`Self::with_shape`]. It makes a difference to speed alone.
+    #[must_use]
+    pub fn into_shape(self) -> Shape {
+        self.shape
+    }
+
+    /// Takes back the record that was the last step: it will be the next one again, at the place in the window where it
+    /// begins.
+    pub fn take_back(&mut self) {
+        (self.state, self.offset) = self.before;
+        self.ordinal -= 1;
+        self.searched = 0;
+        self.grammar = Grammar::default();
     }
 
     /// The next step, looking at the window from `at` on, and the new position in the window. `last` says that nothing

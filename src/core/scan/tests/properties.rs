@@ -125,8 +125,76 @@ fn ndjson_with_damage() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// A record as a stream has many, each a little unlike the others: what it differs in, in which places. Places count from the
+/// end as well as from the start, for there the shape's end is.
+fn records_alike() -> impl Strategy<Value = Vec<u8>> {
+    let key = prop::sample::select(vec!["a", "bb", "message", "timestamp", "kubernetes", "stream", "message"]);
+    let value = prop_oneof![
+        3 => "[ -!#-\\[\\]-~]{0,90}".prop_map(|text| format!("\"{text}\"")),
+        1 => Just(r#"{"pod":{"a":["x","y"],"b":"}"},"n":[1,{}]}"#.to_owned()),
+        1 => prop::sample::select(vec!["1", "12.5", "true", "null", "[]", "{}", "\"\"", "\"\\\\\"", "\"a\\\"b\""]).prop_map(str::to_owned),
+    ];
+    let comma = prop::sample::select(vec![",", ",", ",", ", "]);
+    let base = vec((key, value.clone(), comma), 1..9);
+    let change = prop_oneof![
+        // A member's value, or all of it, is another, or is not there, or one more is.
+        6 => (any::<prop::sample::Index>(), value).prop_map(|(at, value)| Change::Value(at, value)),
+        1 => any::<prop::sample::Index>().prop_map(Change::Without),
+        1 => any::<prop::sample::Index>().prop_map(Change::Twice),
+        // A byte is another.
+        2 => (any::<prop::sample::Index>(), prop::sample::select(b"\"\\,:{}[]\n0 n".to_vec())).prop_map(|(at, byte)| Change::Byte(at, byte)),
+    ];
+    (base, vec(vec(change, 0..3), 1..24)).prop_map(|(base, records)| {
+        let mut text = Vec::new();
+        for changes in records {
+            let mut members: Vec<(&str, String, &str)> = base.clone();
+            let mut bytes = Vec::new();
+            for change in &changes {
+                match change {
+                    Change::Value(at, value) => {
+                        let at = at.index(members.len());
+                        members[at].1.clone_from(value);
+                    }
+                    Change::Without(at) if members.len() > 1 => drop(members.remove(at.index(members.len()))),
+                    Change::Twice(at) => members.push(members[at.index(members.len())].clone()),
+                    Change::Without(_) | Change::Byte(..) => {}
+                }
+            }
+            let texts = members.iter().enumerate().map(|(at, (key, value, comma))| {
+                format!("\"{key}\":{value}{}", if at + 1 < members.len() { comma } else { "" })
+            });
+            bytes.extend_from_slice(format!("{{{}}}\n", texts.collect::<String>()).as_bytes());
+            for change in changes {
+                if let Change::Byte(at, byte) = change {
+                    let at = at.index(bytes.len());
+                    bytes[at] = byte;
+                }
+            }
+            text.extend_from_slice(&bytes);
+        }
+        text
+    })
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Value(prop::sample::Index, String),
+    Without(prop::sample::Index),
+    Twice(prop::sample::Index),
+    Byte(prop::sample::Index, u8),
+}
+
 proptest! {
+
     #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+
+    /// What a record has in common with an earlier one is not read; it is the same as if it were.
+    #[test]
+    fn records_that_are_alike_are_what_they_are(input in records_alike(), cuts in vec(1..400_usize, 0..4)) {
+        let expected = reference::scan(&input, LIMITS);
+        prop_assert_eq!(scan_cut(&input, &[], LIMITS).0, expected.clone());
+        prop_assert_eq!(scan_cut(&input, &cuts, LIMITS).0, expected);
+    }
 
     /// However the input is cut into windows, records and faults are those of the reference.
     #[test]

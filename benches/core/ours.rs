@@ -1,0 +1,78 @@
+//! The daemon's own way on one thread: what a compute thread does, driven by hand, without a lane, a reader or a sender.
+
+use millrace::core::batch::{BatchLimits, Batcher, SegmentId, SendWindow};
+use millrace::core::progress::Progress;
+use millrace::core::scan::RECORD_BYTES_MAX;
+use millrace::core::tenant::TenantId;
+use millrace::core::time::UnixMillis;
+use millrace::pipeline::budget::{Budget, CHUNK_BYTES, LaneBudget};
+use millrace::pipeline::machine::{Machine, Rest, Worker};
+
+use crate::sets::Set;
+
+/// Memory for a batch of any kind: a scarce budget is not what is measured.
+const BUDGET_BYTES: u64 = 256 << 20;
+
+/// A compute thread and a lane's machine.
+#[derive(Debug)]
+pub struct Ours {
+    worker: Worker,
+    machine: Machine,
+    budget: LaneBudget,
+}
+
+/// What became of a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Made {
+    /// Good records.
+    pub records: u64,
+    /// Bytes of all bodies.
+    pub body_bytes: u64,
+}
+
+impl Ours {
+    pub fn new() -> Self {
+        let budget = Budget::new(BUDGET_BYTES, RECORD_BYTES_MAX as u64).unwrap();
+        let batcher = Batcher::new(BatchLimits::default(), "/acme/logs", "pod-0");
+        Self {
+            worker: Worker::new(),
+            machine: Machine::new(batcher, RECORD_BYTES_MAX),
+            budget: budget.lane(&TenantId::try_from("acme").unwrap(), 0),
+        }
+    }
+
+    /// Each object's bytes → signed request bodies, which are shown to `seen`.
+    pub fn run(&mut self, set: &Set, mut seen: impl FnMut(&[u8])) -> Made {
+        let chunk_bytes = usize::try_from(CHUNK_BYTES).unwrap();
+        let mut made = Made::default();
+        let mut sealed = |machine: &mut Machine| {
+            for batch in machine.take_sealed().into_iter().flat_map(|group| group.sealed.batches) {
+                made.body_bytes += batch.body().len() as u64;
+                seen(batch.body());
+            }
+        };
+        let mut records = 0;
+        for (number, object) in set.stored.iter().enumerate() {
+            self.machine.begin(SegmentId(number as u64), object.len() as u64, UnixMillis(0), Progress::default());
+            let mut rest = object.clone();
+            loop {
+                match self.worker.turn(&mut self.machine, &self.budget, SendWindow::ALL) {
+                    Rest::Turn => {}
+                    Rest::Input if rest.is_empty() => self.machine.end_of_input(),
+                    Rest::Input => self.machine.push(rest.split_to(rest.len().min(chunk_bytes))),
+                    Rest::Sealed => sealed(&mut self.machine),
+                    Rest::ObjectEnd(end) => break end.unwrap(),
+                    Rest::Growth(_) | Rest::Carry | Rest::BigRecord => {
+                        unreachable!("the budget is ample, records are short")
+                    }
+                }
+            }
+            records += self.machine.take_count().good;
+            self.machine.finish();
+        }
+        self.machine.seal(SendWindow::ALL);
+        sealed(&mut self.machine);
+        made.records = records;
+        made
+    }
+}

@@ -1,0 +1,128 @@
+//! What is measured: objects as collectors store them, of records long and short, in lines and in arrays, plain and escaped.
+
+use std::io::Write as _;
+
+use bytes::Bytes;
+use flate2::Compression as Level;
+use flate2::write::GzEncoder;
+use loadgen::{Compression, Format, Framing, LineSpec, Lines, MessageSpec, ObjectSize, ObjectSource, ObjectSpec};
+
+/// Decompressed bytes of one object: many windows and several batches.
+const OBJECT_BYTES: u64 = 4 << 20;
+/// What Vector's gzip uses when its configuration names no level.
+const VECTOR_GZIP_LEVEL: u32 = 6;
+/// Message lengths with which a record has 1.2 KB.
+const LONG_BYTES: (usize, usize) = (400, 900);
+/// The same for 200 bytes, of a record without the pod's metadata.
+const SHORT_BYTES: (usize, usize) = (60, 150);
+
+/// A kind of objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Vector's records of 1.2 KB, one a line.
+    Long,
+    /// Records of 200 bytes, one a line.
+    Short,
+    /// As `Long`, but all in one array on one line.
+    Array,
+    /// Messages that are JSON themselves: an escape every few bytes.
+    Escaped,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Long, Self::Short, Self::Array, Self::Escaped];
+
+    /// As figures are named.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Long => "core_long",
+            Self::Short => "core_short",
+            Self::Array => "core_array",
+            Self::Escaped => "core_escaped",
+        }
+    }
+}
+
+/// Objects as stored.
+#[derive(Debug)]
+pub struct Set {
+    /// The gzip bytes of each.
+    pub stored: Vec<Bytes>,
+    /// Decompressed bytes of all.
+    pub bytes: u64,
+    /// Decompressed bytes of the largest.
+    pub largest: usize,
+    /// Records of all.
+    pub records: u64,
+}
+
+impl Set {
+    /// So many objects of a kind.
+    pub fn of(kind: Kind, objects: u64) -> Self {
+        match kind {
+            Kind::Long => Self::generated(objects, Framing::Lines, &message(Format::Mixed, LONG_BYTES)),
+            Kind::Array => Self::generated(objects, Framing::Array, &message(Format::Mixed, LONG_BYTES)),
+            Kind::Escaped => Self::generated(objects, Framing::Lines, &message(Format::JsonTime, LONG_BYTES)),
+            Kind::Short => Self::short(objects),
+        }
+    }
+
+    fn generated(objects: u64, framing: Framing, message: &MessageSpec) -> Self {
+        let spec = ObjectSpec {
+            objects,
+            size: ObjectSize::Bytes(OBJECT_BYTES),
+            framing,
+            compression: Compression::Gzip(VECTOR_GZIP_LEVEL),
+            message: message.clone(),
+            ..ObjectSpec::default()
+        };
+        let source = ObjectSource::new(spec).unwrap();
+        let mut set = Self { stored: Vec::new(), bytes: 0, largest: 0, records: 0 };
+        for object in source.objects(0..objects) {
+            set.add(object.body.into(), object.decompressed_bytes, object.recipe.records);
+        }
+        set
+    }
+
+    fn short(objects: u64) -> Self {
+        let mut lines =
+            Lines::new(&LineSpec { message: message(Format::Mixed, SHORT_BYTES), ..LineSpec::default() }).unwrap();
+        let mut micros = u64::try_from(loadgen::DEFAULT_START_MS).unwrap() * 1000;
+        let mut set = Self { stored: Vec::new(), bytes: 0, largest: 0, records: 0 };
+        let (mut line, mut text) = (Vec::new(), Vec::new());
+        for _ in 0..objects {
+            text.clear();
+            let mut records = 0;
+            while (text.len() as u64) < OBJECT_BYTES {
+                micros += 1_000;
+                line.clear();
+                lines.append(micros, &mut line);
+                let message = serde_json::to_string(std::str::from_utf8(line.trim_ascii_end()).unwrap()).unwrap();
+                let at = format!(
+                    "2025-09-01T12:{:02}:{:02}.{:06}Z",
+                    micros / 60_000_000 % 60,
+                    micros / 1_000_000 % 60,
+                    micros % 1_000_000
+                );
+                writeln!(text, "{{\"message\":{message},\"stream\":\"stdout\",\"timestamp\":\"{at}\"}}").unwrap();
+                records += 1;
+            }
+            let mut gzip = GzEncoder::new(Vec::new(), Level::new(VECTOR_GZIP_LEVEL));
+            gzip.write_all(&text).unwrap();
+            set.add(gzip.finish().unwrap().into(), text.len() as u64, records);
+        }
+        set
+    }
+
+    fn add(&mut self, stored: Bytes, bytes: u64, records: u64) {
+        self.stored.push(stored);
+        self.bytes += bytes;
+        self.largest = self.largest.max(usize::try_from(bytes).unwrap());
+        self.records += records;
+    }
+}
+
+fn message(format: Format, (min_bytes, max_bytes): (usize, usize)) -> MessageSpec {
+    MessageSpec { format, min_bytes, max_bytes, ..MessageSpec::default() }
+}
