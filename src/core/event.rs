@@ -42,8 +42,13 @@ impl Timeline {
 
     /// The time of the next good record; the following records fall back on it.
     pub fn resolve(&mut self, stamp: Stamp<'_>) -> UnixMillis {
-        self.last = self.peek(stamp);
+        self.pass(self.peek(stamp));
         self.last
+    }
+
+    /// The next good record has this time, which [`Self::peek`] has given.
+    pub const fn pass(&mut self, time: UnixMillis) {
+        self.last = time;
     }
 }
 

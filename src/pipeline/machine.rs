@@ -450,7 +450,7 @@ impl Machine {
         };
         match fed {
             Fed::Taken { parts } => {
-                run.good(record, event.timestamp, u64::from(parts));
+                run.good(event.timestamp, u64::from(parts));
                 Taken::Whole
             }
             // A wide event is as wide as it gets.
@@ -517,8 +517,8 @@ impl Run {
         self.next = self.next.max(Ordinal(ordinal.0 + 1));
     }
 
-    fn good(&mut self, record: &Record<'_>, timestamp: UnixMillis, parts: u64) {
-        self.timeline.resolve(record.timestamp);
+    fn good(&mut self, timestamp: UnixMillis, parts: u64) {
+        self.timeline.pass(timestamp);
         let count = &mut self.count;
         count.good += 1;
         count.tally.pend(parts);

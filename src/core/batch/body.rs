@@ -3,16 +3,14 @@
 //! A message mostly comes as it stands in the record: the inside of a JSON string, still escaped. It is copied as it is;
 //! in the same pass its escapes and its UTF-8 are checked and the length of the text that it stands for is counted. What
 //! comes out is always valid inside a JSON string: raw control characters are escaped, invalid UTF-8 and lone surrogates
-//! become U+FFFD. Runs without anything special are found 32 bytes at a time by a loop that compiles to vector code.
+//! become U+FFFD. What needs no change is found by vectors, with its escapes of two bytes, which are most.
 //!
 //! The text is handed to a [`Sink`] in pieces, so that one walk serves copying, measuring and splitting.
 
 use std::ops::ControlFlow;
 
 use super::GROW_BYTES;
-
-/// Bytes that are looked at together for anything special.
-const STRIDE: usize = 32;
+use crate::core::simd::{Level, Simd, Task, WIDTH_MAX, escaped};
 
 /// An escape that JSON does not have, or a quote that is not escaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,8 +22,11 @@ pub struct BadEscape {
 
 /// Takes a text piece by piece. [`ControlFlow::Break`] ends the walk.
 pub(super) trait Sink {
-    /// Valid UTF-8 without anything to escape; it may be cut between characters.
-    fn run(&mut self, text: &str) -> ControlFlow<()>;
+    /// Whether escapes may stand within a run.
+    const WHOLE: bool;
+    /// Valid UTF-8 that is written as it is, and stands for `len` bytes of text. If a run has no escapes in it these are its
+    /// own, and it may be cut between characters.
+    fn run(&mut self, written: &[u8], len: usize) -> ControlFlow<()>;
     /// One character as it is to be written, which stands for `len` bytes of UTF-8.
     fn character(&mut self, written: &[u8], len: usize) -> ControlFlow<()>;
 }
@@ -71,8 +72,10 @@ impl<'o> Writer<'o> {
 }
 
 impl Sink for Writer<'_> {
-    fn run(&mut self, text: &str) -> ControlFlow<()> {
-        self.put(text.as_bytes(), text.len())
+    const WHOLE: bool = true;
+
+    fn run(&mut self, written: &[u8], len: usize) -> ControlFlow<()> {
+        self.put(written, len)
     }
 
     fn character(&mut self, written: &[u8], len: usize) -> ControlFlow<()> {
@@ -84,60 +87,127 @@ impl Sink for Writer<'_> {
 ///
 /// # Errors
 /// [`BadEscape`]; `out` then holds a part of the text, for the caller to cut off.
-pub fn append_escaped(out: &mut Vec<u8>, escaped: &[u8]) -> Result<usize, BadEscape> {
+pub fn append_escaped(out: &mut Vec<u8>, escaped: &[u8], level: Level) -> Result<usize, BadEscape> {
     let mut writer = Writer::unbounded(out);
-    let _all = walk_escaped(escaped, &mut writer)?;
+    let _all = walk_escaped(escaped, level, &mut writer)?;
     Ok(writer.len)
 }
 
 /// Escapes a text, and gives its length in UTF-8 bytes as it will be read.
-pub fn append_escaping(out: &mut Vec<u8>, text: &[u8]) -> usize {
+pub fn append_escaping(out: &mut Vec<u8>, text: &[u8], level: Level) -> usize {
     let mut writer = Writer::unbounded(out);
-    let _all = walk_raw(text, &mut writer);
+    let _all = walk_raw(text, level, &mut writer);
     writer.len
 }
 
-const fn is_special(byte: u8) -> bool {
-    byte < 0x20 || byte == b'\\' || byte == b'"'
+/// The start of a text that is written as it is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Run {
+    /// Its bytes.
+    bytes: usize,
+    /// Escapes in it, each of two bytes.
+    escapes: usize,
+    /// Whether there is anything in it that is no ASCII. It may then be no UTF-8.
+    high: bool,
 }
 
-/// Bytes of `text` up to the first special one.
-fn plain_run(text: &[u8]) -> usize {
-    // Escapes often follow each other.
-    if text.first().is_none_or(|byte| is_special(*byte)) {
-        return 0;
-    }
-    let mut at = 0;
-    for chunk in text.chunks_exact(STRIDE) {
-        let mut special = false;
-        for byte in chunk {
-            special |= is_special(*byte);
+/// Finds a [`Run`] up to a quote or a control character that is not escaped, or up to any escape; if `ESCAPES` may stand in it,
+/// to one of more than two bytes, or to none.
+struct FindRun<'t, const ESCAPES: bool>(&'t [u8]);
+
+impl<const ESCAPES: bool> Task for FindRun<'_, ESCAPES> {
+    type Output = Run;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Run {
+        let Self(text) = self;
+        let mut run = Run::default();
+        while let Some(bytes) = text.get(run.bytes..).and_then(|rest| simd.load(rest)) {
+            if run.add::<S, ESCAPES>(simd, bytes) {
+                return run;
+            }
         }
-        if special {
-            break;
+        let rest = text.get(run.bytes..).unwrap_or_default();
+        let mut block = [0; WIDTH_MAX];
+        if let Some(start) = block.get_mut(..rest.len())
+            && !rest.is_empty()
+        {
+            start.copy_from_slice(rest);
+            if let Some(bytes) = simd.load(&block) {
+                // It ends at the zeros, or before them.
+                run.add::<S, ESCAPES>(simd, bytes);
+            }
         }
-        at += STRIDE;
+        run
     }
-    at + text.iter().skip(at).take_while(|byte| !is_special(**byte)).count()
 }
 
-fn put_run(run: &[u8], sink: &mut impl Sink) -> ControlFlow<()> {
-    if run.is_empty() {
-        return ControlFlow::Continue(());
-    }
-    // Several times as fast as a walk by chunks, which is left to what is no UTF-8.
-    if let Ok(text) = std::str::from_utf8(run) {
-        return sink.run(text);
-    }
-    for chunk in run.utf8_chunks() {
-        if !chunk.valid().is_empty() {
-            sink.run(chunk.valid())?;
+impl Run {
+    /// Adds what it can of the next bytes. Whether it ends among them.
+    #[inline(always)]
+    fn add<S: Simd, const ESCAPES: bool>(&mut self, simd: S, bytes: S::Bytes) -> bool {
+        let (quotes, backslashes) = (simd.equal(bytes, b'"'), simd.equal(bytes, b'\\'));
+        let unusual = simd.unusual(bytes);
+        let special = simd.or(quotes, backslashes);
+        if simd.bits(simd.or(special, unusual)) == 0 {
+            self.bytes += S::WIDTH;
+            return false;
         }
-        if !chunk.invalid().is_empty() {
-            sink.character("\u{fffd}".as_bytes(), 3)?;
-        }
+        let high = simd.high(bytes);
+        let controls = simd.bits(unusual) & !high;
+        let mut cut = false;
+        let (starts, stops) = if ESCAPES {
+            let backslashes = simd.bits(backslashes);
+            let escaped = escaped(S::WIDTH, backslashes, &mut cut);
+            let mut of_two = simd.bits(special);
+            if escaped & !of_two != 0 {
+                let letter = |letter| simd.equal(bytes, letter);
+                let white = simd.or(simd.or(letter(b'n'), letter(b't')), letter(b'r'));
+                let rare = simd.or(simd.or(letter(b'/'), letter(b'b')), letter(b'f'));
+                of_two |= simd.bits(simd.or(white, rare));
+            }
+            (backslashes & !escaped, controls | simd.bits(quotes) & !escaped | escaped & !of_two)
+        } else {
+            (0, controls | simd.bits(special))
+        };
+        // An escape whose second byte is not here, or is not one of those, is not taken.
+        let stop = stops & u64::MAX >> (64 - S::WIDTH);
+        let taken = if stop == 0 {
+            S::WIDTH - usize::from(cut)
+        } else {
+            let at = stop.trailing_zeros();
+            let behind_start = at > 0 && starts >> (at - 1) & 1 == 1;
+            at as usize - usize::from(behind_start)
+        };
+        let within = if taken == 0 { 0 } else { u64::MAX >> (64 - taken) };
+        self.bytes += taken;
+        self.escapes += (starts & within).count_ones() as usize;
+        self.high |= high & within != 0;
+        stop != 0
     }
-    ControlFlow::Continue(())
+
+    /// Hands the start of `text` that it is to a sink.
+    fn put(self, text: &[u8], sink: &mut impl Sink) -> ControlFlow<()> {
+        let text = text.get(..self.bytes).unwrap_or_default();
+        if text.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        // Several times as fast as a walk by chunks, which is left to what is no UTF-8.
+        if !self.high || std::str::from_utf8(text).is_ok() {
+            return sink.run(text, text.len() - self.escapes);
+        }
+        text.utf8_chunks().try_for_each(|chunk| {
+            // Whatever is no ASCII is part of no escape: so they are as whole as they were.
+            let valid = chunk.valid().as_bytes();
+            let escapes = if self.escapes == 0 { 0 } else { Level::PORTABLE.run(FindRun::<true>(valid)).escapes };
+            Self { bytes: valid.len(), escapes, high: false }.put(valid, sink)?;
+            if chunk.invalid().is_empty() {
+                ControlFlow::Continue(())
+            } else {
+                sink.character("\u{fffd}".as_bytes(), 3)
+            }
+        })
+    }
 }
 
 fn put_control(byte: u8, sink: &mut impl Sink) -> ControlFlow<()> {
@@ -154,14 +224,14 @@ fn put_control(byte: u8, sink: &mut impl Sink) -> ControlFlow<()> {
 }
 
 /// Walks the inside of a JSON string. `Break` when the sink ended it.
-pub(super) fn walk_escaped(escaped: &[u8], sink: &mut impl Sink) -> Result<ControlFlow<()>, BadEscape> {
+pub(super) fn walk_escaped<S: Sink>(escaped: &[u8], level: Level, sink: &mut S) -> Result<ControlFlow<()>, BadEscape> {
     let mut rest = escaped;
     loop {
-        let len = plain_run(rest);
-        let (run, tail) = rest.split_at_checked(len).unwrap_or((rest, &[]));
-        if put_run(run, sink).is_break() {
+        let run = if S::WHOLE { level.run(FindRun::<true>(rest)) } else { level.run(FindRun::<false>(rest)) };
+        if run.put(rest, sink).is_break() {
             return Ok(ControlFlow::Break(()));
         }
+        let tail = rest.get(run.bytes..).unwrap_or_default();
         let Some((&special, after)) = tail.split_first() else { return Ok(ControlFlow::Continue(())) };
         let bad = BadEscape { at: escaped.len() - tail.len() };
         let (flow, next) = match special {
@@ -177,12 +247,12 @@ pub(super) fn walk_escaped(escaped: &[u8], sink: &mut impl Sink) -> Result<Contr
 }
 
 /// Walks a text that is not escaped yet. `Break` when the sink ended it.
-pub(super) fn walk_raw(text: &[u8], sink: &mut impl Sink) -> ControlFlow<()> {
+pub(super) fn walk_raw(text: &[u8], level: Level, sink: &mut impl Sink) -> ControlFlow<()> {
     let mut rest = text;
     loop {
-        let len = plain_run(rest);
-        let (run, tail) = rest.split_at_checked(len).unwrap_or((rest, &[]));
-        put_run(run, sink)?;
+        let run = level.run(FindRun::<false>(rest));
+        run.put(rest, sink)?;
+        let tail = rest.get(run.bytes..).unwrap_or_default();
         let Some((&special, after)) = tail.split_first() else { return ControlFlow::Continue(()) };
         match special {
             b'\\' => sink.character(b"\\\\", 1)?,
@@ -237,8 +307,13 @@ mod tests {
     use super::*;
 
     fn copied(escaped: &[u8]) -> Result<(String, usize), BadEscape> {
-        let mut out = Vec::new();
-        let len = append_escaped(&mut out, escaped)?;
+        let mut levels = Level::all().map(|level| {
+            let mut out = Vec::new();
+            append_escaped(&mut out, escaped, level).map(|len| (out, len))
+        });
+        let found = levels.next().unwrap();
+        levels.for_each(|other| assert_eq!(other, found));
+        let (out, len) = found?;
         let json = format!("\"{}\"", String::from_utf8(out).unwrap());
         Ok((serde_json::from_str(&json).unwrap(), len))
     }
@@ -289,8 +364,13 @@ mod tests {
         /// Raw text comes out as itself, with what is no UTF-8 replaced as the standard library does it.
         #[test]
         fn raw_texts_are_escaped(text in prop::collection::vec(any::<u8>(), 0..200)) {
-            let mut out = Vec::new();
-            let len = append_escaping(&mut out, &text);
+            let mut levels = Level::all().map(|level| {
+                let mut out = Vec::new();
+                let len = append_escaping(&mut out, &text, level);
+                (out, len)
+            });
+            let (out, len) = levels.next().unwrap();
+            levels.for_each(|other| assert_eq!(other, (out.clone(), len)));
             let read: String = serde_json::from_str(&format!("\"{}\"", String::from_utf8(out).unwrap())).unwrap();
             let expected = String::from_utf8_lossy(&text);
             prop_assert_eq!(len, expected.len());

@@ -28,6 +28,7 @@ pub use self::seal::{Sealed, SegmentShare, SendWindow};
 use self::body::Writer;
 use super::object::{Ordinal, Position};
 use super::scan::Message;
+use super::simd::Level;
 use super::tally::Dropped;
 use super::time::UnixMillis;
 
@@ -212,6 +213,7 @@ pub struct Batch {
 #[derive(Debug)]
 pub struct Batcher {
     limits: BatchLimits,
+    level: Level,
     head: Vec<u8>,
     body: Vec<u8>,
     entries: Vec<Entry>,
@@ -230,13 +232,15 @@ impl Batcher {
     /// A batcher for `stream` of `group`; both must be names that the API takes.
     #[must_use]
     pub fn new(limits: BatchLimits, group: &str, stream: &str) -> Self {
+        let level = Level::best();
         let mut head = b"{\"logGroupName\":\"".to_vec();
-        append_escaping(&mut head, group.as_bytes());
+        append_escaping(&mut head, group.as_bytes(), level);
         head.extend_from_slice(b"\",\"logStreamName\":\"");
-        append_escaping(&mut head, stream.as_bytes());
+        append_escaping(&mut head, stream.as_bytes(), level);
         head.extend_from_slice(b"\",\"logEvents\":[");
         Self {
             limits,
+            level,
             head,
             body: Vec::new(),
             entries: Vec::new(),
@@ -247,6 +251,12 @@ impl Batcher {
             split: None,
             begun: None,
         }
+    }
+
+    /// The same with other instructions.
+    #[must_use]
+    pub fn with_level(self, level: Level) -> Self {
+        Self { level, ..self }
     }
 
     /// Says whose the events are that are fed from now on.
@@ -263,7 +273,7 @@ impl Batcher {
         let (mark, start) = self.open_event(event.timestamp, room);
         let (len_max, end) = (self.limits.event_bytes_max, self.body.len() + room);
         let mut writer = Writer { out: &mut self.body, len: 0, len_max, end };
-        let walked = walk(&event.message, &mut writer);
+        let walked = walk(&event.message, self.level, &mut writer);
         let len = writer.len;
         match walked {
             Ok(ControlFlow::Continue(())) if len > 0 => self.commit(mark, start, event, 0, len),
@@ -544,13 +554,13 @@ fn message_bytes(message: &Message<'_>) -> usize {
 }
 
 /// Walks a message's text. `Break` when the sink ended it.
-fn walk(message: &Message<'_>, sink: &mut impl body::Sink) -> Result<ControlFlow<()>, BadEscape> {
+fn walk(message: &Message<'_>, level: Level, sink: &mut impl body::Sink) -> Result<ControlFlow<()>, BadEscape> {
     match message {
-        Message::Escaped(text) => body::walk_escaped(text, sink),
-        Message::Json(text) => Ok(body::walk_raw(text, sink)),
+        Message::Escaped(text) => body::walk_escaped(text, level, sink),
+        Message::Json(text) => Ok(body::walk_raw(text, level, sink)),
         Message::Pieces(pieces) => {
             let mut pieces = *pieces;
-            Ok(pieces.try_for_each(|piece| body::walk_raw(piece, sink)))
+            Ok(pieces.try_for_each(|piece| body::walk_raw(piece, level, sink)))
         }
         Message::Empty => Ok(ControlFlow::Continue(())),
     }

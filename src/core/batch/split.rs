@@ -41,12 +41,13 @@ impl<P: Parts> Cutter<P> {
 }
 
 impl<P: Parts> Sink for Cutter<P> {
-    fn run(&mut self, text: &str) -> ControlFlow<()> {
-        let mut rest = text;
+    const WHOLE: bool = false;
+
+    fn run(&mut self, written: &[u8], _: usize) -> ControlFlow<()> {
+        let mut rest = written;
         while !rest.is_empty() {
-            let fits = rest.floor_char_boundary(self.room - self.used);
-            let (now, later) = rest.split_at_checked(fits).unwrap_or((rest, ""));
-            self.parts.put(now.as_bytes(), now.len())?;
+            let (now, later) = rest.split_at(whole_characters(rest, self.room - self.used));
+            self.parts.put(now, now.len())?;
             self.used += now.len();
             if !later.is_empty() {
                 self.next()?;
@@ -63,6 +64,15 @@ impl<P: Parts> Sink for Cutter<P> {
         self.used += len;
         self.parts.put(written, len)
     }
+}
+
+/// The most bytes, `most` or fewer, that a text may be cut behind.
+fn whole_characters(text: &[u8], most: usize) -> usize {
+    if most >= text.len() {
+        return text.len();
+    }
+    let continues = |byte: &u8| byte & 0xc0 == 0x80;
+    most - text.iter().take(most + 1).rev().take_while(|byte| continues(byte)).count()
 }
 
 /// Counts the parts that are at their end.
@@ -166,17 +176,18 @@ pub(super) fn pack(batcher: &mut Batcher, event: &Event<'_>) -> Fed {
         Some((of, ordinal, count)) if (of, ordinal) == (segment, event.ordinal) && event.from_part > 0 => count,
         Some(_) | None => {
             let mut counter = Cutter::new(room, Count::default());
-            if let Err(bad) = super::walk(&event.message, &mut counter) {
+            if let Err(bad) = super::walk(&event.message, batcher.level, &mut counter) {
                 return Fed::Bad(bad);
             }
             if cut { 1 } else { counter.parts.0 + 1 }
         }
     };
     batcher.split = Some((segment, event.ordinal, count));
+    let level = batcher.level;
     let pack = Pack { batcher, event, count, part: 0, open: None };
     let mut packer = Cutter::new(room, pack);
     if packer.parts.begin().is_continue() {
-        let walked = super::walk(&event.message, &mut packer);
+        let walked = super::walk(&event.message, level, &mut packer);
         debug_assert!(walked.is_ok());
         if walked == Ok(ControlFlow::Continue(())) {
             let _last = packer.parts.end();

@@ -170,12 +170,16 @@ impl<'w, S: Simd, const SPANNING: bool> Members<'w, S, SPANNING> {
         let start = mark.start;
         let here = move |place: usize| place - start + at;
         while let Some(further) = shape.mark(*like + 1).filter(|further| further.start < same) {
-            self.take(mark.moved(here));
+            if mark.role != Role::Other {
+                self.take(mark.moved(here));
+            }
             *like += 1;
             mark = further;
         }
         if shape.len() <= same {
-            self.take(mark.moved(here));
+            if mark.role != Role::Other {
+                self.take(mark.moved(here));
+            }
             return Compared::Whole(here(shape.len()));
         }
         // With the same key, and a value that begins as it did.

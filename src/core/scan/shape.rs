@@ -52,8 +52,8 @@ pub(super) struct Mark {
 impl Mark {
     /// The same elsewhere.
     #[inline(always)]
-    pub(super) fn moved(self, to: impl Fn(usize) -> usize) -> Self {
-        let Self { start, key_end, value, end, role } = self;
+    pub(super) fn moved(&self, to: impl Fn(usize) -> usize) -> Self {
+        let Self { start, key_end, value, end, role } = *self;
         Self { start: to(start), key_end: to(key_end), value: to(value), end: to(end), role }
     }
 }
@@ -73,8 +73,8 @@ pub struct Shape {
 impl Shape {
     /// The member of this number.
     #[inline(always)]
-    pub(super) fn mark(&self, number: usize) -> Option<Mark> {
-        self.marks.get(number).copied()
+    pub(super) fn mark(&self, number: usize) -> Option<&Mark> {
+        self.marks.get(number)
     }
 
     /// The record from this place on, and what is behind it.
@@ -91,7 +91,7 @@ impl Shape {
 
     /// A member's key, from quote to quote.
     #[inline(always)]
-    pub(super) fn key(&self, mark: Mark) -> &[u8] {
+    pub(super) fn key(&self, mark: &Mark) -> &[u8] {
         self.text.get(mark.start..mark.key_end).unwrap_or_default()
     }
 

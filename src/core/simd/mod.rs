@@ -9,9 +9,12 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+/// Most bytes that any looks at.
+pub(super) const WIDTH_MAX: usize = 64;
+
 /// What a processor can do with some bytes at once.
 pub(super) trait Simd: Copy {
-    /// How many they are: a power of two, at most 64.
+    /// How many they are: a power of two, at most [`WIDTH_MAX`].
     const WIDTH: usize;
     /// So many bytes.
     type Bytes: Copy;
