@@ -20,20 +20,21 @@ use super::timestamp;
 #[derive(Clone, Copy, Debug)]
 pub struct Timeline {
     last: UnixMillis,
+    texts: timestamp::Reader,
 }
 
 impl Timeline {
     /// The times of an object that was last modified at `modified`.
     #[must_use]
-    pub const fn new(modified: UnixMillis) -> Self {
-        Self { last: modified }
+    pub fn new(modified: UnixMillis) -> Self {
+        Self { last: modified, texts: timestamp::Reader::default() }
     }
 
     /// The time that a record with this stamp has, without counting it as seen.
     #[must_use]
-    pub fn peek(&self, stamp: Stamp<'_>) -> UnixMillis {
+    pub fn peek(&mut self, stamp: Stamp<'_>) -> UnixMillis {
         let own = match stamp {
-            Stamp::Text(text) => timestamp::parse_escaped(text),
+            Stamp::Text(text) => self.texts.escaped(text),
             Stamp::Number(text) => timestamp::parse_number(text),
             Stamp::Missing => None,
         };
@@ -42,7 +43,7 @@ impl Timeline {
 
     /// The time of the next good record; the following records fall back on it.
     pub fn resolve(&mut self, stamp: Stamp<'_>) -> UnixMillis {
-        self.pass(self.peek(stamp));
+        self.last = self.peek(stamp);
         self.last
     }
 

@@ -16,9 +16,48 @@ const EXPONENT_MAX: i64 = 1 << 50;
 /// Characters of a timestamp that is written with escapes; no clock gives that many digits.
 const ESCAPED_BYTES_MAX: usize = 128;
 
-/// Reads an RFC 3339 timestamp. `None` when it is none, or names a day or time that does not exist.
-#[must_use]
-pub fn parse_text(text: &[u8]) -> Option<UnixMillis> {
+/// Bytes of a text up to its minutes: `2024-01-01T12:00`.
+const MINUTE_BYTES: usize = 16;
+
+/// Reads texts of which many lie in the same minute: it is not read again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reader {
+    /// The minute that was read last, as text and from 1970 on, without its offset.
+    last: Option<([u8; MINUTE_BYTES], i64)>,
+}
+
+impl Reader {
+    /// Reads an RFC 3339 timestamp. `None` when it is none, or names a day or time that does not exist.
+    pub fn text(&mut self, text: &[u8]) -> Option<UnixMillis> {
+        let (&start, rest) = text.split_first_chunk()?;
+        let minute = match self.last {
+            Some((text, minute)) if text == start => minute,
+            Some(_) | None => {
+                let minute = minute(&start)?;
+                self.last = Some((start, minute));
+                minute
+            }
+        };
+        let mut at = Cursor(rest);
+        at.one_of(b":")?;
+        let second = at.digits(2)?;
+        let millis = at.fraction()?;
+        let offset_minutes = at.offset()?;
+        if !at.0.is_empty() || second > 60 {
+            return None;
+        }
+        Some(UnixMillis(((minute - offset_minutes) * 60 + second) * 1000 + millis))
+    }
+
+    /// The same from the inside of a JSON string, which may hold escapes: some writers escape `+`.
+    pub fn escaped(&mut self, text: &[u8]) -> Option<UnixMillis> {
+        // Most are not, and are no longer than a few words.
+        self.text(text).or_else(|| parse_escaped(text))
+    }
+}
+
+/// Minutes from 1970 on.
+fn minute(text: &[u8; MINUTE_BYTES]) -> Option<i64> {
     let mut at = Cursor(text);
     let year = at.digits(4)?;
     at.one_of(b"-")?;
@@ -29,18 +68,16 @@ pub fn parse_text(text: &[u8]) -> Option<UnixMillis> {
     let hour = at.digits(2)?;
     at.one_of(b":")?;
     let minute = at.digits(2)?;
-    at.one_of(b":")?;
-    let second = at.digits(2)?;
-    let millis = at.fraction()?;
-    let offset_minutes = at.offset()?;
-    if !at.0.is_empty() || !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) {
+    if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) || hour > 23 || minute > 59 {
         return None;
     }
-    if hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    let minutes = (days_from_epoch(year, month, day) * 24 + hour) * 60 + minute - offset_minutes;
-    Some(UnixMillis((minutes * 60 + second) * 1000 + millis))
+    Some((days_from_epoch(year, month, day) * 24 + hour) * 60 + minute)
+}
+
+/// Reads an RFC 3339 timestamp. `None` when it is none, or names a day or time that does not exist.
+#[must_use]
+pub fn parse_text(text: &[u8]) -> Option<UnixMillis> {
+    Reader::default().text(text)
 }
 
 /// Reads an RFC 3339 timestamp from the inside of a JSON string, which may hold escapes: some writers escape `+`.
@@ -375,6 +412,19 @@ mod tests {
                 _ => char::from(byte).to_string(),
             }).collect();
             prop_assert_eq!(parse_escaped(escaped.as_bytes()), parse_text(text.as_bytes()), "{}", escaped);
+        }
+
+        /// Whatever was read before.
+        #[test]
+        fn a_reader_reads_each_as_if_it_were_the_first(
+            texts in prop::collection::vec(
+                "20(24|23)-0[12]-(28|29|30)[T ]1[12]:0[01]:[0-6][0-9](\\.[0-9]{1,9})?(Z|\\+01:00|\\\\u002B01:00|)", 1..12,
+            ),
+        ) {
+            let mut reader = Reader::default();
+            for text in texts {
+                prop_assert_eq!(reader.escaped(text.as_bytes()), parse_escaped(text.as_bytes()), "{}", text);
+            }
         }
 
         #[test]

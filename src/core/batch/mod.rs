@@ -307,7 +307,7 @@ impl Batcher {
         }
         let start = self.body.len();
         self.body.extend_from_slice(b"{\"timestamp\":");
-        append_decimal(&mut self.body, timestamp.0);
+        self.body.extend_from_slice(itoa::Buffer::new().format(timestamp.0).as_bytes());
         self.body.extend_from_slice(b",\"message\":\"");
         (mark, start)
     }
@@ -564,22 +564,4 @@ fn walk(message: &Message<'_>, level: Level, sink: &mut impl body::Sink) -> Resu
         }
         Message::Empty => Ok(ControlFlow::Continue(())),
     }
-}
-
-fn append_decimal(out: &mut Vec<u8>, value: i64) {
-    let mut digits = [0_u8; 20];
-    let mut rest = value.unsigned_abs();
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    if value < 0 {
-        out.push(b'-');
-    }
-    out.extend_from_slice(digits.get(at..).unwrap_or_default());
 }

@@ -117,7 +117,7 @@ struct Members<'w, S, const SPANNING: bool> {
     message: Option<&'w [u8]>,
     timestamp: Stamp<'w>,
     exact: bool,
-    /// Members that were read and not compared.
+    /// Bytes of members that were read and not compared, but for messages.
     read: usize,
 }
 
@@ -152,7 +152,9 @@ impl<'w, S: Simd, const SPANNING: bool> Members<'w, S, SPANNING> {
                     member
                 }
             };
-            self.read += 1;
+            if member.role != Role::Message {
+                self.read += member.end - member.start;
+            }
             self.take(member);
             next = self.behind(member.end)?;
         }

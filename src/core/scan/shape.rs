@@ -11,9 +11,9 @@ const MEMBERS_MAX: usize = 64;
 /// What stands behind the text, so that vectors may look beyond its end.
 const MARGIN: usize = 64;
 /// Records of which more had to be read than of others, before another one is kept.
-const MISSES_MAX: u32 = 8;
-/// How many members more are more.
-const MORE: usize = 2;
+const MISSES_MAX: u32 = 4;
+/// How many bytes more are more.
+const MORE_BYTES: usize = 64;
 
 pub(super) const MESSAGE: &[u8] = b"message";
 pub(super) const TIMESTAMP: &[u8] = b"timestamp";
@@ -65,7 +65,7 @@ pub struct Shape {
     text: Vec<u8>,
     len: usize,
     marks: Vec<Mark>,
-    /// Fewest members that had to be read of a record that was compared, and how often it was more.
+    /// Fewest bytes that had to be read of a record that was compared, its message aside, and how often it was more.
     least: usize,
     misses: u32,
 }
@@ -95,14 +95,14 @@ impl Shape {
         self.text.get(mark.start..mark.key_end).unwrap_or_default()
     }
 
-    /// Whether the record that was just compared, of so many bytes and of which so many members had to be read, is the better
+    /// Whether the record that was just compared, of `len` bytes of which `read` had to be read beside its message, is the better
     /// one to keep.
     #[inline(always)]
     pub(super) fn is_to_be_learnt(&mut self, len: usize, read: usize) -> bool {
         if len > TEXT_BYTES_MAX {
             return false;
         }
-        if read <= self.least.saturating_add(MORE) && !self.marks.is_empty() {
+        if read <= self.least.saturating_add(MORE_BYTES) && !self.marks.is_empty() {
             self.least = self.least.min(read);
             self.misses = 0;
             return false;
