@@ -10,7 +10,8 @@
 use std::ops::ControlFlow;
 
 use super::GROW_BYTES;
-use crate::core::simd::{Level, Simd, Task, WIDTH_MAX, escaped};
+use crate::core::scan::Seen;
+use crate::core::simd::{Level, Simd, Task, WIDTH_MAX, escaped, longer_escapes};
 
 /// An escape that JSON does not have, or a quote that is not escaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -105,10 +106,7 @@ pub fn append_escaping(out: &mut Vec<u8>, text: &[u8], level: Level) -> usize {
 struct Run {
     /// Its bytes.
     bytes: usize,
-    /// Escapes in it, each of two bytes.
-    escapes: usize,
-    /// Whether there is anything in it that is no ASCII. It may then be no UTF-8.
-    high: bool,
+    seen: Seen,
 }
 
 /// Finds a [`Run`] up to a quote or a control character that is not escaped, or up to any escape; if `ESCAPES` may stand in it,
@@ -159,14 +157,8 @@ impl Run {
         let (starts, stops) = if ESCAPES {
             let backslashes = simd.bits(backslashes);
             let escaped = escaped(S::WIDTH, backslashes, &mut cut);
-            let mut of_two = simd.bits(special);
-            if escaped & !of_two != 0 {
-                let letter = |letter| simd.equal(bytes, letter);
-                let white = simd.or(simd.or(letter(b'n'), letter(b't')), letter(b'r'));
-                let rare = simd.or(simd.or(letter(b'/'), letter(b'b')), letter(b'f'));
-                of_two |= simd.bits(simd.or(white, rare));
-            }
-            (backslashes & !escaped, controls | simd.bits(quotes) & !escaped | escaped & !of_two)
+            let longer = longer_escapes(simd, bytes, special, escaped);
+            (backslashes & !escaped, controls | simd.bits(quotes) & !escaped | longer)
         } else {
             (0, controls | simd.bits(special))
         };
@@ -181,8 +173,8 @@ impl Run {
         };
         let within = if taken == 0 { 0 } else { u64::MAX >> (64 - taken) };
         self.bytes += taken;
-        self.escapes += (starts & within).count_ones() as usize;
-        self.high |= high & within != 0;
+        self.seen.escapes += (starts & within).count_ones() as usize;
+        self.seen.high |= high & within != 0;
         stop != 0
     }
 
@@ -193,14 +185,15 @@ impl Run {
             return ControlFlow::Continue(());
         }
         // Several times as fast as a walk by chunks, which is left to what is no UTF-8.
-        if !self.high || std::str::from_utf8(text).is_ok() {
-            return sink.run(text, text.len() - self.escapes);
+        let Seen { escapes, high } = self.seen;
+        if !high || simdutf8::basic::from_utf8(text).is_ok() {
+            return sink.run(text, text.len() - escapes);
         }
         text.utf8_chunks().try_for_each(|chunk| {
             // Whatever is no ASCII is part of no escape: so they are as whole as they were.
             let valid = chunk.valid().as_bytes();
-            let escapes = if self.escapes == 0 { 0 } else { Level::PORTABLE.run(FindRun::<true>(valid)).escapes };
-            Self { bytes: valid.len(), escapes, high: false }.put(valid, sink)?;
+            let escapes = if escapes == 0 { 0 } else { Level::PORTABLE.run(FindRun::<true>(valid)).seen.escapes };
+            Self { bytes: valid.len(), seen: Seen { escapes, high: false } }.put(valid, sink)?;
             if chunk.invalid().is_empty() {
                 ControlFlow::Continue(())
             } else {
@@ -244,6 +237,19 @@ pub(super) fn walk_escaped<S: Sink>(escaped: &[u8], level: Level, sink: &mut S) 
         }
         rest = next;
     }
+}
+
+/// The same, of one of which it is known what there is in it.
+pub(super) fn walk_seen<S: Sink>(
+    escaped: &[u8],
+    seen: Seen,
+    level: Level,
+    sink: &mut S,
+) -> Result<ControlFlow<()>, BadEscape> {
+    if !S::WHOLE {
+        return walk_escaped(escaped, level, sink);
+    }
+    Ok(Run { bytes: escaped.len(), seen }.put(escaped, sink))
 }
 
 /// Walks a text that is not escaped yet. `Break` when the sink ended it.

@@ -398,7 +398,7 @@ impl Batcher {
     fn room(message: &Message<'_>, wide: bool) -> usize {
         let factor = match message {
             _ if wide => ESCAPED_MAX,
-            Message::Escaped(_) | Message::Empty => 1,
+            Message::Escaped(_) | Message::Seen(..) | Message::Empty => 1,
             // JSON text has quotes to escape, but no raw control characters or invalid UTF-8 in any number.
             Message::Json(_) | Message::Pieces(_) => 2,
         };
@@ -545,7 +545,7 @@ impl Batch {
 
 fn message_bytes(message: &Message<'_>) -> usize {
     match message {
-        Message::Escaped(text) | Message::Json(text) => text.len(),
+        Message::Escaped(text) | Message::Seen(text, _) | Message::Json(text) => text.len(),
         // What is far too long for one event is not read through to learn that.
         Message::Pieces(pieces) if pieces.record_bytes() > ESCAPED_MAX * EVENT_BYTES_MAX => pieces.record_bytes(),
         Message::Pieces(pieces) => pieces.map(<[u8]>::len).sum(),
@@ -557,6 +557,7 @@ fn message_bytes(message: &Message<'_>) -> usize {
 fn walk(message: &Message<'_>, level: Level, sink: &mut impl body::Sink) -> Result<ControlFlow<()>, BadEscape> {
     match message {
         Message::Escaped(text) => body::walk_escaped(text, level, sink),
+        Message::Seen(text, seen) => body::walk_seen(text, *seen, level, sink),
         Message::Json(text) => Ok(body::walk_raw(text, level, sink)),
         Message::Pieces(pieces) => {
             let mut pieces = *pieces;

@@ -2,6 +2,9 @@
 
 use super::inflate::WINDOW_BYTES as REACH_MAX;
 
+/// Steps that have room behind what may be reached, which is moved to the front after as many.
+const STEPS: usize = 4;
+
 /// A buffer that is used for one object after the other, and by turns.
 #[derive(Debug)]
 pub struct Window {
@@ -35,14 +38,14 @@ impl Kept {
 }
 
 impl Window {
-    /// A window into which `step` bytes are decoded at a time, with as many not scanned yet.
+    /// A window into which `step` bytes are decoded at a time, with as many that are not scanned yet.
     #[must_use]
     pub fn new(step: usize) -> Self {
         Self { bytes: vec![0; Self::least(step)], at: 0, filled: 0, step }
     }
 
     const fn least(step: usize) -> usize {
-        REACH_MAX + 2 * step
+        REACH_MAX + STEPS * step
     }
 
     /// Goes on with what was kept.
@@ -162,7 +165,7 @@ mod tests {
             assert!(unscanned.iter().enumerate().all(|(place, it)| *it == byte(scanned + place)));
             kept = window.keep(next.min(REACH_MAX));
             assert!(kept.len() <= REACH_MAX.max(next - scanned));
-            assert_eq!(window.bytes.len(), REACH_MAX + 2000);
+            assert_eq!(window.bytes.len(), Window::least(1000));
         }
         assert!(next > 100_000 && scanned + 20_000 > next);
     }

@@ -4,10 +4,10 @@
 //! nothing is copied, and what is unusual (see [`Fields::exact`]) is only noticed here and left to [`super::exact`].
 //! What a record has in common with one before it, which is most of it, is not read again but compared ([`super::shape`]).
 
-use super::Stamp;
 use super::shape::{Mark, Role, Shape};
 use super::syntax::{Look, Nesting, in_scalar, is_scalar, skip_string};
-use crate::core::simd::{Level, Simd, Task, common, escaped, find};
+use super::{Seen, Stamp};
+use crate::core::simd::{Level, Simd, Task, common, escaped, find, longer_escapes};
 
 /// What the bytes from a record's `{` on are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,9 @@ pub(super) enum Verdict<'w> {
 pub(super) struct Fields<'w> {
     /// Bytes from `{` to `}`.
     pub(super) len: usize,
-    /// The inside of the message's string.
+    /// The inside of the message's string, and what was seen of it, if it is sound.
     pub(super) message: &'w [u8],
+    pub(super) seen: Option<Seen>,
     pub(super) timestamp: Stamp<'w>,
     /// The fields above are not to be used: a key holds an escape, or a message is absent or no string.
     pub(super) exact: bool,
@@ -79,7 +80,7 @@ impl<'w, const SPANNING: bool> Task for Read<'w, '_, SPANNING> {
                     learn::<S, SPANNING>(simd, bytes.get(..len).unwrap_or_default(), shape);
                 }
                 let message = members.message.unwrap_or_default();
-                Verdict::Whole(Fields { len, message, timestamp: members.timestamp, exact })
+                Verdict::Whole(Fields { len, message, seen: members.seen, timestamp: members.timestamp, exact })
             }
             Err(Stop::Unsound) => Verdict::Unsound,
             Err(Stop::Newline) => Verdict::Newline,
@@ -115,6 +116,8 @@ struct Members<'w, S, const SPANNING: bool> {
     simd: S,
     bytes: &'w [u8],
     message: Option<&'w [u8]>,
+    /// What was seen of the message, if it was read and is sound.
+    seen: Option<Seen>,
     timestamp: Stamp<'w>,
     exact: bool,
     /// Bytes of members that were read and not compared, but for messages.
@@ -124,7 +127,7 @@ struct Members<'w, S, const SPANNING: bool> {
 impl<'w, S: Simd, const SPANNING: bool> Members<'w, S, SPANNING> {
     #[inline(always)]
     const fn of(simd: S, bytes: &'w [u8]) -> Self {
-        Self { simd, bytes, message: None, timestamp: Stamp::Missing, exact: false, read: 0 }
+        Self { simd, bytes, message: None, seen: None, timestamp: Stamp::Missing, exact: false, read: 0 }
     }
 
     /// Reads all of them. The record's length.
@@ -141,7 +144,7 @@ impl<'w, S: Simd, const SPANNING: bool> Members<'w, S, SPANNING> {
                 Compared::Whole(end) => return Ok(end),
                 Compared::Value(mark) => {
                     like += 1;
-                    Mark { end: self.value(mark.value)?, ..mark }
+                    Mark { end: self.value(mark.value, mark.role)?, ..mark }
                 }
                 Compared::Nothing(at) => {
                     let member = self.member(at)?;
@@ -173,14 +176,14 @@ impl<'w, S: Simd, const SPANNING: bool> Members<'w, S, SPANNING> {
         let here = move |place: usize| place - start + at;
         while let Some(further) = shape.mark(*like + 1).filter(|further| further.start < same) {
             if mark.role != Role::Other {
-                self.take(mark.moved(here));
+                self.pass(mark.moved(here));
             }
             *like += 1;
             mark = further;
         }
         if shape.len() <= same {
             if mark.role != Role::Other {
-                self.take(mark.moved(here));
+                self.pass(mark.moved(here));
             }
             return Compared::Whole(here(shape.len()));
         }
@@ -222,19 +225,33 @@ impl<'w, S: Simd, const SPANNING: bool> Members<'w, S, SPANNING> {
             return Err(Stop::Unsound);
         }
         let (_, value) = self.token(colon_at + 1)?;
-        let end = self.value(value)?;
         let role = Role::of(self.bytes.get(start + 1..key_end).unwrap_or_default());
+        let end = self.value(value, role)?;
         Ok(Mark { start, key_end, value, end, role })
     }
 
     /// The end of the value that begins here.
     #[inline(always)]
-    fn value(&self, start: usize) -> Result<usize, Stop> {
+    fn value(&mut self, start: usize, role: Role) -> Result<usize, Stop> {
         match self.bytes.get(start) {
+            Some(b'"') if role == Role::Message => {
+                let (look, seen) = message_end(self.simd, self.bytes, start + 1);
+                self.seen = seen;
+                if let Look::End(end) = look { Ok(end + 1) } else { Err(look.into()) }
+            }
             Some(b'"') => Ok(self.string(start + 1, &mut false)? + 1),
             Some(b'{' | b'[') => self.nested(start),
             _ => scalar(self.bytes, start),
         }
+    }
+
+    /// Takes a member that was not read.
+    #[inline(always)]
+    fn pass(&mut self, mark: Mark) {
+        if mark.role == Role::Message {
+            self.seen = None;
+        }
+        self.take(mark);
     }
 
     /// Takes a member for what it is. Of equal keys the last wins.
@@ -350,11 +367,47 @@ fn string_end<S: Simd>(simd: S, bytes: &[u8], from: usize, escape: &mut bool) ->
         }
         at += S::WIDTH;
     }
+    rest_of_string(bytes, at, carry, escape)
+}
+
+/// As [`string_end`], from within the string. `carry`: the first byte is escaped.
+#[inline(never)]
+fn rest_of_string(bytes: &[u8], at: usize, carry: bool, escape: &mut bool) -> Look {
     match bytes.get(at) {
         Some(b'\n') if carry => Look::Broken(at),
         Some(_) if carry => skip_string(bytes, at + 1, escape),
         _ => skip_string(bytes, at, escape),
     }
+}
+
+/// As [`string_end`], and what there is in the string, if it is as a [`Seen`] says.
+#[inline(always)]
+fn message_end<S: Simd>(simd: S, bytes: &[u8], from: usize) -> (Look, Option<Seen>) {
+    let (mut at, mut carry, mut seen, mut odd) = (from, false, Seen::default(), 0);
+    while let Some(vector) = bytes.get(at..).and_then(|rest| simd.load(rest)) {
+        let (quotes, backslashes) = (simd.equal(vector, b'"'), simd.equal(vector, b'\\'));
+        let (special, unusual) = (simd.or(quotes, backslashes), simd.unusual(vector));
+        if simd.bits(simd.or(special, unusual)) == 0 && !carry {
+            at += S::WIDTH;
+            continue;
+        }
+        let high = simd.high(vector);
+        let backslashes = simd.bits(backslashes);
+        let escaped = escaped(S::WIDTH, backslashes, &mut carry);
+        let ends = simd.bits(quotes) & !escaped | simd.bits(simd.equal(vector, b'\n'));
+        let before_end = ends.wrapping_sub(1) & !ends;
+        seen.escapes += (backslashes & !escaped & before_end).count_ones() as usize;
+        seen.high |= high & before_end != 0;
+        let controls = simd.bits(unusual) & !high;
+        odd |= (controls | longer_escapes(simd, vector, special, escaped)) & before_end;
+        if ends != 0 {
+            let end = at + ends.trailing_zeros() as usize;
+            let look = if bytes.get(end) == Some(&b'"') { Look::End(end) } else { Look::Broken(end) };
+            return (look, (odd == 0).then_some(seen));
+        }
+        at += S::WIDTH;
+    }
+    (rest_of_string(bytes, at, carry, &mut false), None)
 }
 
 fn scalar(bytes: &[u8], from: usize) -> Result<usize, Stop> {

@@ -402,7 +402,11 @@ impl Scanner {
         } else if found.message.is_empty() {
             Some((Message::Empty, found.timestamp))
         } else {
-            Some((Message::Escaped(found.message), found.timestamp))
+            let message = match found.seen {
+                Some(seen) => Message::Seen(found.message, seen),
+                None => Message::Escaped(found.message),
+            };
+            Some((message, found.timestamp))
         };
         let step = match content {
             Some((message, timestamp)) => {

@@ -75,11 +75,14 @@ pub struct Record<'w> {
 }
 
 /// What a record has to say, as bytes of the window: nothing is copied or unescaped here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Message<'w> {
     /// The inside of a JSON string, still escaped. Its escapes and its UTF-8 are not validated yet: the copier does that
     /// in the same pass. It is never empty and holds no newline and no unescaped quote.
     Escaped(&'w [u8]),
+    /// The same, of which more is known: it was seen while its end was searched. It is the same message, whichever of the two
+    /// it comes as.
+    Seen(&'w [u8], Seen),
     /// A JSON text (object, array, number, true, false) that is the message itself, byte for byte; valid JSON save for
     /// control characters and invalid UTF-8 within its strings. It must be escaped when it is put into a JSON string.
     Json(&'w [u8]),
@@ -88,6 +91,40 @@ pub enum Message<'w> {
     /// The empty string.
     Empty,
 }
+
+/// What is known of the inside of a JSON string without control characters, whose escapes are all sound and of two bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// How many escapes there are.
+    pub escapes: usize,
+    /// Whether there is anything that is no ASCII; it may then be no UTF-8.
+    pub high: bool,
+}
+
+impl<'w> Message<'w> {
+    /// The inside of the JSON string that it is, if it is one.
+    #[must_use]
+    pub const fn inside(&self) -> Option<&'w [u8]> {
+        match self {
+            Self::Escaped(inside) | Self::Seen(inside, _) => Some(inside),
+            Self::Empty => Some(&[]),
+            Self::Json(_) | Self::Pieces(_) => None,
+        }
+    }
+}
+
+impl PartialEq for Message<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Json(json), Self::Json(other)) => json == other,
+            (Self::Pieces(pieces), Self::Pieces(other)) => pieces == other,
+            (Self::Json(_) | Self::Pieces(_), _) => false,
+            (Self::Escaped(_) | Self::Seen(..) | Self::Empty, _) => self.inside() == other.inside(),
+        }
+    }
+}
+
+impl Eq for Message<'_> {}
 
 /// A record's `timestamp`, as bytes of the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

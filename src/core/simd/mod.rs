@@ -185,6 +185,20 @@ pub(super) const fn escaped(width: usize, backslashes: u64, carry: &mut bool) ->
     behind_runs ^ (backslashes | first)
 }
 
+/// Of the `escaped` ones of some bytes, of which quotes and backslashes are `special`, those that are the second of no JSON escape
+/// of two bytes.
+#[inline(always)]
+pub(super) fn longer_escapes<S: Simd>(simd: S, bytes: S::Bytes, special: S::Marks, escaped: u64) -> u64 {
+    let longer = escaped & !simd.bits(special);
+    if longer == 0 {
+        return 0;
+    }
+    let letter = |letter| simd.equal(bytes, letter);
+    let white = simd.or(simd.or(letter(b'n'), letter(b't')), letter(b'r'));
+    let rare = simd.or(simd.or(letter(b'/'), letter(b'b')), letter(b'f'));
+    longer & !simd.bits(simd.or(white, rare))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -217,7 +217,7 @@ fn units(message: Message<'_>) -> Result<Vec<Unit>, BadEscape> {
         Message::Empty => Ok(Vec::new()),
         Message::Json(text) => Ok(raw_units(text)),
         Message::Pieces(pieces) => Ok(pieces.flat_map(raw_units).collect()),
-        Message::Escaped(inside) => escaped_units(inside),
+        Message::Escaped(inside) | Message::Seen(inside, _) => escaped_units(inside),
     }
 }
 

@@ -131,8 +131,8 @@ fn symbols(tables: &Tables, bits: &mut Bits, place: &mut Place<'_>) -> Result<bo
                     if entry & LITERAL != 0 {
                         at.write(byte(entry));
                         at = at.add(1);
-                        source.fill();
                         entry = litlens.first(source.bits);
+                        source.fill();
                         continue;
                     }
                 }
@@ -145,8 +145,8 @@ fn symbols(tables: &Tables, bits: &mut Bits, place: &mut Place<'_>) -> Result<bo
                     if entry & LITERAL != 0 {
                         at.write(byte(entry));
                         at = at.add(1);
-                        source.fill();
                         entry = litlens.first(source.bits);
+                        source.fill();
                         continue;
                     }
                 }
@@ -156,8 +156,8 @@ fn symbols(tables: &Tables, bits: &mut Bits, place: &mut Place<'_>) -> Result<bo
                 }
             }
             let len = value(entry, looked);
-            source.fill();
             entry = distances.first(source.bits);
+            source.fill();
             if entry & SPECIAL != 0 {
                 if entry & LONGER != 0 {
                     source.drop(entry);
@@ -174,8 +174,8 @@ fn symbols(tables: &Tables, bits: &mut Bits, place: &mut Place<'_>) -> Result<bo
                 outcome = Err("distance too far back");
                 break;
             }
-            source.fill();
             entry = litlens.first(source.bits);
+            source.fill();
             copy(at, distance, len);
             at = at.add(len);
         }
@@ -204,10 +204,13 @@ unsafe fn copy(mut to: *mut u8, distance: usize, len: usize) {
     unsafe {
         let end = to.add(len);
         if distance >= 16 {
+            // Twice without a look, which nearly always is enough or not far from it.
             loop {
                 let word = to.sub(distance).cast::<u128>().read_unaligned();
                 to.cast::<u128>().write_unaligned(word);
-                to = to.add(16);
+                let word = to.add(16).sub(distance).cast::<u128>().read_unaligned();
+                to.add(16).cast::<u128>().write_unaligned(word);
+                to = to.add(32);
                 if to >= end {
                     return;
                 }

@@ -160,7 +160,8 @@ pub(super) struct Found {
 #[inline(always)]
 pub(super) const fn value(entry: u32, bits: u64) -> usize {
     let with_code = bits & ((1 << (entry & 0x3f)) - 1);
-    (entry >> 16) as usize + low(with_code >> (entry >> 8 & 0xf))
+    // Of the bits from the eighth on, those that are not the code's are the flags of what is none.
+    (entry >> 16) as usize + low(with_code.wrapping_shr(entry >> 8))
 }
 
 /// A few low bits, as an index.

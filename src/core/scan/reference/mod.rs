@@ -41,7 +41,7 @@ pub fn scan(input: &[u8], limits: ScanLimits) -> Vec<Item> {
 #[must_use]
 pub fn text_of(message: Message<'_>) -> Option<String> {
     match message {
-        Message::Escaped(inside) => unescape(inside),
+        Message::Escaped(inside) | Message::Seen(inside, _) => unescape(inside),
         Message::Json(json) => Some(String::from_utf8_lossy(json).into_owned()),
         Message::Pieces(pieces) => Some(pieces.map(String::from_utf8_lossy).collect()),
         Message::Empty => Some(String::new()),
