@@ -1,75 +1,167 @@
-//! One core's way from stored bytes to signed request bodies, beside its ceiling, in one run.
+//! One core's way from stored bytes to hashed request bodies: beside its ceiling, beside the same work as others write it, in one
+//! run; and in instructions, which no other program on the machine can change.
+//!
+//! The ceiling is what is left when only the two things are done that nobody can leave out: libdeflate decodes whole objects
+//! into a buffer that is used again, and the bodies are hashed. `-- --instructions` counts alone, which takes less than a
+//! minute; `-- core_long` measures that set alone.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot make its objects has nothing to measure")]
 #![expect(clippy::print_stdout, reason = "it says what it measured")]
-#![expect(clippy::disallowed_methods, reason = "it measures time")]
+#![expect(clippy::cast_precision_loss, reason = "for people")]
+#![allow(dead_code, reason = "the benches share more than each of them uses")]
 
+#[path = "../support/clock.rs"]
+mod clock;
+#[path = "../support/figures.rs"]
+mod figures;
+mod others;
 mod ours;
 mod sets;
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::time::Instant;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::sync::{Arc, Mutex};
 
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use self::clock::{median, rounds};
+use self::figures::{Figures, Gate, Target};
+use self::others::{Sdk, idiomatic, naive};
 use self::ours::Ours;
 use self::sets::{Kind, Set};
 
-/// What callgrind collects.
-#[inline(never)]
-fn measured<T>(run: impl FnOnce() -> T) -> T {
-    run()
+/// Objects of a set that is measured, and rounds.
+const OBJECTS: u64 = 8;
+const ROUNDS: usize = 15;
+/// Rounds with the slow ones.
+const SLOW_ROUNDS: usize = 5;
+/// Bytes in a MB, and in a KiB.
+const MB: f64 = 1e6;
+const KIB: f64 = 1024.0;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let mut figures = Figures::default();
+    match args.as_slice() {
+        ["--once", set, times] => {
+            counted(Path::new(set), times.parse().unwrap());
+            return ExitCode::SUCCESS;
+        }
+        ["--instructions"] => instructions(&mut figures),
+        names => {
+            for kind in Kind::ALL.into_iter().filter(|kind| names.is_empty() || names.contains(&kind.name())) {
+                measure(kind, &mut figures);
+            }
+            if names.is_empty() {
+                instructions(&mut figures);
+            }
+        }
+    }
+    figures.finish()
 }
 
-fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    if let Some(at) = args.iter().position(|arg| arg == "--one") {
-        let kind = Kind::ALL.into_iter().find(|kind| kind.name() == args[at + 1]).unwrap();
-        let set = Set::of(kind, 1);
-        let mut ours = Ours::new();
-        let made = measured(|| ours.run(&set, |_| {}));
-        assert_eq!(made.records, set.records);
-        println!("{} {} {}", kind.name(), set.bytes, made.body_bytes);
-        return;
-    }
-    for kind in Kind::ALL {
-        let set = Set::of(kind, 8);
-        let mut ours = Ours::new();
-        let mut bodies = Vec::new();
-        let made = ours.run(&set, |body| bodies.push(body.to_vec()));
-        assert_eq!(made.records, set.records);
-        let mut out = vec![0; set.largest];
-        let mut inflate = libdeflater::Decompressor::new();
-        let (mut ratios, mut speeds, mut tops) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..15 {
-            let begun = Instant::now();
-            ours.run(&set, |body| drop(black_box(Sha256::digest(body))));
-            let own = begun.elapsed().as_secs_f64();
-            let begun = Instant::now();
-            for object in &set.stored {
-                let made = inflate.gzip_decompress(object, &mut out).unwrap();
-                black_box(&out[..made]);
-            }
-            let decode = begun.elapsed().as_secs_f64();
-            let begun = Instant::now();
-            for body in &bodies {
-                black_box(Sha256::digest(body));
-            }
-            let hash = begun.elapsed().as_secs_f64();
-            ratios.push((decode + hash) / own);
-            speeds.push(set.bytes as f64 / own / 1e6);
-            tops.push((set.bytes as f64 / decode / 1e6, made.body_bytes as f64 / hash / 1e6));
+/// The set by time.
+fn measure(kind: Kind, figures: &mut Figures) {
+    let set = Set::of(kind, OBJECTS);
+    let (mut ours, mut bodies) = (Ours::new(), Vec::new());
+    let records = ours.run(&set, |body| bodies.push(body.to_vec()));
+    assert_eq!(records, set.records);
+    same_events(kind, &set, &bodies);
+
+    let body_bytes = bodies.iter().map(Vec::len).sum::<usize>() as f64;
+    let mut hashed = || assert_eq!(ours.run(&set, hashed_body), records);
+    let (mut inflate, mut out) = (libdeflater::Decompressor::new(), vec![0; set.largest]);
+    let mut decode = || {
+        for object in &set.stored {
+            let made = inflate.gzip_decompress(object, &mut out).unwrap();
+            black_box(&out[..made]);
         }
-        ratios.sort_by(f64::total_cmp);
-        speeds.sort_by(f64::total_cmp);
-        println!(
-            "{} record {} B, f {:.2}: {:.3} of the ceiling, {:.0} MB/s; D,H {:?}",
-            kind.name(),
-            set.bytes / set.records,
-            made.body_bytes as f64 / set.bytes as f64,
-            ratios[7],
-            speeds[7],
-            tops[7]
-        );
+    };
+    let mut hash = || bodies.iter().for_each(|body| hashed_body(body));
+    let times = rounds(ROUNDS, [&mut hashed, &mut decode, &mut hash]);
+    let bytes = set.bytes as f64;
+    let (record, f) = (set.bytes / set.records, body_bytes / bytes);
+    let [decoded, hash_speed, speed] = [1, 2, 0].map(|at| {
+        let of = if at == 2 { body_bytes } else { bytes };
+        of / median(&times, |round| round[at]) / MB
+    });
+    println!(
+        "{}: records of {record} bytes, {f:.2} of them in bodies; decode {decoded:.0} MB/s, hash {hash_speed:.0} MB/s, ours {speed:.0} MB/s",
+        kind.name()
+    );
+    let ratio = median(&times, |[ours, decode, hash]| (decode + hash) / ours);
+    figures.add(kind.name(), ratio, "of ceiling", Target::AtLeast(kind.target()), Gate::Ratio);
+
+    if kind == Kind::Long {
+        let (mut usual, mut simple) = (Sdk::new(None), Sdk::new(None));
+        let mut usual = || assert_eq!(idiomatic(kind, &set, &mut usual), records);
+        let mut simple = || assert_eq!(naive(kind, &set, &mut simple), records);
+        let times = rounds(SLOW_ROUNDS, [&mut hashed, &mut usual, &mut simple]);
+        let times_as = |at: usize| median(&times, |round| round[at] / round[0]);
+        figures.add("vs_idiomatic", times_as(1), "times", Target::AtLeast(2.5), Gate::Ratio);
+        figures.add("vs_naive", times_as(2), "times", Target::AtLeast(5.0), Gate::Ratio);
+    }
+}
+
+fn hashed_body(body: &[u8]) {
+    black_box(Sha256::digest(body));
+}
+
+/// All three ways give the same events, in whatever batches.
+fn same_events(kind: Kind, set: &Set, bodies: &[Vec<u8>]) {
+    let expected = events(bodies);
+    for (name, way) in [("idiomatic", idiomatic as fn(Kind, &Set, &mut Sdk) -> u64), ("naive", naive)] {
+        let theirs = Arc::new(Mutex::new(Vec::new()));
+        way(kind, set, &mut Sdk::new(Some(Arc::clone(&theirs))));
+        assert!(events(&theirs.lock().unwrap()) == expected, "{name} has other events");
+    }
+}
+
+/// How often each event is there.
+fn events(bodies: &[Vec<u8>]) -> BTreeMap<(i64, String), usize> {
+    let mut events = BTreeMap::new();
+    for body in bodies {
+        let body: Value = serde_json::from_slice(body).unwrap();
+        for event in body["logEvents"].as_array().unwrap() {
+            let event = (event["timestamp"].as_i64().unwrap(), event["message"].as_str().unwrap().to_owned());
+            *events.entry(event).or_default() += 1;
+        }
+    }
+    events
+}
+
+/// Each set in instructions for a KiB, without the hash: the machine that counts them knows no instructions for it.
+fn instructions(figures: &mut Figures) {
+    for kind in Kind::ALL {
+        let set = Set::of(kind, 1);
+        let path = std::env::temp_dir().join(format!("millrace-{}-{}", std::process::id(), kind.name()));
+        std::fs::write(&path, &set.stored[0]).unwrap();
+        let count = |times: &str| {
+            let mut valgrind = Command::new("valgrind");
+            valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(std::env::current_exe().unwrap());
+            let output = valgrind.arg("--once").arg(&path).arg(times).output().expect("valgrind is not installed");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let count =
+                said.lines().find_map(|line| line.split_once("Collected : ")).unwrap_or_else(|| panic!("{said}")).1;
+            count.trim().parse::<f64>().unwrap()
+        };
+        // The first time does what the others need not; what the third takes is its own.
+        let once_more = count("3") - count("2");
+        std::fs::remove_file(&path).unwrap();
+        let name = format!("{}_instructions", kind.name());
+        figures.add(&name, once_more / (set.bytes as f64 / KIB), "per KiB", Target::None, Gate::Instructions);
+    }
+}
+
+/// What is counted: one object, so many times.
+fn counted(path: &Path, times: usize) {
+    let set = Set { stored: vec![std::fs::read(path).unwrap().into()], bytes: 0, largest: 0, records: 0 };
+    let mut ours = Ours::new();
+    for _ in 0..times {
+        ours.run(&set, |body| _ = black_box(body.len()));
     }
 }

@@ -15,23 +15,14 @@ const BUDGET_BYTES: u64 = 256 << 20;
 
 /// A compute thread and a lane's machine.
 #[derive(Debug)]
-pub struct Ours {
+pub(crate) struct Ours {
     worker: Worker,
     machine: Machine,
     budget: LaneBudget,
 }
 
-/// What became of a set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Made {
-    /// Good records.
-    pub records: u64,
-    /// Bytes of all bodies.
-    pub body_bytes: u64,
-}
-
 impl Ours {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let budget = Budget::new(BUDGET_BYTES, RECORD_BYTES_MAX as u64).unwrap();
         let batcher = Batcher::new(BatchLimits::default(), "/acme/logs", "pod-0");
         Self {
@@ -41,17 +32,14 @@ impl Ours {
         }
     }
 
-    /// Each object's bytes → signed request bodies, which are shown to `seen`.
-    pub fn run(&mut self, set: &Set, mut seen: impl FnMut(&[u8])) -> Made {
+    /// Each object's bytes → request bodies, which are shown to `seen`. The records.
+    pub(crate) fn run(&mut self, set: &Set, mut seen: impl FnMut(&[u8])) -> u64 {
         let chunk_bytes = usize::try_from(CHUNK_BYTES).unwrap();
-        let mut made = Made::default();
-        let mut sealed = |machine: &mut Machine| {
-            for batch in machine.take_sealed().into_iter().flat_map(|group| group.sealed.batches) {
-                made.body_bytes += batch.body().len() as u64;
-                seen(batch.body());
-            }
-        };
         let mut records = 0;
+        let mut sealed = |machine: &mut Machine| {
+            let batches = machine.take_sealed().into_iter().flat_map(|group| group.sealed.batches);
+            batches.for_each(|batch| seen(batch.body()));
+        };
         for (number, object) in set.stored.iter().enumerate() {
             self.machine.begin(SegmentId(number as u64), object.len() as u64, UnixMillis(0), Progress::default());
             let mut rest = object.clone();
@@ -72,7 +60,6 @@ impl Ours {
         }
         self.machine.seal(SendWindow::ALL);
         sealed(&mut self.machine);
-        made.records = records;
-        made
+        records
     }
 }

@@ -18,7 +18,7 @@ const SHORT_BYTES: (usize, usize) = (60, 150);
 
 /// A kind of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Vector's records of 1.2 KB, one a line.
     Long,
     /// Records of 200 bytes, one a line.
@@ -31,10 +31,10 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Long, Self::Short, Self::Array, Self::Escaped];
+    pub(crate) const ALL: [Self; 4] = [Self::Long, Self::Short, Self::Array, Self::Escaped];
 
     /// As figures are named.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Long => "core_long",
             Self::Short => "core_short",
@@ -42,24 +42,34 @@ impl Kind {
             Self::Escaped => "core_escaped",
         }
     }
+
+    /// How near to the ceiling it should be.
+    pub(crate) const fn target(self) -> f64 {
+        match self {
+            Self::Long => 0.80,
+            Self::Short => 0.55,
+            Self::Array => 0.75,
+            Self::Escaped => 0.50,
+        }
+    }
 }
 
 /// Objects as stored.
 #[derive(Debug)]
-pub struct Set {
+pub(crate) struct Set {
     /// The gzip bytes of each.
-    pub stored: Vec<Bytes>,
+    pub(crate) stored: Vec<Bytes>,
     /// Decompressed bytes of all.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Decompressed bytes of the largest.
-    pub largest: usize,
+    pub(crate) largest: usize,
     /// Records of all.
-    pub records: u64,
+    pub(crate) records: u64,
 }
 
 impl Set {
     /// So many objects of a kind.
-    pub fn of(kind: Kind, objects: u64) -> Self {
+    pub(crate) fn of(kind: Kind, objects: u64) -> Self {
         match kind {
             Kind::Long => Self::generated(objects, Framing::Lines, &message(Format::Mixed, LONG_BYTES)),
             Kind::Array => Self::generated(objects, Framing::Array, &message(Format::Mixed, LONG_BYTES)),
