@@ -24,7 +24,7 @@ pub(crate) struct Ours {
 impl Ours {
     pub(crate) fn new() -> Self {
         let budget = Budget::new(BUDGET_BYTES, RECORD_BYTES_MAX as u64).unwrap();
-        let batcher = Batcher::new(BatchLimits::default(), "/acme/logs", "pod-0");
+        let batcher = Batcher::new(BatchLimits::default(), "/acme/logs", "pod-0").with_shelf(budget.bodies());
         Self {
             worker: Worker::new(),
             machine: Machine::new(batcher, RECORD_BYTES_MAX),

@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::share::{Claim, Pool};
+use crate::core::batch::{KEPT_BODY_BYTES, Shelf};
 use crate::core::rejects::FILE_BYTES_MAX;
 use crate::core::tenant::TenantId;
 
@@ -53,6 +54,11 @@ pub const OBJECT_RESERVE_MAX: u64 = OBJECT_BASE_BYTES + CHUNKS_PER_OBJECT * CHUN
 const REJECT_FILES_MAX: u64 = 4;
 /// Bytes that are set aside for them when they are written at all.
 pub const REJECTS_BYTES: u64 = REJECT_FILES_MAX * FILE_BYTES_MAX as u64;
+
+/// Bodies that are used again with any budget: one that is filled, one that waits, one that is sent.
+const BODIES_MIN: usize = 3;
+/// The part of growth, beyond the least, that is set aside for more of them: an eighth.
+const BODIES_PART: u64 = 8;
 
 /// The budget is too small for what the other settings ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -117,6 +123,7 @@ struct Inner {
     big: Pool,
     growth: Pool,
     rejects: Pool,
+    bodies: Arc<Shelf>,
     lingering: Mutex<HashMap<u64, Lingering>>,
 }
 
@@ -151,12 +158,14 @@ impl Budget {
             return Err(BudgetTooSmall { given: bytes, record: record_bytes_max, least });
         }
         let spare = bytes - least;
+        let bodies = spare / 2 / BODIES_PART / KEPT_BODY_BYTES as u64;
         let inner = Inner {
             reserve: Pool::new(RESERVE_MIN + spare / 2),
             carry: Pool::new(carry),
             big: Pool::new(record_bytes_max.max(KIB)),
-            growth: Pool::new(GROWTH_MIN + (spare - spare / 2)),
+            growth: Pool::new(GROWTH_MIN + (spare - spare / 2) - bodies * KEPT_BODY_BYTES as u64),
             rejects: Pool::new(rejects),
+            bodies: Shelf::new(BODIES_MIN + usize::try_from(bodies).unwrap_or(0)),
             lingering: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -173,6 +182,13 @@ impl Budget {
     pub fn used(&self) -> u64 {
         let inner = &self.inner;
         inner.reserve.used() + inner.carry.used() + inner.big.used() + inner.growth.used() + inner.rejects.used()
+    }
+
+    /// Bodies of full batches. What is on it is charged to nobody but for [`BODIES_MIN`] of them, which the process has besides;
+    /// the bytes that are written to one are charged as of any body.
+    #[must_use]
+    pub fn bodies(&self) -> Arc<Shelf> {
+        Arc::clone(&self.inner.bodies)
     }
 
     /// Where files of rejected events claim their bytes.
@@ -310,6 +326,10 @@ mod tests {
             let pools = [&inner.reserve, &inner.carry, &inner.big, &inner.growth, &inner.rejects];
             assert_eq!(pools.iter().map(|pool| pool.total()).sum::<u64>(), BUDGET);
         }
+        let large = Budget::new(1024 * MIB, RECORD).unwrap();
+        let classes = [&large.inner.reserve, &large.inner.carry, &large.inner.big, &large.inner.growth];
+        let set_aside = 1024 * MIB - classes.iter().map(|pool| pool.total()).sum::<u64>();
+        assert!(set_aside > 40 * MIB && set_aside.is_multiple_of(KEPT_BODY_BYTES as u64));
         assert_eq!(Budget::new(20 * MIB, RECORD).unwrap_err().given, 20 * MIB);
     }
 

@@ -81,7 +81,7 @@ pub fn start(
         debug_assert!(false, "a lane needs a log group");
         return;
     };
-    let batcher = Batcher::new(lanes.limits, &target.log_group, &to.stream);
+    let batcher = Batcher::new(lanes.limits, &target.log_group, &to.stream).with_shelf(lanes.budget.bodies());
     let budget = Arc::new(lanes.budget.lane(to.delivery.tenant(), number));
     let (to_sender, groups) = mpsc::channel(GROUPS_WAITING_MAX);
     let open = Arc::new(OpenObjects::new(to.clone(), Arc::clone(&lanes.totals), lanes.reads.world));

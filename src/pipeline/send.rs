@@ -109,7 +109,7 @@ impl Sends {
         // With each, whether the answer to a call with its events was lost.
         let mut waiting = vec![(batch, false)];
         while let Some((mut batch, mut doubtful)) = waiting.pop() {
-            let body = Bytes::from(batch.take_body());
+            let body = Bytes::from_owner(batch.take_body());
             match self.put(to, &body, &mut doubtful).await {
                 Ok(accepted) => {
                     let may_be_twice = |origin: &Origin| {

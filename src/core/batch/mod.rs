@@ -14,6 +14,7 @@ mod body;
 pub mod reference;
 mod reject;
 mod seal;
+mod shelf;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 pub use self::body::{BadEscape, append_escaped, append_escaping};
 pub use self::reject::RejectRanges;
 pub use self::seal::{Sealed, SegmentShare, SendWindow};
+pub use self::shelf::{Body, KEPT_BODY_BYTES, Shelf};
 
 use self::body::Writer;
 use super::object::{Ordinal, Position};
@@ -188,7 +190,7 @@ impl Origin {
 /// A finished PutLogEvents request.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    body: Vec<u8>,
+    body: Body,
     head: usize,
     entries: Vec<Entry>,
     segments: Arc<[SegmentId]>,
@@ -215,7 +217,8 @@ pub struct Batcher {
     limits: BatchLimits,
     level: Level,
     head: Vec<u8>,
-    body: Vec<u8>,
+    body: Body,
+    shelf: Option<Arc<Shelf>>,
     entries: Vec<Entry>,
     segments: Vec<SegmentId>,
     billed: usize,
@@ -242,7 +245,8 @@ impl Batcher {
             limits,
             level,
             head,
-            body: Vec::new(),
+            body: Body::default(),
+            shelf: None,
             entries: Vec::new(),
             segments: Vec::new(),
             billed: 0,
@@ -259,6 +263,12 @@ impl Batcher {
         Self { level, ..self }
     }
 
+    /// The same with bodies from a shelf, as long as there are some.
+    #[must_use]
+    pub fn with_shelf(self, shelf: Arc<Shelf>) -> Self {
+        Self { shelf: Some(shelf), ..self }
+    }
+
     /// Says whose the events are that are fed from now on.
     pub const fn begin_segment(&mut self, segment: SegmentId) {
         self.begun = Some(segment);
@@ -272,7 +282,7 @@ impl Batcher {
         let room = Self::room(&event.message, event.wide);
         let (mark, start) = self.open_event(event.timestamp, room);
         let (len_max, end) = (self.limits.event_bytes_max, self.body.len() + room);
-        let mut writer = Writer { out: &mut self.body, len: 0, len_max, end };
+        let mut writer = Writer { out: self.body.bytes(), len: 0, len_max, end };
         let walked = walk(&event.message, self.level, &mut writer);
         let len = writer.len;
         match walked {
@@ -297,23 +307,24 @@ impl Batcher {
 
     /// Writes what stands before a message. Gives where to roll back to, and where the event begins.
     fn open_event(&mut self, timestamp: UnixMillis, message_bytes: usize) -> (usize, usize) {
-        body::reserve(&mut self.body, self.head.len() + message_bytes + FRAME_BYTES_MAX);
-        let mark = self.body.len();
+        self.body.reserve(self.head.len() + message_bytes + FRAME_BYTES_MAX, self.shelf.as_ref());
+        let body = self.body.bytes();
+        let mark = body.len();
         if self.entries.is_empty() {
-            self.body.clear();
-            self.body.extend_from_slice(&self.head);
+            body.clear();
+            body.extend_from_slice(&self.head);
         } else {
-            self.body.push(b',');
+            body.push(b',');
         }
-        let start = self.body.len();
-        self.body.extend_from_slice(b"{\"timestamp\":");
-        self.body.extend_from_slice(itoa::Buffer::new().format(timestamp.0).as_bytes());
-        self.body.extend_from_slice(b",\"message\":\"");
+        let start = body.len();
+        body.extend_from_slice(b"{\"timestamp\":");
+        body.extend_from_slice(itoa::Buffer::new().format(timestamp.0).as_bytes());
+        body.extend_from_slice(b",\"message\":\"");
         (mark, start)
     }
 
     fn roll_back(&mut self, mark: usize) {
-        self.body.truncate(mark);
+        self.body.bytes().truncate(mark);
     }
 
     /// Whether the group may have one more message of so many bytes, when its body is so long with it.
@@ -325,7 +336,7 @@ impl Batcher {
 
     /// Ends the event that stands at the body's end if it fits, and takes it back if it does not.
     fn commit(&mut self, mark: usize, start: usize, event: &Event<'_>, part: u32, message_bytes: usize) -> Fed {
-        self.body.extend_from_slice(b"\"}");
+        self.body.bytes().extend_from_slice(b"\"}");
         if !self.fits(message_bytes, self.body.len()) {
             self.roll_back(mark);
             return Fed::Full;
@@ -363,7 +374,7 @@ impl Batcher {
             let (body, entries) = seal::rebuild(&self.head, &self.body, &keep);
             self.billed = entries.iter().map(Entry::billed).sum();
             self.ascending = entries.is_sorted_by_key(|entry| entry.timestamp);
-            self.body = body;
+            self.body = body.into();
             self.entries = entries;
             // What was cut is its segment's last event, and that segment is the last.
             self.cut = None;
@@ -416,19 +427,18 @@ impl Batcher {
         let entries = self.entries.split_off(at);
         let (rest, mut moved) = seal::rebuild(&self.head, &self.body, &entries);
         moved.iter_mut().for_each(|entry| entry.segment = 0);
-        self.body.truncate(self.entries.last().map_or(0, |last| last.end));
-        self.body.shrink_to_fit();
+        self.body.cut(self.entries.last().map_or(0, |last| last.end));
         self.segments.retain(|segment| *segment != begun);
         let sealed = self.seal(window);
         self.billed = moved.iter().map(Entry::billed).sum();
         self.ascending = moved.is_sorted_by_key(|entry| entry.timestamp);
-        (self.body, self.entries, self.segments) = (rest, moved, vec![begun]);
+        (self.body, self.entries, self.segments) = (rest.into(), moved, vec![begun]);
         Some(sealed)
     }
 
     /// Bytes of memory that the open group holds.
     #[must_use]
-    pub const fn memory(&self) -> usize {
+    pub fn memory(&self) -> usize {
         self.body.len() + self.entries.len() * size_of::<Entry>()
     }
 
@@ -457,13 +467,13 @@ impl Batch {
     }
 
     /// Takes the request body out, to be shared with the HTTP client; [`Self::restore_body`] brings it back.
-    pub fn take_body(&mut self) -> Vec<u8> {
+    pub fn take_body(&mut self) -> Body {
         std::mem::take(&mut self.body)
     }
 
     /// Brings the body back, for [`Self::bisect`].
     pub fn restore_body(&mut self, body: Vec<u8>) {
-        self.body = body;
+        self.body = body.into();
     }
 
     /// Events in it, 1 to [`BATCH_EVENTS_MAX`].
@@ -509,7 +519,7 @@ impl Batch {
         let head = self.body.get(..self.head).filter(|_| !keep.is_empty());
         let rest = head.map(|head| {
             let (body, entries) = seal::rebuild(head, &self.body, &keep);
-            Self { body: seal::finished(body), head: self.head, entries, segments: Arc::clone(&self.segments) }
+            Self { body: seal::finished(body.into()), head: self.head, entries, segments: Arc::clone(&self.segments) }
         });
         (rest, taken)
     }
@@ -537,7 +547,7 @@ impl Batch {
         let head = self.body.get(..self.head)?;
         let half = |entries| {
             let (body, entries) = seal::rebuild(head, &self.body, entries);
-            Self { body: seal::finished(body), head: self.head, entries, segments: Arc::clone(&self.segments) }
+            Self { body: seal::finished(body.into()), head: self.head, entries, segments: Arc::clone(&self.segments) }
         };
         Some((half(left), half(right)))
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{BODY_END, Batch, Entry, SPAN_MILLIS_MAX, SegmentId};
+use super::{BODY_END, Batch, Body, Entry, SPAN_MILLIS_MAX, SegmentId};
 use crate::core::object::{Ordinal, Position};
 use crate::core::tally::Dropped;
 use crate::core::time::UnixMillis;
@@ -71,7 +71,7 @@ pub struct Sealed {
 
 pub(super) struct Group<'h> {
     pub(super) head: &'h [u8],
-    pub(super) body: Vec<u8>,
+    pub(super) body: Body,
     pub(super) entries: Vec<Entry>,
     pub(super) segments: Vec<SegmentId>,
     pub(super) ascending: bool,
@@ -84,7 +84,7 @@ impl Group<'_> {
     pub(super) fn seal(self, window: SendWindow) -> Sealed {
         let shares = self.shares(window);
         let segments: Arc<[SegmentId]> = self.segments.as_slice().into();
-        let batch = |body, entries| Batch {
+        let batch = |body: Body, entries| Batch {
             body: finished(body),
             head: self.head.len(),
             entries,
@@ -99,7 +99,7 @@ impl Group<'_> {
         let batches = spans(&kept)
             .map(|entries| {
                 let (body, entries) = rebuild(self.head, &self.body, entries);
-                batch(body, entries)
+                batch(body.into(), entries)
             })
             .collect();
         let mut dropped = Vec::new();
@@ -110,7 +110,7 @@ impl Group<'_> {
                 let out: Vec<Entry> = self.entries.iter().filter(|entry| is_out(entry)).copied().collect();
                 if !out.is_empty() {
                     let (body, entries) = rebuild(self.head, &self.body, &out);
-                    dropped.push((rule, batch(body, entries)));
+                    dropped.push((rule, batch(body.into(), entries)));
                 }
             }
         }
@@ -186,7 +186,7 @@ pub(super) fn rebuild(head: &[u8], from: &[u8], entries: &[Entry]) -> (Vec<u8>, 
 }
 
 /// The body with its end.
-pub(super) fn finished(mut body: Vec<u8>) -> Vec<u8> {
-    body.extend_from_slice(BODY_END);
+pub(super) fn finished(mut body: Body) -> Body {
+    body.bytes().extend_from_slice(BODY_END);
     body
 }

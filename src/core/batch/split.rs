@@ -154,7 +154,7 @@ impl Parts for Pack<'_, '_> {
             self.batcher.roll_back(open.mark);
             return ControlFlow::Break(());
         }
-        body::append(&mut self.batcher.body, written);
+        body::append(self.batcher.body.bytes(), written);
         ControlFlow::Continue(())
     }
 
