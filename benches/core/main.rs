@@ -143,11 +143,10 @@ fn instructions(figures: &mut Figures) {
         let count = |times: &str| {
             let mut valgrind = Command::new("valgrind");
             valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(std::env::current_exe().unwrap());
-            let output = valgrind.arg("--once").arg(&path).arg(times).output().expect("valgrind is not installed");
+            let output = valgrind.arg("--once").arg(&path).arg(times).output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            let count =
-                said.lines().find_map(|line| line.split_once("Collected : ")).unwrap_or_else(|| panic!("{said}")).1;
-            count.trim().parse::<f64>().unwrap()
+            assert!(output.status.success(), "valgrind: {said}");
+            said.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse::<f64>().ok()).unwrap()
         };
         // The first time does what the others need not; what the third takes is its own.
         let once_more = count("3") - count("2");

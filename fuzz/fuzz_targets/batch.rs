@@ -43,7 +43,9 @@ fuzz_target!(|data: &[u8]| {
                     continue;
                 };
                 let text = match record.message {
-                    Message::Escaped(inside) | Message::Seen(inside, _) => inside.repeat(times.min(BYTES_MAX / inside.len())),
+                    Message::Escaped(inside) | Message::Seen(inside, _) => {
+                        inside.repeat(times.min(BYTES_MAX / inside.len()))
+                    }
                     _ => Vec::new(),
                 };
                 times = 1;

@@ -3,17 +3,35 @@
 use millrace::core::object::ObjectFault;
 use millrace::core::scan::reference::{Content, Item, stamp_of, text_of};
 use millrace::core::scan::{Record, ScanLimits, Scanner, Step};
+use millrace::core::simd::Level;
 
 /// Scans `input` in a window of kept bytes, to which as many are appended as `piece` says in turn. Holds on the way: the
 /// position only moves on, a record is a piece of the object, offsets are the object's, no more is kept than a record may
 /// have, more is never asked for at the end, and the last ordinal is the count of slots.
 pub fn items(input: &[u8], limits: ScanLimits, mut piece: impl FnMut() -> usize) -> Vec<Item> {
-    let mut scanner = Scanner::new(limits);
+    // All instructions with the same pieces.
+    let mut pieces = Vec::new();
+    let mut left = input.len();
+    while left > 0 || pieces.is_empty() {
+        let size = piece().min(left);
+        pieces.push(size);
+        left -= size;
+    }
+    let mut levels = Level::all().map(|level| items_by(level, input, limits, &pieces));
+    let found = levels.next().unwrap();
+    levels.for_each(|other| assert_eq!(other, found));
+    found
+}
+
+fn items_by(level: Level, input: &[u8], limits: ScanLimits, pieces: &[usize]) -> Vec<Item> {
+    let mut scanner = Scanner::new(limits).with_level(level);
+    let mut pieces = pieces.iter();
+    let mut taken_back = None;
     let mut items = Vec::new();
     let mut window = Vec::new();
     let mut rest = input;
     loop {
-        let (fresh, after) = rest.split_at(piece().min(rest.len()));
+        let (fresh, after) = rest.split_at(pieces.next().copied().unwrap_or_default());
         rest = after;
         window.extend_from_slice(fresh);
         let last = rest.is_empty();
@@ -27,6 +45,13 @@ pub fn items(input: &[u8], limits: ScanLimits, mut piece: impl FnMut() -> usize)
                     let offset = usize::try_from(record.offset).unwrap();
                     assert_eq!(record.text, &input[offset..][..record.text.len()]);
                     assert!(record.text.len() <= limits.record_bytes_max);
+                    // Some are taken back once, as when there is no room for them yet.
+                    if record.ordinal.0 % 5 == 1 && taken_back != Some(record.ordinal) {
+                        taken_back = Some(record.ordinal);
+                        at -= record.text.len();
+                        scanner.take_back();
+                        continue;
+                    }
                     items.push(item(&record));
                 }
                 Step::Bad(fault) => {

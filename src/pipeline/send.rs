@@ -117,12 +117,12 @@ impl Sends {
                     };
                     let rejected = report.accept(&batch, accepted, may_be_twice);
                     if self.rejects.is_some() && !rejected.is_empty() {
-                        batch.restore_body(body.into());
+                        batch.restore_body(Vec::from(body));
                         report.kept.push(Kept { batch, events: rejected });
                     }
                 }
                 Err(failure) if failure.verdict() == Verdict::Bisect => {
-                    batch.restore_body(body.into());
+                    batch.restore_body(Vec::from(body));
                     match batch.bisect() {
                         Some((left, right)) => waiting.extend([(right, doubtful), (left, doubtful)]),
                         None => {

@@ -472,7 +472,7 @@ impl Batch {
     }
 
     /// Brings the body back, for [`Self::bisect`].
-    pub fn restore_body(&mut self, body: Vec<u8>) {
+    pub fn restore_body(&mut self, body: impl Into<Body>) {
         self.body = body.into();
     }
 

@@ -44,7 +44,7 @@ impl Simd for Words {
 
     #[inline(always)]
     fn bracket(self, bytes: u64) -> u64 {
-        let braces = bytes | EACH * 0x20;
+        let braces = bytes | (EACH * 0x20);
         self.equal(braces, b'{') | self.equal(braces, b'}')
     }
 
