@@ -3,11 +3,17 @@
 use std::sync::Arc;
 
 use aws_config::Region;
+use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::config::IdentityCache;
 use aws_sdk_cloudwatchlogs::operation::RequestId as _;
 use aws_sdk_cloudwatchlogs::types::LogGroupClass;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextMut;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::config_bag::ConfigBag;
 use bytes::Bytes;
 
 use super::sts::Session;
@@ -21,6 +27,35 @@ use crate::core::tenant::{CloudWatchTarget, GroupClass};
 pub struct LogGroup {
     client: Client,
     target: CloudWatchTarget,
+}
+
+/// A finished request body. A request takes it in place of its own, and its hash is not computed again.
+#[derive(Clone, Debug)]
+pub struct RequestBody {
+    /// As it is sent.
+    pub bytes: Bytes,
+    /// Of these bytes.
+    pub sha256: [u8; 32],
+}
+
+impl Intercept for RequestBody {
+    fn name(&self) -> &'static str {
+        "RequestBody"
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request_mut();
+        request.headers_mut().insert("content-length", self.bytes.len().to_string());
+        *request.body_mut() = SdkBody::from(self.bytes.clone());
+        let hash = self.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        config.interceptor_state().store_put(PayloadSigningOverride::Precomputed(hash));
+        Ok(())
+    }
 }
 
 /// What PutLogEvents answered.
@@ -50,7 +85,7 @@ impl LogGroup {
     ///
     /// # Errors
     /// The call's failure. After a timeout or a broken connection the events may have been accepted.
-    pub async fn put(&self, body: Bytes) -> Result<Accepted, Failure> {
+    pub async fn put(&self, body: RequestBody) -> Result<Accepted, Failure> {
         let result = self
             .client
             .put_log_events()
@@ -58,10 +93,7 @@ impl LogGroup {
             .log_stream_name("stream")
             .set_log_events(Some(Vec::new()))
             .customize()
-            .mutate_request(move |request| {
-                request.headers_mut().insert("content-length", body.len().to_string());
-                *request.body_mut() = SdkBody::from(body.clone());
-            })
+            .interceptor(body)
             .send()
             .await;
         let output = answer(Service::Logs, "PutLogEvents", result)?;

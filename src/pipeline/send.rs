@@ -11,7 +11,7 @@ use super::credentials::Credentials;
 use super::rejects::{Kept, RejectStore, Why};
 use super::retries::Retries;
 use super::share::Pool;
-use crate::aws::logs::{Accepted, LogGroup};
+use crate::aws::logs::{Accepted, LogGroup, RequestBody};
 use crate::core::batch::{Batch, Origin, SegmentId};
 use crate::core::errand::Errand;
 use crate::core::failure::{Attempts, Failure, FailureKind, Verdict};
@@ -109,7 +109,7 @@ impl Sends {
         // With each, whether the answer to a call with its events was lost.
         let mut waiting = vec![(batch, false)];
         while let Some((mut batch, mut doubtful)) = waiting.pop() {
-            let body = Bytes::from_owner(batch.take_body());
+            let body = RequestBody { sha256: batch.sha256(), bytes: Bytes::from_owner(batch.take_body()) };
             match self.put(to, &body, &mut doubtful).await {
                 Ok(accepted) => {
                     let may_be_twice = |origin: &Origin| {
@@ -117,12 +117,12 @@ impl Sends {
                     };
                     let rejected = report.accept(&batch, accepted, may_be_twice);
                     if self.rejects.is_some() && !rejected.is_empty() {
-                        batch.restore_body(Vec::from(body));
+                        batch.restore_body(Vec::from(body.bytes));
                         report.kept.push(Kept { batch, events: rejected });
                     }
                 }
                 Err(failure) if failure.verdict() == Verdict::Bisect => {
-                    batch.restore_body(Vec::from(body));
+                    batch.restore_body(Vec::from(body.bytes));
                     match batch.bisect() {
                         Some((left, right)) => waiting.extend([(right, doubtful), (left, doubtful)]),
                         None => {
@@ -150,7 +150,7 @@ impl Sends {
     }
 
     /// Sends a body until it is accepted or there is no use in trying. `doubtful` is set when an answer was lost.
-    async fn put(&self, to: &Destination, body: &Bytes, doubtful: &mut bool) -> Result<Accepted, Failure> {
+    async fn put(&self, to: &Destination, body: &RequestBody, doubtful: &mut bool) -> Result<Accepted, Failure> {
         let mut attempts = Attempts::default();
         let mut creations = 0;
         loop {
@@ -184,7 +184,7 @@ impl Sends {
         }
     }
 
-    async fn call(&self, to: &Destination, group: &LogGroup, body: &Bytes) -> Result<Accepted, Failure> {
+    async fn call(&self, to: &Destination, group: &LogGroup, body: &RequestBody) -> Result<Accepted, Failure> {
         self.retries.place(&to.delivery).await?;
         let done = {
             let _place = self.places.claim(to.delivery.tenant(), 1).await;

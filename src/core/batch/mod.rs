@@ -191,6 +191,8 @@ impl Origin {
 #[derive(Clone, Debug)]
 pub struct Batch {
     body: Body,
+    /// Of the body. Signing it is most of what a call costs, so it is hashed once, by whoever sealed it, while it is hot.
+    sha256: [u8; 32],
     head: usize,
     entries: Vec<Entry>,
     segments: Arc<[SegmentId]>,
@@ -466,6 +468,12 @@ impl Batch {
         &self.body
     }
 
+    /// The SHA-256 of the whole request body.
+    #[must_use]
+    pub const fn sha256(&self) -> [u8; 32] {
+        self.sha256
+    }
+
     /// Takes the request body out, to be shared with the HTTP client; [`Self::restore_body`] brings it back.
     pub fn take_body(&mut self) -> Body {
         std::mem::take(&mut self.body)
@@ -519,7 +527,7 @@ impl Batch {
         let head = self.body.get(..self.head).filter(|_| !keep.is_empty());
         let rest = head.map(|head| {
             let (body, entries) = seal::rebuild(head, &self.body, &keep);
-            Self { body: seal::finished(body.into()), head: self.head, entries, segments: Arc::clone(&self.segments) }
+            Self::new(body.into(), self.head, entries, Arc::clone(&self.segments))
         });
         (rest, taken)
     }
@@ -547,7 +555,7 @@ impl Batch {
         let head = self.body.get(..self.head)?;
         let half = |entries| {
             let (body, entries) = seal::rebuild(head, &self.body, entries);
-            Self { body: seal::finished(body.into()), head: self.head, entries, segments: Arc::clone(&self.segments) }
+            Self::new(body.into(), self.head, entries, Arc::clone(&self.segments))
         };
         Some((half(left), half(right)))
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 use super::{BODY_END, Batch, Body, Entry, SPAN_MILLIS_MAX, SegmentId};
 use crate::core::object::{Ordinal, Position};
 use crate::core::tally::Dropped;
@@ -84,12 +86,7 @@ impl Group<'_> {
     pub(super) fn seal(self, window: SendWindow) -> Sealed {
         let shares = self.shares(window);
         let segments: Arc<[SegmentId]> = self.segments.as_slice().into();
-        let batch = |body: Body, entries| Batch {
-            body: finished(body),
-            head: self.head.len(),
-            entries,
-            segments: Arc::clone(&segments),
-        };
+        let batch = |body, entries| Batch::new(body, self.head.len(), entries, Arc::clone(&segments));
         if self.in_place(window) {
             return Sealed { batches: vec![batch(self.body, self.entries)], shares, dropped: Vec::new() };
         }
@@ -185,8 +182,11 @@ pub(super) fn rebuild(head: &[u8], from: &[u8], entries: &[Entry]) -> (Vec<u8>, 
     (body, moved)
 }
 
-/// The body with its end.
-pub(super) fn finished(mut body: Body) -> Body {
-    body.bytes().extend_from_slice(BODY_END);
-    body
+impl Batch {
+    /// Ends a body, and hashes it.
+    pub(super) fn new(mut body: Body, head: usize, entries: Vec<Entry>, segments: Arc<[SegmentId]>) -> Self {
+        body.bytes().extend_from_slice(BODY_END);
+        let sha256 = Sha256::digest(&*body).into();
+        Self { body, sha256, head, entries, segments }
+    }
 }
