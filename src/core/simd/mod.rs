@@ -3,8 +3,6 @@
 //! A loop is written once, for any [`Simd`], and is compiled for each [`Level`]; which one runs is found out at run time. All
 //! give the same answers: a vector says something of each of its bytes, and nothing depends on how many there are.
 
-#[cfg(target_arch = "aarch64")]
-mod neon;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -59,8 +57,6 @@ enum Kind {
     Avx2(x86::Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(x86::Avx512),
-    #[cfg(target_arch = "aarch64")]
-    Neon(neon::Neon),
 }
 
 impl Default for Level {
@@ -81,16 +77,13 @@ impl Level {
 
     /// All that this processor has, the best last.
     pub fn all() -> impl Iterator<Item = Self> {
-        let mut levels = [Some(Self::PORTABLE), None, None];
-        #[cfg(target_arch = "x86_64")]
-        {
-            levels[1] = x86::Avx2::detect().map(Kind::Avx2).map(Self);
-            levels[2] = x86::Avx512::detect().map(Kind::Avx512).map(Self);
-        }
-        #[cfg(target_arch = "aarch64")]
-        {
-            levels[1] = neon::Neon::detect().map(Kind::Neon).map(Self);
-        }
+        let levels = [
+            Some(Self::PORTABLE),
+            #[cfg(target_arch = "x86_64")]
+            x86::Avx2::detect().map(Kind::Avx2).map(Self),
+            #[cfg(target_arch = "x86_64")]
+            x86::Avx512::detect().map(Kind::Avx512).map(Self),
+        ];
         levels.into_iter().flatten()
     }
 
@@ -103,8 +96,6 @@ impl Level {
             Kind::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512(_) => "avx512",
-            #[cfg(target_arch = "aarch64")]
-            Kind::Neon(_) => "neon",
         }
     }
 
@@ -123,8 +114,6 @@ impl Level {
             Kind::Avx2(avx2) => avx2.run(task),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512(avx512) => avx512.run(task),
-            #[cfg(target_arch = "aarch64")]
-            Kind::Neon(neon) => neon.run(task),
         }
     }
 }

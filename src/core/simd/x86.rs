@@ -1,7 +1,7 @@
 //! AVX2 and AVX-512.
 //!
 //! A value of either type is only made where the processor has the instructions, so that its methods may use them. The fuzz
-//! targets `scan`, `copy` and `escape` reach all of it.
+//! targets `scan` and `escape` reach all of it.
 
 #![expect(unsafe_code, reason = "instructions that not every processor has")]
 
