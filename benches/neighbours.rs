@@ -11,8 +11,10 @@
 )]
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 #![expect(clippy::cast_precision_loss, reason = "for people")]
-#![allow(dead_code, reason = "the stage has more than is used here")]
+#![allow(dead_code, reason = "the benches share more than each of them uses")]
 
+#[path = "support/clock.rs"]
+mod clock;
 #[path = "../tests/support/stage.rs"]
 mod stage;
 
@@ -22,9 +24,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use localcloud::Faults;
+use localcloud::{Faults, Keep};
 use serde_json::json;
 
+use self::clock::median_of;
 use self::stage::{BUCKET, CENTRAL, Stage, Tenant, until};
 
 /// Tenants, and objects of each, of so many bytes before they are compressed.
@@ -71,7 +74,7 @@ fn arrived(stage: &Stage, tenants: &[Tenant]) -> usize {
 /// Seconds in which nineteen tenants get their logs beside one that is as `trouble` has it.
 async fn turn(trouble: Option<&str>) -> f64 {
     let mut stage = Stage::new().await;
-    stage.cloud.keep_digests_only();
+    stage.cloud.keep(Keep::Digests);
     let tenants: Vec<Tenant> = (0..TENANTS).map(|at| stage.tenant(&format!("t{at:02}"), |_| {})).collect();
     let (noisy, others) = tenants.split_first().unwrap();
     if let Some(trouble) = trouble {
@@ -98,7 +101,7 @@ async fn turn(trouble: Option<&str>) -> f64 {
 /// Seconds until each of some small objects has arrived that are told of behind a loud tenant's backlog.
 async fn behind_a_backlog() -> Vec<f64> {
     let mut stage = Stage::new().await;
-    stage.cloud.keep_digests_only();
+    stage.cloud.keep(Keep::Digests);
     let loud = [stage.tenant("loud", |_| {})];
     let quiet = [stage.tenant("quiet", |_| {})];
     let (objects, streams, size) = BACKLOG;
@@ -123,11 +126,6 @@ async fn behind_a_backlog() -> Vec<f64> {
     took
 }
 
-fn median(mut of: Vec<f64>) -> f64 {
-    of.sort_by(f64::total_cmp);
-    of[of.len() / 2]
-}
-
 #[tokio::main]
 async fn main() {
     let cases = [
@@ -143,12 +141,15 @@ async fn main() {
         }
     }
     let megabytes = ((TENANTS - 1) * OBJECTS * OBJECT_BYTES) as f64 / 1e6;
-    let medians: Vec<f64> = took.into_iter().map(median).collect();
+    let medians: Vec<f64> = took.into_iter().map(median_of).collect();
     println!("the twentieth tenant is | the others: s | MB/s | of their throughput beside a tenant that is well");
     for ((name, _), seconds) in cases.iter().zip(&medians) {
         println!("{name} | {seconds:.2} | {:.0} | {:.2}", megabytes / seconds, medians[0] / seconds);
     }
     let took = behind_a_backlog().await;
     let most = took.iter().copied().fold(0.0, f64::max);
-    println!("a small object behind a backlog of 5 GiB: median {:.2} s, longest {most:.2} s of {QUIET}", median(took));
+    println!(
+        "a small object behind a backlog of 5 GiB: median {:.2} s, longest {most:.2} s of {QUIET}",
+        median_of(took)
+    );
 }

@@ -159,7 +159,7 @@ fn instructions(figures: &mut Figures) {
 
 /// What is counted: one object, or the hash of its bodies, so many times.
 fn counted(what: &str, path: &Path, times: usize) {
-    let set = Set { stored: vec![std::fs::read(path).unwrap().into()], bytes: 0, largest: 0, records: 0 };
+    let set = Set { stored: vec![std::fs::read(path).unwrap().into()], ..Set::default() };
     let (mut ours, mut bodies) = (Ours::new(), Vec::new());
     if what == "--path" {
         (0..times).for_each(|_| _ = black_box(ours.run(&set, |_| {})));

@@ -55,7 +55,7 @@ impl Kind {
 }
 
 /// Objects as stored.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Set {
     /// The gzip bytes of each.
     pub(crate) stored: Vec<Bytes>,
@@ -65,30 +65,46 @@ pub(crate) struct Set {
     pub(crate) largest: usize,
     /// Records of all.
     pub(crate) records: u64,
+    /// Records of each.
+    pub(crate) counts: Vec<u64>,
 }
 
 impl Set {
     /// So many objects of a kind.
     pub(crate) fn of(kind: Kind, objects: u64) -> Self {
+        let generated = |framing, format| {
+            let (size, message) = (ObjectSize::Bytes(OBJECT_BYTES), message(format, LONG_BYTES));
+            Self::generated(ObjectSpec { objects, size, framing, message, ..ObjectSpec::default() })
+        };
         match kind {
-            Kind::Long => Self::generated(objects, Framing::Lines, &message(Format::Mixed, LONG_BYTES)),
-            Kind::Array => Self::generated(objects, Framing::Array, &message(Format::Mixed, LONG_BYTES)),
-            Kind::Escaped => Self::generated(objects, Framing::Lines, &message(Format::JsonTime, LONG_BYTES)),
+            Kind::Long => generated(Framing::Lines, Format::Mixed),
+            Kind::Array => generated(Framing::Array, Format::Mixed),
+            Kind::Escaped => generated(Framing::Lines, Format::JsonTime),
             Kind::Short => Self::short(objects),
         }
     }
 
-    fn generated(objects: u64, framing: Framing, message: &MessageSpec) -> Self {
-        let spec = ObjectSpec {
+    /// Objects as of [`Kind::Long`], of so many decompressed bytes each, whose events begin at a time, each object's a second
+    /// after those of the one before.
+    pub(crate) fn since(start_ms: i64, objects: u64, object_bytes: u64) -> Self {
+        let (message, size) = (message(Format::Mixed, LONG_BYTES), ObjectSize::Bytes(object_bytes));
+        Self::generated(ObjectSpec {
             objects,
-            size: ObjectSize::Bytes(OBJECT_BYTES),
-            framing,
-            compression: Compression::Gzip(VECTOR_GZIP_LEVEL),
-            message: message.clone(),
+            size,
+            message,
+            start_ms,
+            round_ms: 1_000,
+            framing: Framing::Lines,
             ..ObjectSpec::default()
-        };
+        })
+    }
+
+    /// What `spec` says, as Vector compresses it.
+    fn generated(spec: ObjectSpec) -> Self {
+        let objects = spec.objects;
+        let spec = ObjectSpec { compression: Compression::Gzip(VECTOR_GZIP_LEVEL), ..spec };
         let source = ObjectSource::new(spec).unwrap();
-        let mut set = Self { stored: Vec::new(), bytes: 0, largest: 0, records: 0 };
+        let mut set = Self::default();
         for object in source.objects(0..objects) {
             set.add(object.body.into(), object.decompressed_bytes, object.recipe.records);
         }
@@ -99,7 +115,7 @@ impl Set {
         let mut lines =
             Lines::new(&LineSpec { message: message(Format::Mixed, SHORT_BYTES), ..LineSpec::default() }).unwrap();
         let mut micros = u64::try_from(loadgen::DEFAULT_START_MS).unwrap() * 1000;
-        let mut set = Self { stored: Vec::new(), bytes: 0, largest: 0, records: 0 };
+        let mut set = Self::default();
         let (mut line, mut text) = (Vec::new(), Vec::new());
         for _ in 0..objects {
             text.clear();
@@ -130,6 +146,7 @@ impl Set {
         self.bytes += bytes;
         self.largest = self.largest.max(usize::try_from(bytes).unwrap());
         self.records += records;
+        self.counts.push(records);
     }
 }
 

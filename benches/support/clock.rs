@@ -31,7 +31,11 @@ pub(crate) fn rounds<const N: usize>(count: usize, mut each: [&mut dyn FnMut(); 
 
 /// The median of what is said of each round.
 pub(crate) fn median<const N: usize>(rounds: &[[f64; N]], of: impl Fn(&[f64; N]) -> f64) -> f64 {
-    let mut values: Vec<f64> = rounds.iter().map(of).collect();
+    median_of(rounds.iter().map(of).collect())
+}
+
+/// The median.
+pub(crate) fn median_of(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

@@ -36,7 +36,7 @@ use tokio_util::task::TaskTracker;
 pub use self::accounts::{AccessKey, Permissions, TrustPolicy};
 pub use self::api::{ApiError, Caller};
 pub use self::faults::{Connection, FaultSpecError, Faults};
-pub use self::logs::{Stream, digest};
+pub use self::logs::{Keep, Stream, digest};
 pub use self::s3::{BucketGrant, Notify};
 pub use self::sqs::{QueueDepth, Receive};
 pub use self::store::Storage;
@@ -382,9 +382,9 @@ impl Cloud {
         self.inner.logs.each(see);
     }
 
-    /// From now on only digests of messages are kept, so that a long run does not fill the memory.
-    pub fn keep_digests_only(&self) {
-        self.inner.logs.keep_digests_only();
+    /// From now on this is kept of accepted log events, so that a long run need not fill the memory.
+    pub fn keep(&self, keep: Keep) {
+        self.inner.logs.keep(keep);
     }
 
     /// Calls so far, by service, operation and the caller's account.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use localcloud::{Cloud, FaultSpecError, Faults, ReadError, Storage, World};
+use localcloud::{Cloud, FaultSpecError, Faults, Keep, ReadError, Storage, World};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// An embedded AWS over loopback HTTP: S3, SNS to SQS, SQS, DynamoDB, STS and CloudWatch Logs, strict.
@@ -31,6 +31,10 @@ struct Args {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
+    /// What is kept of log events that are accepted: their texts, digests to compare them by, or how many there are.
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = Kept::Texts)]
+    keep: Kept,
+
     /// What goes wrong on purpose, as README.md describes it, such as `light` or `logs throttle 5%; s3 cut 1%`.
     #[arg(long, value_name = "SPEC")]
     faults: Option<String>,
@@ -38,6 +42,14 @@ struct Args {
     /// Decides which calls the faults happen to.
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     fault_seed: u64,
+}
+
+/// [`Keep`] as the flag has it.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Kept {
+    Texts,
+    Digests,
+    Counts,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +94,11 @@ async fn run(args: Args) -> Result<(), Failure> {
     let started =
         world.make(&cloud).map_err(|cause| ReadError::World { file: args.world.unwrap_or_default(), cause })?;
     cloud.set_faults(faults.as_ref());
+    cloud.keep(match args.keep {
+        Kept::Texts => Keep::Texts,
+        Kept::Digests => Keep::Digests,
+        Kept::Counts => Keep::Counts,
+    });
     cloud.open();
     let line = serde_json::to_string(&started).map_err(std::io::Error::from)?;
     writeln!(std::io::stdout(), "{line}")?;

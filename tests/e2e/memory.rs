@@ -1,6 +1,7 @@
 //! The promise about memory: at most the budget and 24 MiB, whatever the objects are.
 
 use loadgen::{Compression, Fleet, MessageSpec, ObjectSize, ObjectSource, ObjectSpec};
+use localcloud::Keep;
 
 use crate::stage::{CENTRAL, Stage, gzip, until};
 
@@ -16,7 +17,7 @@ fn objects(spec: ObjectSpec) -> ObjectSource {
 
 /// Writes the objects, and says how many records and decompressed bytes they have.
 fn put(stage: &Stage, objects: &ObjectSource) -> (u64, u64) {
-    stage.cloud.keep_digests_only();
+    stage.cloud.keep(Keep::Digests);
     let (mut records, mut bytes) = (0, 0);
     for object in objects.objects(0..objects.count()) {
         records += object.recipe.records;
@@ -106,7 +107,7 @@ async fn ten_thousand_objects_and_hundreds_of_lanes_that_get_no_answer() {
     /// Connections to CloudWatch Logs, as many to the source as the memory for objects allows, and what a process has open.
     const FILES_MAX: usize = 64 + 100 + 40;
     let mut stage = Stage::new().await;
-    stage.cloud.keep_digests_only();
+    stage.cloud.keep(Keep::Digests);
     let tenants: Vec<_> = (0..TENANTS).map(|at| stage.tenant(&format!("t{at}"), |_| {})).collect();
     let lines: String = (0..20).map(|at| format!("{{\"message\":\"{at:0500}\"}}\n")).collect();
     let body = gzip(lines.as_bytes());

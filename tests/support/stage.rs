@@ -1,5 +1,6 @@
 //! The stage of the tests that run the binary: an embedded cloud with tenants in accounts of their own, and the daemon's binary.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -176,9 +177,15 @@ impl Stage {
     pub(crate) fn millrace(&self, mode: &str, settings: &[(&str, &str)]) -> Command {
         // Another build of it, to measure what is shipped.
         let binary = std::env::var_os("MILLRACE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_millrace").into());
+        let mut command = self.program(&binary);
+        command.arg(mode).env("LINGER", "100ms").env("SQS_WAIT", "1s").envs(settings.iter().copied());
+        command
+    }
+
+    /// A program in the stage's environment.
+    pub(crate) fn program(&self, binary: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(binary);
         command
-            .arg(mode)
             .env_clear()
             .env("AWS_ACCESS_KEY_ID", &self.key.id)
             .env("AWS_SECRET_ACCESS_KEY", &self.key.secret)
@@ -186,15 +193,13 @@ impl Stage {
             .env("AWS_REGION", REGION)
             .env("AWS_S3_USE_PATH_STYLE", "true")
             .env("CENTRAL_LOG_DISTRIBUTION_ROLE_ARN", &self.central_role)
-            .env("LINGER", "100ms")
-            .envs(settings.iter().copied());
+            .env("SQS_QUEUE_URL", self.cloud.queue_url(CENTRAL, "notifications"));
         command
     }
 
     /// Starts the mode `sqs`, with the keys of another user if `settings` say so.
     pub(crate) fn sqs(&self, settings: &[(&str, &str)]) -> Daemon {
-        let queue = self.cloud.queue_url(CENTRAL, "notifications");
-        Daemon::start(self.millrace("sqs", settings).env("SQS_QUEUE_URL", queue).env("SQS_WAIT", "1s"))
+        Daemon::start(&mut self.millrace("sqs", settings))
     }
 
     /// The setting of a dead-letter queue.
@@ -273,7 +278,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let log = Arc::<Mutex<Vec<String>>>::default();
         let output = BufReader::new(child.stdout.take().unwrap());
@@ -282,9 +287,14 @@ impl Daemon {
         Self { child, log, reader: Some(std::thread::spawn(read)) }
     }
 
+    /// What the system knows of the process: a file of /proc.
+    pub(crate) fn proc(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
+    }
+
     /// The most memory that the process has held so far, bytes.
     pub(crate) fn peak_rss(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = self.proc("status");
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }

@@ -9,7 +9,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -17,7 +16,7 @@ use serde_json::error::Category;
 use serde_json::{Value, json};
 
 use self::pages::{filter, get, page};
-pub use self::stream::{Stream, digest};
+pub use self::stream::{Keep, Stream, digest};
 use crate::api::{Answer, ApiError, Call, lock, unknown_operation};
 
 const BATCH_BYTES_MAX: usize = 1_048_576;
@@ -45,7 +44,7 @@ type GroupKey = (String, String, String);
 #[derive(Debug, Default)]
 pub(crate) struct Logs {
     groups: Mutex<BTreeMap<GroupKey, Group>>,
-    digests_only: AtomicBool,
+    keep: Mutex<Keep>,
     refused: Mutex<Option<String>>,
 }
 
@@ -99,9 +98,9 @@ fn exists(what: &str) -> ApiError {
 }
 
 impl Logs {
-    /// From now on the text of messages is not kept.
-    pub(crate) fn keep_digests_only(&self) {
-        self.digests_only.store(true, Ordering::Relaxed);
+    /// From now on this is kept of accepted events.
+    pub(crate) fn keep(&self, keep: Keep) {
+        *lock(&self.keep) = keep;
     }
 
     /// From now on batches with such a message are refused.
@@ -205,7 +204,7 @@ impl Logs {
                         if let Some(last) = last {
                             shown["firstEventTimestamp"] = json!(stream.events.iter().map(|(time, _)| *time).min());
                             shown["lastEventTimestamp"] = json!(last);
-                            shown["lastIngestionTime"] = json!(stream.arrivals.last().map(|(_, ms)| *ms));
+                            shown["lastIngestionTime"] = json!(stream.last_arrival_ms());
                         }
                         (last, shown)
                     })

@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-use super::stream::digest;
+use super::stream::{Keep, digest};
 use super::{
     BATCH_BYTES_MAX, BATCH_EVENTS_MAX, DAY_MS, EVENT_BYTES_MAX, EVENT_OVERHEAD_BYTES, Logs, NEW_MS_MAX, OLD_MS_MAX,
     allowed, check_group_name, check_stream_name, invalid, missing, read,
@@ -53,7 +52,13 @@ impl Logs {
         check_group_name(&put.log_group_name)?;
         check_stream_name(&put.log_stream_name)?;
         check_members(&put.log_events)?;
-        let digests: Vec<u64> = put.log_events.iter().map(|event| digest(event.message.as_bytes())).collect();
+        let keep = *lock(&self.keep);
+        let digests: Vec<u64> = match keep {
+            Keep::Counts => Vec::new(),
+            Keep::Texts | Keep::Digests => {
+                put.log_events.iter().map(|event| digest(event.message.as_bytes())).collect()
+            }
+        };
         let mut groups = lock(&self.groups);
         let key = (call.caller.account.clone(), call.region.to_owned(), put.log_group_name.to_string());
         let group = groups.get_mut(&key).ok_or_else(|| missing("group"))?;
@@ -72,14 +77,22 @@ impl Logs {
         let marks = put.log_events.iter().map(|event| event.timestamp).zip(digests.iter().copied());
         stream.rejected.extend(marks.skip(rejected.start).take(rejected.len()));
         let before = stream.events.len();
-        for event in put.log_events.get(kept.range()).unwrap_or_default() {
-            if !self.digests_only.load(Ordering::Relaxed) {
-                stream.text.extend_from_slice(event.message.as_bytes());
+        stream.batches += 1;
+        let accepted = put.log_events.get(kept.range()).unwrap_or_default();
+        for event in accepted {
+            stream.accepted += 1;
+            stream.accepted_bytes += event.message.len() as u64;
+            match keep {
+                Keep::Texts => stream.text.extend_from_slice(event.message.as_bytes()),
+                Keep::Digests => {}
+                Keep::Counts => continue,
             }
             stream.events.push((event.timestamp, stream.text.len()));
         }
+        if keep == Keep::Counts {
+            return Ok(kept.answer());
+        }
         stream.digests.extend_from_slice(digests.get(kept.range()).unwrap_or_default());
-        stream.batches += 1;
         stream.arrivals.push((stream.events.len(), call.now_ms));
         if call.fault.is_some_and(Fault::leaves_unanswered) {
             stream.unanswered.push(before..stream.events.len());

@@ -3,6 +3,19 @@
 use std::hash::{DefaultHasher, Hasher};
 use std::ops::Range;
 
+/// What is kept of the events that are accepted. They are judged all the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// All of them, with their texts.
+    #[default]
+    Texts,
+    /// Timestamps, and a number for each message: enough to compare what arrived with what was sent.
+    Digests,
+    /// How many they are and their bytes: the memory stays as it is, however much arrives. What faults did to events is not
+    /// kept either.
+    Counts,
+}
+
 /// The events of one stream, in the order in which they were accepted.
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
@@ -12,8 +25,10 @@ pub struct Stream {
     pub(super) events: Vec<(i64, usize)>,
     /// What stands for each message when its text is not kept.
     pub(super) digests: Vec<u64>,
-    /// Accepted calls.
+    /// Accepted calls, their events, and the bytes of their messages.
     pub(super) batches: u64,
+    pub(super) accepted: u64,
+    pub(super) accepted_bytes: u64,
     /// Events so far and time of arrival, for each accepted call.
     pub(super) arrivals: Vec<(usize, i64)>,
     /// Timestamps and digests of what faults rejected.
@@ -46,6 +61,12 @@ impl Stream {
     pub(super) fn arrived_ms(&self, at: usize) -> i64 {
         let call = self.arrivals.partition_point(|(events, _)| *events <= at);
         self.arrivals.get(call).map_or(0, |(_, ms)| *ms)
+    }
+
+    /// When the last call was accepted, milliseconds since 1970, unless only counts are kept.
+    #[must_use]
+    pub fn last_arrival_ms(&self) -> Option<i64> {
+        self.arrivals.last().map(|(_, ms)| *ms)
     }
 
     /// The events that are wanted, with their places, in the order of time, as they are shown.
@@ -87,5 +108,11 @@ impl Stream {
     #[must_use]
     pub const fn batches(&self) -> u64 {
         self.batches
+    }
+
+    /// Events that were accepted, whatever is kept of them, and the bytes of their messages.
+    #[must_use]
+    pub const fn accepted(&self) -> (u64, u64) {
+        (self.accepted, self.accepted_bytes)
     }
 }

@@ -69,6 +69,23 @@ fn events_outside_the_window_are_rejected_one_by_one() {
 }
 
 #[test]
+fn what_is_kept_changes_nothing_but_what_is_kept() {
+    for (keep, texts, digests) in [(Keep::Texts, 3, 3), (Keep::Digests, 0, 3), (Keep::Counts, 0, 0)] {
+        let logs = world();
+        logs.keep(keep);
+        let events: Vec<_> = [-OLD_MS_MAX - 1, -1, 0, 1].map(|at| (at, "four".to_owned())).into();
+        let answer = put(&logs, &events).unwrap();
+        assert_eq!(answer["rejectedLogEventsInfo"], json!({ "tooOldLogEventEndIndex": 1 }));
+        assert!(put(&logs, &some(1, 1_048_551)).is_err());
+        logs.each(|_, _, _, _, stream| {
+            assert_eq!((stream.batches(), stream.accepted()), (1, (3, 12)), "{keep:?}");
+            assert_eq!(stream.digests().len(), digests);
+            assert_eq!(stream.events().filter(|(_, text)| *text == "four").count(), texts);
+        });
+    }
+}
+
+#[test]
 fn names_and_what_is_missing_or_there_are_told() {
     let logs = world();
     let code = |operation, body| run(&logs, operation, &body).unwrap_err().code;

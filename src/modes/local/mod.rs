@@ -102,7 +102,7 @@ async fn judge(
     let started = Cloud::start_with(address, &settings.shared.aws_region, storage).await;
     let cloud = started.map_err(LocalError::Cloud)?;
     if !settings.keep {
-        cloud.keep_digests_only();
+        cloud.keep(localcloud::Keep::Digests);
     }
     let objects = Arc::new(objects(&settings, world).map_err(LocalError::Objects)?);
     let tenancy = Tenancy::build(&cloud, &objects.spec().fleet.tenants, &settings.shared.tenant_config_table);

@@ -1,0 +1,368 @@
+//! The daemon as a process: the processor's time, the memory, the calls and the time that it takes, in mode `sqs`.
+//!
+//! The released binary works for tenants of an embedded cloud, which runs in this process: it verifies and counts what arrives,
+//! and keeps none of it. The processor's time is the daemon's alone. `-- NAME…` measures those parts alone: large, usual, small,
+//! sparse, latency, memory, start, size.
+
+#![expect(clippy::unwrap_used, reason = "a bench that cannot run has nothing to say")]
+#![expect(clippy::print_stdout, reason = "it says what it measured")]
+#![expect(clippy::disallowed_methods, reason = "it measures time")]
+#![expect(clippy::cast_precision_loss, reason = "for people")]
+#![allow(dead_code, reason = "the benches share more than each of them uses")]
+
+#[path = "../support/clock.rs"]
+mod clock;
+#[path = "../support/figures.rs"]
+mod figures;
+#[path = "../core/ours.rs"]
+mod ours;
+#[path = "../core/sets.rs"]
+mod sets;
+#[path = "../../tests/support/stage.rs"]
+mod stage;
+mod usual;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use localcloud::Keep;
+
+use self::clock::{median_of, seconds_of};
+use self::figures::{Figures, Gate, Target};
+use self::ours::Ours;
+use self::sets::Set;
+use self::stage::{BUCKET, CENTRAL, Daemon, Stage, VISIBILITY, until};
+
+const MB: f64 = 1e6;
+const MIB: f64 = (1 << 20) as f64;
+/// Time without an event after which it is over.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Rounds of what is compared.
+const ROUNDS: usize = 5;
+
+/// Large objects: so many different ones of so many bytes, each in every stream; tenants, streams of each.
+const LARGE: (u64, u64) = (8, 4 << 20);
+const LARGE_STREAMS: (usize, usize) = (8, 3);
+/// Small ones, the same, and how many there are in all.
+const SMALL: (u64, u64) = (256, 10_000);
+const SMALL_STREAMS: (usize, usize) = (20, 10);
+const SMALL_OBJECTS: usize = 20_000;
+/// Streams that get an object each, one every so often: what 10,000 pods write that are read every 300 s.
+const SPARSE_STREAMS: (usize, usize) = (20, 30);
+const SPARSE_EVERY: Duration = Duration::from_millis(30);
+/// Objects that come one by one, one every so often.
+const LIGHT_OBJECTS: usize = 300;
+const LIGHT_EVERY: Duration = Duration::from_millis(40);
+/// One object of this size, as members of those of [`LARGE`].
+const HUGE_BYTES: u64 = 10 << 30;
+/// Starts of the daemon.
+const STARTS: usize = 9;
+
+/// A cloud with tenants and their streams.
+struct Scene {
+    stage: Stage,
+    streams: Vec<String>,
+}
+
+impl Scene {
+    async fn new((tenants, pods): (usize, usize), keep: Keep) -> Self {
+        let mut stage = Stage::new().await;
+        stage.cloud.keep(keep);
+        for at in 0..tenants {
+            let _tenant = stage.tenant(&format!("t{at:02}"), |_| {});
+        }
+        // Neighbours are of different tenants.
+        let streams = (0..pods)
+            .flat_map(|pod| (0..tenants).map(move |tenant| format!("t{tenant:02}/c1/api/pod-{pod}")))
+            .collect();
+        Self { stage, streams }
+    }
+
+    /// Writes an object into a stream.
+    fn put(&self, stream: usize, name: usize, object: &Bytes) {
+        self.stage.cloud.put_object(BUCKET, &format!("{}/{name}.gz", self.streams[stream]), object.clone());
+    }
+
+    fn arrived(&self) -> u64 {
+        let mut events = 0;
+        self.stage.cloud.each_stream(|_, _, _, _, stream| events += stream.accepted().0);
+        events
+    }
+
+    /// When the last of them did, milliseconds since 1970.
+    fn last_arrival(&self) -> i64 {
+        let mut last = 0;
+        self.stage.cloud.each_stream(|_, _, _, _, stream| last = last.max(stream.last_arrival_ms().unwrap_or(0)));
+        last
+    }
+
+    /// Waits for so many events, and until the queue is empty.
+    async fn until(&self, wanted: u64) {
+        self.until_arrived(wanted).await;
+        until("the queue is empty", || self.stage.left() == (0, 0)).await;
+        assert_eq!(self.arrived(), wanted);
+    }
+
+    async fn until_arrived(&self, wanted: u64) {
+        let (mut seen, mut at) = (0, Instant::now());
+        loop {
+            let now = self.arrived();
+            if now >= wanted {
+                break;
+            }
+            if now > seen {
+                (seen, at) = (now, Instant::now());
+            }
+            assert!(at.elapsed() < PATIENCE, "waited in vain: {now} events of {wanted} are there");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Calls so far, of all services.
+    fn calls(&self) -> u64 {
+        self.stage.cloud.calls().values().sum()
+    }
+
+    /// The daemon, once it polls.
+    async fn daemon(&self, settings: &[(&str, &str)]) -> Daemon {
+        let daemon = self.stage.sqs(settings);
+        self.polled().await;
+        daemon
+    }
+
+    async fn polled(&self) {
+        until("it polls", || self.stage.calls("ReceiveMessage", CENTRAL) > 0).await;
+    }
+}
+
+/// The processor's time that the daemon has taken so far, to 10 ms.
+fn seconds(daemon: &Daemon) -> f64 {
+    let stat = daemon.proc("stat");
+    // The name, in parentheses, may have any characters; user and system time are the 12th and 13th field behind it.
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks: f64 = fields[11..13].iter().map(|field| field.parse::<f64>().unwrap()).sum();
+    ticks / rustix::param::clock_ticks_per_second() as f64
+}
+
+/// Bytes of a set in each stream, delivered by a daemon, for each second of the processor.
+async fn large_speed(set: &Set, usual: bool) -> f64 {
+    let scene = Scene::new(LARGE_STREAMS, Keep::Counts).await;
+    let daemon = if usual { usual::start(&scene.stage) } else { scene.stage.sqs(&[]) };
+    scene.polled().await;
+    let before = seconds(&daemon);
+    for (at, object) in set.stored.iter().enumerate() {
+        (0..scene.streams.len()).for_each(|stream| scene.put(stream, at, object));
+    }
+    let streams = scene.streams.len() as u64;
+    scene.until(streams * set.records).await;
+    (streams * set.bytes) as f64 / MB / (seconds(&daemon) - before)
+}
+
+/// Beside the core alone, on one thread of this process.
+async fn large(figures: &mut Figures) {
+    let set = large_set();
+    let mut ours = Ours::new();
+    let mut core = || {
+        let seconds = seconds_of(|| {
+            for _ in 0..4 {
+                assert_eq!(ours.run(&set, |_| {}), set.records);
+            }
+        });
+        4.0 * set.bytes as f64 / MB / seconds
+    };
+    core();
+    let mut ratios = Vec::new();
+    let mut speeds = Vec::new();
+    for _ in 0..ROUNDS {
+        let (alone, daemon) = (core(), large_speed(&set, false).await);
+        ratios.push(daemon / alone);
+        speeds.push(daemon);
+    }
+    let target = Target::AtLeast(0.60);
+    figures.add("daemon_vs_core", median_of(ratios), "of core", target, Gate::Ratio);
+    figures.add("daemon_mb_per_cpu_s", median_of(speeds), "MB/CPU-s", Target::None, Gate::None);
+}
+
+fn large_set() -> Set {
+    let (objects, bytes) = LARGE;
+    Set::since(started(), objects, bytes)
+}
+
+/// A while ago: what is sent is neither too old nor too new.
+fn started() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap() - 3_600_000
+}
+
+/// Beside the same work by a program as others write it.
+async fn usual(figures: &mut Figures) {
+    let set = large_set();
+    let mut ratios = Vec::new();
+    for _ in 0..3 {
+        let (ours, theirs) = (large_speed(&set, false).await, large_speed(&set, true).await);
+        ratios.push(ours / theirs);
+    }
+    figures.add("vs_idiomatic_daemon", median_of(ratios), "times", Target::AtLeast(2.0), Gate::Ratio);
+}
+
+async fn small(figures: &mut Figures) {
+    let (objects, bytes) = SMALL;
+    let set = Set::since(started(), objects, bytes);
+    let (mut speeds, mut calls, mut peaks) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let scene = Scene::new(SMALL_STREAMS, Keep::Counts).await;
+        let streams = scene.streams.len();
+        for at in 0..SMALL_OBJECTS {
+            scene.put(at % streams, at, &set.stored[at % set.stored.len()]);
+        }
+        let daemon = scene.daemon(&[]).await;
+        let before = seconds(&daemon);
+        // Each different object is there as often, up to one.
+        let rounds = SMALL_OBJECTS / set.stored.len();
+        let rest = &set.counts[..SMALL_OBJECTS % set.stored.len()];
+        scene.until(rounds as u64 * set.records + rest.iter().sum::<u64>()).await;
+        speeds.push(SMALL_OBJECTS as f64 / (seconds(&daemon) - before));
+        calls.push(scene.calls() as f64 / SMALL_OBJECTS as f64);
+        peaks.push(daemon.peak_rss() as f64 / MIB);
+    }
+    figures.add("small_objects_per_cpu_s", median_of(speeds), "objects", Target::AtLeast(3000.0), Gate::None);
+    figures.add("calls_per_object", median_of(calls), "calls", Target::AtMost(1.5), Gate::Ratio);
+    figures.add("rss_small_mib", median_of(peaks), "MiB", Target::AtMost(64.0), Gate::Ratio);
+}
+
+async fn sparse(figures: &mut Figures) {
+    let (objects, bytes) = SMALL;
+    let set = Set::since(started(), objects, bytes);
+    let scene = Scene::new(SPARSE_STREAMS, Keep::Counts).await;
+    let daemon = scene.daemon(&[("SQS_WAIT", "20s"), ("LINGER", "1s")]).await;
+    let (mut wanted, mut calls) = (0, 0);
+    // The first time streams are made.
+    for turn in 0..2 {
+        calls = scene.calls();
+        for stream in 0..scene.streams.len() {
+            let which = stream % set.stored.len();
+            scene.put(stream, turn, &set.stored[which]);
+            wanted += set.counts[which];
+            tokio::time::sleep(if turn == 0 { Duration::ZERO } else { SPARSE_EVERY }).await;
+        }
+        scene.until(wanted).await;
+    }
+    let each = (scene.calls() - calls) as f64 / scene.streams.len() as f64;
+    drop(daemon);
+    figures.add("calls_per_object_sparse", each, "calls", Target::AtMost(2.5), Gate::Ratio);
+}
+
+/// From an object's notification to its events' arrival, when there is little else to do.
+async fn latency(figures: &mut Figures) {
+    let (objects, bytes) = SMALL;
+    let set = Set::since(started(), objects, bytes);
+    let scene = Scene::new((4, 5), Keep::Digests).await;
+    let daemon = scene.daemon(&[("LINGER", "0ms"), ("SQS_WAIT", "20s")]).await;
+    let streams = scene.streams.len();
+    let mut wanted = 0;
+    let put = |at: usize| {
+        let which = at % set.stored.len();
+        scene.put(at % streams, at, &set.stored[which]);
+        set.counts[which]
+    };
+    // Streams are made, credentials got.
+    for at in 0..streams {
+        wanted += put(at);
+    }
+    scene.until(wanted).await;
+    let mut took = Vec::new();
+    for at in streams..streams + LIGHT_OBJECTS {
+        let told = scene.stage.cloud.now_ms();
+        wanted += put(at);
+        scene.until_arrived(wanted).await;
+        took.push((scene.last_arrival() - told) as f64);
+        tokio::time::sleep(LIGHT_EVERY).await;
+    }
+    drop(daemon);
+    took.sort_by(f64::total_cmp);
+    figures.add("latency_p50_ms", took[took.len() / 2], "ms", Target::AtMost(20.0), Gate::None);
+    figures.add("latency_p99_ms", took[took.len() * 99 / 100], "ms", Target::AtMost(100.0), Gate::None);
+}
+
+async fn memory(figures: &mut Figures) {
+    let set = large_set();
+    let (mut object, mut bytes, mut records) = (Vec::new(), 0, 0);
+    while bytes < HUGE_BYTES {
+        set.stored.iter().for_each(|member| object.extend_from_slice(member));
+        bytes += set.bytes;
+        records += set.records;
+    }
+    let scene = Scene::new((1, 1), Keep::Counts).await;
+    let daemon = scene.daemon(&[]).await;
+    figures.add("rss_idle_mib", daemon.peak_rss() as f64 / MIB, "MiB", Target::AtMost(20.0), Gate::Ratio);
+    scene.put(0, 0, &object.into());
+    let begun = Instant::now();
+    scene.until(records).await;
+    println!("one object of {:.1} GiB: {:.0} s", bytes as f64 / MIB / 1024.0, begun.elapsed().as_secs_f64());
+    figures.add("rss_large_mib", daemon.peak_rss() as f64 / MIB, "MiB", Target::AtMost(64.0), Gate::Ratio);
+}
+
+async fn start(figures: &mut Figures) {
+    let mut took = Vec::new();
+    for _ in 0..STARTS {
+        let stage = Stage::new().await;
+        let begun = Instant::now();
+        let daemon = stage.sqs(&[]);
+        while stage.calls("ReceiveMessage", CENTRAL) == 0 {
+            assert!(begun.elapsed() < VISIBILITY, "it does not poll");
+            tokio::time::sleep(Duration::from_micros(500)).await;
+        }
+        took.push(begun.elapsed().as_secs_f64() * 1e3);
+        drop(daemon);
+    }
+    figures.add("start_ms", median_of(took), "ms", Target::AtMost(50.0), Gate::None);
+}
+
+/// The container's binary, where `.ci/nightly size` has built it.
+fn size(figures: &mut Figures) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/daemon/dist/millrace");
+    match std::fs::metadata(path) {
+        Ok(binary) => {
+            let mib = binary.len() as f64 / MIB;
+            figures.add("binary_mib", mib, "MiB", Target::AtMost(20.0), Gate::Ratio);
+        }
+        Err(_) => println!("binary_mib is not measured: .ci/nightly size builds that binary"),
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if args == [usual::MODE] {
+        usual::run().await;
+        return ExitCode::SUCCESS;
+    }
+    let mut figures = Figures::default();
+    let wants = |name: &str| args.is_empty() || args.iter().any(|arg| arg == name);
+    if wants("large") {
+        large(&mut figures).await;
+    }
+    if wants("usual") {
+        usual(&mut figures).await;
+    }
+    if wants("small") {
+        small(&mut figures).await;
+    }
+    if wants("sparse") {
+        sparse(&mut figures).await;
+    }
+    if wants("latency") {
+        latency(&mut figures).await;
+    }
+    if wants("memory") {
+        memory(&mut figures).await;
+    }
+    if wants("start") {
+        start(&mut figures).await;
+    }
+    if wants("size") {
+        size(&mut figures);
+    }
+    figures.finish()
+}
