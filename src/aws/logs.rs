@@ -3,30 +3,37 @@
 use std::sync::Arc;
 
 use aws_config::Region;
-use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::config::IdentityCache;
-use aws_sdk_cloudwatchlogs::operation::RequestId as _;
+use aws_sdk_cloudwatchlogs::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
 use aws_sdk_cloudwatchlogs::types::LogGroupClass;
-use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::interceptors::Intercept;
-use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextMut;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_runtime_api::client::identity::Identity;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use serde::Deserialize;
 
 use super::sts::Session;
+use super::wire::{Request, Wire, request_id};
 use super::{Aws, answer};
 use crate::core::batch::RejectRanges;
-use crate::core::failure::{Failure, Service};
+use crate::core::failure::{Failure, FailureKind, Service};
 use crate::core::tenant::{CloudWatchTarget, GroupClass};
 
 /// The log group of one delivery, with that delivery's credentials. Made from both together, it takes no tenant later.
 #[derive(Clone, Debug)]
 pub struct LogGroup {
     client: Client,
+    puts: Arc<Puts>,
     target: CloudWatchTarget,
+}
+
+/// How batches are sent.
+#[derive(Debug)]
+struct Puts {
+    wire: Wire,
+    identity: Identity,
+    /// Where to; or why that is not known.
+    uri: Result<String, String>,
 }
 
 /// A finished request body. A request takes it in place of its own, and its hash is not computed again.
@@ -38,24 +45,19 @@ pub struct RequestBody {
     pub sha256: [u8; 32],
 }
 
-impl Intercept for RequestBody {
-    fn name(&self) -> &'static str {
-        "RequestBody"
-    }
+/// The members of the answer to PutLogEvents. Source: CloudWatch Logs API Reference, "PutLogEvents".
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Answer {
+    rejected_log_events_info: Option<Rejected>,
+}
 
-    fn modify_before_signing(
-        &self,
-        context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let request = context.request_mut();
-        request.headers_mut().insert("content-length", self.bytes.len().to_string());
-        *request.body_mut() = SdkBody::from(self.bytes.clone());
-        let hash = self.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-        config.interceptor_state().store_put(PayloadSigningOverride::Precomputed(hash));
-        Ok(())
-    }
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Rejected {
+    too_new_log_event_start_index: Option<i32>,
+    too_old_log_event_end_index: Option<i32>,
+    expired_log_event_end_index: Option<i32>,
 }
 
 /// What PutLogEvents answered.
@@ -77,28 +79,47 @@ impl LogGroup {
             .identity_cache(IdentityCache::no_cache())
             .credentials_provider(session.credentials.clone());
         config.set_endpoint_url(aws.endpoint(Service::Logs));
-        Self { client: Client::from_conf(config.build()), target: target.clone() }
+        let puts = Puts {
+            wire: Wire::new(aws, Service::Logs, region),
+            identity: session.credentials.clone().into(),
+            uri: uri(aws, region),
+        };
+        Self { client: Client::from_conf(config.build()), puts: Arc::new(puts), target: target.clone() }
     }
 
-    /// Sends a finished request body. The SDK signs it and sends it as it is: its own serialisation of 10,000 events
-    /// would cost several times the signature.
+    /// Sends a finished request body as it is: the SDK's serialisation of 10,000 events would cost several times the
+    /// signature.
     ///
     /// # Errors
     /// The call's failure. After a timeout or a broken connection the events may have been accepted.
     pub async fn put(&self, body: RequestBody) -> Result<Accepted, Failure> {
-        let result = self
-            .client
-            .put_log_events()
-            .log_group_name("group")
-            .log_stream_name("stream")
-            .set_log_events(Some(Vec::new()))
-            .customize()
-            .interceptor(body)
-            .send()
-            .await;
-        let output = answer(Service::Logs, "PutLogEvents", result)?;
-        let request_id = output.request_id().map(str::to_owned);
-        let rejected = output.rejected_log_events_info.map_or_else(RejectRanges::default, |info| RejectRanges {
+        const OPERATION: &str = "PutLogEvents";
+        let Puts { wire, identity, uri } = &*self.puts;
+        let odd = |text: &str| Failure {
+            service: Service::Logs,
+            operation: OPERATION,
+            kind: FailureKind::Other,
+            text: text.to_owned(),
+            request_id: None,
+        };
+        let request = Request {
+            operation: OPERATION,
+            method: "POST",
+            uri: uri.clone().map_err(|text| odd(&text))?,
+            headers: vec![
+                ("content-type", "application/x-amz-json-1.1".into()),
+                ("x-amz-target", "Logs_20140328.PutLogEvents".into()),
+            ],
+            body: body.bytes,
+            sha256: Some(body.sha256.iter().map(|byte| format!("{byte:02x}")).collect()),
+        };
+        let answer = wire.call(request, identity).await?;
+        let request_id = request_id(&answer);
+        let answer = wire.body(OPERATION, answer).await?;
+        let Ok(answer) = serde_json::from_slice::<Answer>(&answer) else {
+            return Err(Failure { kind: FailureKind::Connection, ..odd("the answer could not be read") });
+        };
+        let rejected = answer.rejected_log_events_info.map_or_else(RejectRanges::default, |info| RejectRanges {
             too_old_end: info.too_old_log_event_end_index,
             expired_end: info.expired_log_event_end_index,
             too_new_start: info.too_new_log_event_start_index,
@@ -142,4 +163,19 @@ impl LogGroup {
         let call = self.client.put_retention_policy().log_group_name(&*self.target.log_group).retention_in_days(days);
         answer(Service::Logs, "PutRetentionPolicy", call.send().await).map(|_| ())
     }
+}
+
+/// Where batches are sent in a region.
+fn uri(aws: &Aws, region: &str) -> Result<String, String> {
+    let params = Params::builder()
+        .region(region)
+        .set_use_fips(Some(aws.base.use_fips().unwrap_or(false)))
+        .set_use_dual_stack(Some(aws.base.use_dual_stack().unwrap_or(false)))
+        .set_endpoint(aws.endpoint_beside_clients(Service::Logs))
+        .build()
+        .map_err(|error| error.to_string())?;
+    // It is a matter of rules, and waits for nothing.
+    let endpoint = DefaultResolver::new().resolve_endpoint(&params).now_or_never();
+    let endpoint = endpoint.ok_or("the endpoint is not known")?.map_err(|error| error.to_string())?;
+    Ok(format!("{}/", endpoint.url().trim_end_matches('/')))
 }

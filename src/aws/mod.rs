@@ -12,6 +12,7 @@ pub mod logs;
 pub mod s3;
 pub mod sqs;
 pub mod sts;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -25,11 +26,14 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::RequestId;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
 use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::retry::{ErrorKind, RetryConfig};
 use aws_smithy_types::timeout::TimeoutConfig;
-use aws_types::sdk_config::TimeSource;
+use aws_types::sdk_config::{SharedTimeSource, TimeSource};
+use aws_types::service_config::ServiceConfigKey;
 
 use crate::core::failure::{Failure, FailureKind, Service};
 use crate::world::World;
@@ -99,18 +103,23 @@ fn timeouts() -> TimeoutConfig {
 pub struct Aws {
     base: SdkConfig,
     settings: Arc<AwsSettings>,
+    /// What all clients send by, and those calls that are made without one.
+    http: SharedHttpConnector,
+    time: SharedTimeSource,
 }
 
 impl Aws {
     /// Finds the ambient identity by the SDK's usual chain (environment, profile with SSO, web identity, container,
     /// instance). It is used at the first call, not here.
     pub async fn connect(settings: AwsSettings) -> Self {
-        let http = aws_smithy_http_client::Builder::new()
+        let http = aws_smithy_http_client::Connector::builder()
+            .connector_settings(HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build())
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .build_https();
+            .build();
+        let http = SharedHttpConnector::new(http);
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
+            .http_client(client(&http))
             .region(Region::new(settings.region.clone()))
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts());
@@ -120,16 +129,18 @@ impl Aws {
         if let Some(keys) = &settings.keys {
             loader = loader.credentials_provider(keys.credentials());
         }
-        Self { base: loader.load().await, settings: Arc::new(settings) }
+        let base = loader.load().await;
+        let time = base.time_source().unwrap_or_default();
+        Self { base, settings: Arc::new(settings), http, time }
     }
 
-    /// The same through another HTTP client and at the times of another world, with nothing of the environment: who calls
+    /// The same through another connector and at the times of another world, with nothing of the environment: who calls
     /// is what the settings say, or nobody.
     #[must_use]
-    pub fn over(settings: AwsSettings, http: SharedHttpClient, world: World) -> Self {
+    pub fn over(settings: AwsSettings, http: SharedHttpConnector, world: World) -> Self {
         let mut base = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
-            .http_client(http)
+            .http_client(client(&http))
             .time_source(WorldTime(world))
             .region(Region::new(settings.region.clone()))
             .retry_config(RetryConfig::disabled())
@@ -137,7 +148,8 @@ impl Aws {
         base.set_credentials_provider(
             settings.keys.as_ref().map(Keys::credentials).map(SharedCredentialsProvider::new),
         );
-        Self { base: base.build(), settings: Arc::new(settings) }
+        let time = SharedTimeSource::new(WorldTime(world));
+        Self { base: base.build(), settings: Arc::new(settings), http, time }
     }
 
     /// The daemon's region.
@@ -149,6 +161,26 @@ impl Aws {
     fn endpoint(&self, service: Service) -> Option<String> {
         self.settings.endpoints.get(&service).cloned()
     }
+
+    /// The same, or what the configuration files say, for calls that are made without a client.
+    fn endpoint_beside_clients(&self, service: Service) -> Option<String> {
+        let id = match service {
+            Service::S3 => "S3",
+            Service::Sqs => "SQS",
+            Service::DynamoDb => "DynamoDB",
+            Service::Sts => "STS",
+            Service::Logs => "CloudWatch Logs",
+        };
+        let key = ServiceConfigKey::builder().service_id(id).env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
+        let of_service = || self.base.service_config()?.load_config(key.ok()?);
+        self.endpoint(service).or_else(of_service).or_else(|| self.base.endpoint_url().map(str::to_owned))
+    }
+}
+
+/// A client that sends all by one connector, so that all share its connections.
+fn client(http: &SharedHttpConnector) -> SharedHttpClient {
+    let http = http.clone();
+    http_client_fn(move |_, _| http.clone())
 }
 
 /// The answer to a call, with its error as a failure.

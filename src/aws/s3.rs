@@ -1,12 +1,20 @@
 //! The source bucket, read with the ambient identity.
 
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::endpoint::{DefaultResolver, Params, ParamsBuilder, ResolveEndpoint};
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig};
 use aws_sdk_s3::primitives::ByteStream;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::wire::{Ambient, Request, Wire};
 use super::{Aws, Failure, answer};
 use crate::core::failure::{FailureKind, Service};
 use crate::core::object::{ETag, ObjectRef};
@@ -19,7 +27,25 @@ const READ_TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug)]
 pub struct Source {
     client: Client,
+    gets: Arc<Gets>,
 }
+
+/// How objects are got.
+#[derive(Debug)]
+struct Gets {
+    wire: Wire,
+    ambient: Ambient,
+    /// By which buckets are found.
+    endpoints: DefaultResolver,
+    like: ParamsBuilder,
+    /// The last bucket, and where it is.
+    found: Mutex<Option<(Arc<str>, Arc<str>)>>,
+}
+
+/// What stands as it is in a URI. Source: Signature Version 4, "Create a canonical request".
+const PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The same for keys.
+const PLAIN_KEY: AsciiSet = PLAIN.remove(b'/');
 
 /// A part of an object that is on its way.
 #[derive(Debug)]
@@ -52,7 +78,20 @@ impl Source {
     /// A reader of any bucket that the ambient identity may read.
     #[must_use]
     pub fn new(aws: &Aws) -> Self {
-        Self { client: Client::from_conf(config(aws).build()) }
+        let like = Params::builder()
+            .region(aws.region())
+            .set_use_fips(Some(aws.base.use_fips().unwrap_or(false)))
+            .set_use_dual_stack(Some(aws.base.use_dual_stack().unwrap_or(false)))
+            .set_endpoint(aws.endpoint_beside_clients(Service::S3))
+            .force_path_style(aws.settings.s3_path_style);
+        let gets = Gets {
+            wire: Wire::new(aws, Service::S3, aws.region()),
+            ambient: Ambient::new(aws.base.credentials_provider()),
+            endpoints: DefaultResolver::new(),
+            like,
+            found: Mutex::default(),
+        };
+        Self { client: Client::from_conf(config(aws).build()), gets: Arc::new(gets) }
     }
 
     /// Begins to read bytes `from..from + len` of an object, fewer at its end. `pin` makes it fail when the object is no
@@ -62,29 +101,35 @@ impl Source {
     /// The call's failure. A range at or behind the object's end is refused, for an empty object too.
     pub async fn get(&self, object: &ObjectRef, from: u64, len: u64, pin: Option<&ETag>) -> Result<Part, Failure> {
         let last = from.saturating_add(len).saturating_sub(1);
-        let result = self
-            .client
-            .get_object()
-            .bucket(&*object.bucket)
-            .key(&*object.key)
-            .set_version_id(object.version.as_deref().map(str::to_owned))
-            .set_if_match(pin.map(ETag::quoted))
-            .range(format!("bytes={from}-{last}"))
-            .send()
-            .await;
-        let output = answer(Service::S3, "GetObject", result)?;
-        let (left, total) = match output.content_range().map(|range| span(range, from)) {
+        let Gets { wire, ambient, .. } = &*self.gets;
+        let identity = ambient.identity(wire.now()).await;
+        let identity = identity.map_err(|text| Failure { kind: FailureKind::Credentials, ..broken(&text) })?;
+        let mut headers = vec![("range", Cow::Owned(format!("bytes={from}-{last}")))];
+        headers.extend(pin.map(|pin| ("if-match", Cow::Owned(pin.quoted()))));
+        let request = Request {
+            operation: "GetObject",
+            method: "GET",
+            uri: self.gets.uri(object)?,
+            headers,
+            body: Bytes::new(),
+            sha256: None,
+        };
+        let output = wire.call(request, &identity).await.inspect_err(|failure| ambient.learn(failure))?;
+        let header = |name| output.headers().get(name);
+        let (left, total) = match header("content-range").map(|range| span(range, from)) {
             Some(Some(found)) => found,
             // Without a range in the answer it is the whole object; a store that ignores ranges must not be read twice.
             None if from == 0 => {
-                let whole = output.content_length().and_then(|length| u64::try_from(length).ok());
+                let whole = header("content-length").and_then(|length| length.parse().ok());
                 let whole = whole.ok_or_else(|| broken("the answer does not say how long the object is"))?;
                 (whole, whole)
             }
             Some(None) | None => return Err(broken("the answer is not the range that was asked for")),
         };
-        let modified = output.last_modified().and_then(|time| time.to_millis().ok()).map_or(UnixMillis(0), UnixMillis);
-        Ok(Part { etag: output.e_tag().map(ETag::new), total, modified, left, body: output.body })
+        let modified = header("last-modified").and_then(|time| DateTime::from_str(time, Format::HttpDate).ok());
+        let modified = modified.and_then(|time| time.to_millis().ok()).map_or(UnixMillis(0), UnixMillis);
+        let etag = header("etag").map(ETag::new);
+        Ok(Part { etag, total, modified, left, body: ByteStream::new(output.into_body()) })
     }
 
     /// What an object is; see [`Self::get`] for `pin`.
@@ -127,6 +172,43 @@ impl Source {
         let put = self.client.put_object().bucket(bucket).key(key).content_type(content_type);
         let put = put.set_content_encoding(content_encoding.map(str::to_owned)).body(ByteStream::from(body.into()));
         answer(Service::S3, "PutObject", put.send().await).map(|_| ())
+    }
+}
+
+impl Gets {
+    /// The URI of an object's version.
+    fn uri(&self, object: &ObjectRef) -> Result<String, Failure> {
+        let mut uri = self.bucket(&object.bucket)?.to_string();
+        if !uri.ends_with('/') {
+            uri.push('/');
+        }
+        uri.extend(utf8_percent_encode(&object.key, &PLAIN_KEY));
+        if let Some(version) = &object.version {
+            uri.push_str("?versionId=");
+            uri.extend(utf8_percent_encode(version, &PLAIN));
+        }
+        Ok(uri)
+    }
+
+    /// Where a bucket is. Nearly always it is the one that was asked for last.
+    fn bucket(&self, name: &Arc<str>) -> Result<Arc<str>, Failure> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((bucket, at)) = &*found
+            && bucket == name
+        {
+            return Ok(Arc::clone(at));
+        }
+        let params = self.like.clone().bucket(&**name).build();
+        let params = params.map_err(|error| Failure { kind: FailureKind::Other, ..broken(&error.to_string()) })?;
+        // It is a matter of rules, and waits for nothing.
+        let endpoint = self.endpoints.resolve_endpoint(&params).now_or_never();
+        let at: Arc<str> = match endpoint {
+            Some(Ok(endpoint)) => endpoint.url().into(),
+            Some(Err(error)) => return Err(Failure { kind: FailureKind::Other, ..broken(&error.to_string()) }),
+            None => return Err(Failure { kind: FailureKind::Other, ..broken("the bucket's endpoint is not known") }),
+        };
+        *found = Some((Arc::clone(name), Arc::clone(&at)));
+        Ok(at)
     }
 }
 

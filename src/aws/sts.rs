@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use aws_config::Region;
 use aws_credential_types::Credentials;
 use aws_sdk_sts::Client;
-use aws_sdk_sts::config::{IdentityCache, SharedCredentialsProvider};
+use aws_sdk_sts::config::IdentityCache;
 use aws_sdk_sts::types::Tag;
 
 use super::{Aws, answer};
@@ -46,7 +46,7 @@ pub struct Roles {
 /// only.
 #[derive(Clone)]
 pub struct Session {
-    pub(super) credentials: SharedCredentialsProvider,
+    pub(super) credentials: Credentials,
     expires: UnixMillis,
 }
 
@@ -159,7 +159,7 @@ impl Roles {
             until,
             "AssumeRole",
         );
-        Ok(Session { credentials: SharedCredentialsProvider::new(credentials), expires })
+        Ok(Session { credentials, expires })
     }
 }
 

@@ -9,9 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
-};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
@@ -28,14 +26,13 @@ use crate::net::{Host, Link};
 /// As in production: idle connections are closed before the service closes them.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// An HTTP client of `host`, by which `cloud` is reached whatever the name is.
-pub(crate) fn client(host: &Host, cloud: Weak<Cloud>) -> SharedHttpClient {
+/// A connector of `host`, by which `cloud` is reached whatever the name is.
+pub(crate) fn client(host: &Host, cloud: Weak<Cloud>) -> SharedHttpConnector {
     let client = Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(POOL_IDLE_TIMEOUT)
         .build(Dial { host: host.clone(), cloud });
-    let connector = SharedHttpConnector::new(Connector { client });
-    http_client_fn(move |_, _| connector.clone())
+    SharedHttpConnector::new(Connector { client })
 }
 
 #[derive(Clone, Debug)]

@@ -1,0 +1,270 @@
+//! Calls that are made for every object or batch: signed, sent and answered without the SDK's machinery, which costs a small
+//! call more than four times as much as all the rest of it.
+//!
+//! What is the SDK's stays the SDK's: its connections, its signature, its rules for endpoints, its sources of credentials.
+
+use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
+    sign,
+};
+use aws_sigv4::sign::v4;
+use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
+use aws_smithy_runtime_api::client::identity::Identity;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::byte_stream::ByteStream;
+use aws_smithy_types::retry::ErrorKind;
+use aws_types::sdk_config::SharedTimeSource;
+use bytes::Bytes;
+
+use super::{Aws, CALL_TIMEOUT, innermost, one_line};
+use crate::core::failure::{Failure, FailureKind, Service, Verdict};
+
+/// Bytes that are read of an answer that is no object.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// What a client is called.
+const USER_AGENT: &str = concat!("millrace/", env!("CARGO_PKG_VERSION"));
+/// Credentials are got anew when they have so much time left. IAM hands out new ones earlier than that.
+const REFRESH_BEFORE: Duration = Duration::from_secs(60);
+/// SHA-256 of nothing.
+const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// A request that is not signed yet.
+pub(super) struct Request<'r> {
+    pub(super) operation: &'static str,
+    pub(super) method: &'static str,
+    /// The whole URI, encoded.
+    pub(super) uri: String,
+    /// Those that are signed; the host and those of the signature come to them.
+    pub(super) headers: Vec<(&'static str, Cow<'r, str>)>,
+    pub(super) body: Bytes,
+    /// Of the body, in hexadecimal digits.
+    pub(super) sha256: Option<String>,
+}
+
+/// The way to one service in one region. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Wire {
+    http: SharedHttpConnector,
+    time: SharedTimeSource,
+    service: Service,
+    region: String,
+}
+
+impl Wire {
+    pub(super) fn new(aws: &Aws, service: Service, region: &str) -> Self {
+        Self { http: aws.http.clone(), time: aws.time.clone(), service, region: region.to_owned() }
+    }
+
+    pub(super) fn now(&self) -> SystemTime {
+        self.time.now()
+    }
+
+    /// Makes a call. What it gives is a success; its body may still be on its way.
+    ///
+    /// # Errors
+    /// The call's failure.
+    pub(super) async fn call(&self, request: Request<'_>, identity: &Identity) -> Result<HttpResponse, Failure> {
+        let operation = request.operation;
+        let request = self.signed(request, identity)?;
+        let answer = async {
+            let answer = self.http.call(request).await.map_err(|error| {
+                let transient = error.is_io() || error.as_other() == Some(ErrorKind::TransientError);
+                let kind = match error.is_timeout() {
+                    true => FailureKind::Timeout,
+                    false if transient => FailureKind::Connection,
+                    false => FailureKind::Other,
+                };
+                self.failure(operation, kind, &innermost(&error))
+            })?;
+            if answer.status().is_success() { Ok(answer) } else { Err(self.refusal(operation, answer).await) }
+        };
+        match tokio::time::timeout(CALL_TIMEOUT, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.failure(operation, FailureKind::Timeout, "")),
+        }
+    }
+
+    /// All of an answer's body.
+    ///
+    /// # Errors
+    /// It breaks off, or is longer than any answer.
+    pub(super) async fn body(&self, operation: &'static str, answer: HttpResponse) -> Result<Vec<u8>, Failure> {
+        let broken = |text: &str| self.failure(operation, FailureKind::Connection, text);
+        let (mut body, mut bytes) = (ByteStream::new(answer.into_body()), Vec::new());
+        let read = async {
+            while let Some(more) = body.next().await {
+                bytes.extend_from_slice(&more.map_err(|error| broken(&error.to_string()))?);
+                if bytes.len() > ANSWER_BYTES_MAX {
+                    return Err(broken("the answer is too long"));
+                }
+            }
+            Ok(bytes)
+        };
+        match tokio::time::timeout(CALL_TIMEOUT, read).await {
+            Ok(read) => read,
+            Err(_) => Err(self.failure(operation, FailureKind::Timeout, "")),
+        }
+    }
+
+    fn signed(&self, request: Request<'_>, identity: &Identity) -> Result<HttpRequest, Failure> {
+        let operation = request.operation;
+        let odd = |text: &str| self.failure(operation, FailureKind::Other, text);
+        let mut settings = SigningSettings::default();
+        let name = match self.service {
+            Service::S3 => {
+                settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+                settings.percent_encoding_mode = PercentEncodingMode::Single;
+                settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+                "s3"
+            }
+            Service::Logs => "logs",
+            Service::Sqs => "sqs",
+            Service::DynamoDb => "dynamodb",
+            Service::Sts => "sts",
+        };
+        let params = v4::SigningParams::builder()
+            .identity(identity)
+            .region(&self.region)
+            .name(name)
+            .time(self.now())
+            .settings(settings)
+            .build()
+            .map_err(|error| odd(&error.to_string()))?
+            .into();
+        let sha256 = request.sha256.unwrap_or_else(|| EMPTY_SHA256.to_owned());
+        let headers = request.headers.iter().map(|(name, value)| (*name, value.as_ref()));
+        let body = SignableBody::Precomputed(sha256);
+        let signable = SignableRequest::new(request.method, request.uri.as_str(), headers, body);
+        let signed = signable.and_then(|signable| sign(signable, &params)).map_err(|error| odd(&innermost(&error)))?;
+        let mut sent = HttpRequest::new(if request.body.is_empty() { SdkBody::empty() } else { request.body.into() });
+        sent.set_method(request.method).map_err(|error| odd(&error.to_string()))?;
+        sent.set_uri(request.uri).map_err(|error| odd(&error.to_string()))?;
+        let headers = sent.headers_mut();
+        headers.insert("user-agent", USER_AGENT);
+        for (name, value) in request.headers {
+            headers.try_insert(name, value.into_owned()).map_err(|error| odd(&error.to_string()))?;
+        }
+        let (instructions, _) = signed.into_parts();
+        for (name, value) in instructions.headers() {
+            headers.try_insert(name.to_owned(), value.to_owned()).map_err(|error| odd(&error.to_string()))?;
+        }
+        Ok(sent)
+    }
+
+    /// What an answer that is no success says.
+    async fn refusal(&self, operation: &'static str, answer: HttpResponse) -> Failure {
+        let status = answer.status().as_u16();
+        let request_id = request_id(&answer);
+        let header = answer.headers().get("x-amzn-errortype").map(str::to_owned);
+        // Without its text the status says enough.
+        let body = self.body(operation, answer).await.unwrap_or_default();
+        let (code, text) = if self.service == Service::S3 { told_in_xml(&body) } else { told_in_json(&body) };
+        let code = header.map_or(code, |header| code_of(&header).to_owned());
+        let kind = FailureKind::Answer { code, status };
+        Failure { request_id, ..self.failure(operation, kind, &text) }
+    }
+
+    fn failure(&self, operation: &'static str, kind: FailureKind, text: &str) -> Failure {
+        Failure { service: self.service, operation, kind, text: one_line(text), request_id: None }
+    }
+}
+
+/// AWS's name for a call.
+pub(super) fn request_id(answer: &HttpResponse) -> Option<String> {
+    let headers = answer.headers();
+    ["x-amzn-requestid", "x-amz-request-id"].iter().find_map(|name| headers.get(name)).map(str::to_owned)
+}
+
+/// The code of an error without its namespace and its address.
+fn code_of(code: &str) -> &str {
+    let code = code.split_once(':').map_or(code, |(code, _)| code);
+    code.rsplit_once('#').map_or(code, |(_, code)| code)
+}
+
+fn told_in_json(body: &[u8]) -> (String, String) {
+    let told: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |names: [&str; 2]| names.iter().find_map(|name| told.get(name)?.as_str()).unwrap_or_default();
+    (code_of(text(["__type", "code"])).to_owned(), text(["message", "Message"]).to_owned())
+}
+
+/// S3's errors are flat: each element is there once, and its text is plain or has entities that nobody looks for.
+fn told_in_xml(body: &[u8]) -> (String, String) {
+    let body = String::from_utf8_lossy(body);
+    let text = |open: &str, close: &str| {
+        let (_, rest) = body.split_once(open)?;
+        rest.split_once(close).map(|(text, _)| text.to_owned())
+    };
+    (text("<Code>", "</Code>").unwrap_or_default(), text("<Message>", "</Message>").unwrap_or_default())
+}
+
+/// The ambient identity, got when it is needed and kept while it is good.
+#[derive(Debug)]
+pub(super) struct Ambient {
+    provider: Option<SharedCredentialsProvider>,
+    kept: Mutex<Option<Identity>>,
+    /// Held by the one that gets new ones.
+    asking: tokio::sync::Mutex<()>,
+}
+
+impl Ambient {
+    pub(super) fn new(provider: Option<SharedCredentialsProvider>) -> Self {
+        Self { provider, kept: Mutex::default(), asking: tokio::sync::Mutex::default() }
+    }
+
+    /// The identity at a time.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) async fn identity(&self, now: SystemTime) -> Result<Identity, String> {
+        if let Some(identity) = self.good(now) {
+            return Ok(identity);
+        }
+        let _alone = self.asking.lock().await;
+        if let Some(identity) = self.good(now) {
+            return Ok(identity);
+        }
+        let provider = self.provider.as_ref().ok_or("there is no source of credentials")?;
+        let credentials = provider.provide_credentials().await.map_err(|error| innermost(&error))?;
+        let identity = Identity::from(credentials);
+        *self.kept() = Some(identity.clone());
+        Ok(identity)
+    }
+
+    /// Forgets the identity, if that is what a call came to nothing for.
+    pub(super) fn learn(&self, failure: &Failure) {
+        if failure.verdict() == Verdict::RefreshCredentials {
+            *self.kept() = None;
+        }
+    }
+
+    fn good(&self, now: SystemTime) -> Option<Identity> {
+        let kept = self.kept().clone();
+        kept.filter(|kept| kept.expiration().is_none_or(|expires| now + REFRESH_BEFORE < expires))
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Option<Identity>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_read_as_each_service_tells_them() {
+        let json = br#"{"__type":"com.amazonaws.logs#ThrottlingException","message":"Rate exceeded"}"#;
+        assert_eq!(told_in_json(json), ("ThrottlingException".to_owned(), "Rate exceeded".to_owned()));
+        assert_eq!(code_of("AccessDeniedException:http://internal.amazon.com/"), "AccessDeniedException");
+        assert_eq!(told_in_json(b"<html>"), (String::new(), String::new()));
+        let xml = b"<?xml version=\"1.0\"?>\n<Error><Code>NoSuchKey</Code><Message>The key</Message></Error>";
+        assert_eq!(told_in_xml(xml), ("NoSuchKey".to_owned(), "The key".to_owned()));
+        assert_eq!(told_in_xml(b""), (String::new(), String::new()));
+    }
+}
