@@ -24,10 +24,11 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::{Arc, Mutex};
 
+use loadgen::{LineSpec, Lines};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use self::clock::{median, rounds};
+use self::clock::{median, median_of, rounds, seconds_of};
 use self::figures::{Figures, Gate, Target};
 use self::others::{Sdk, idiomatic, naive};
 use self::ours::Ours;
@@ -38,6 +39,9 @@ const OBJECTS: u64 = 8;
 const ROUNDS: usize = 15;
 /// Rounds with the slow ones.
 const SLOW_ROUNDS: usize = 5;
+/// Lines that are generated in a round, and bytes after which the buffer is used again.
+const GENERATED_LINES: u64 = 200_000;
+const GENERATED_AT_ONCE: usize = 256 << 10;
 /// Bytes in a MB, and in a KiB.
 const MB: f64 = 1e6;
 const KIB: f64 = 1024.0;
@@ -55,6 +59,12 @@ fn main() -> ExitCode {
         names => {
             for kind in Kind::ALL.into_iter().filter(|kind| names.is_empty() || names.contains(&kind.name())) {
                 measure(kind, &mut figures);
+            }
+            if names.is_empty() || names.contains(&"two_threads") {
+                two_threads(&mut figures);
+            }
+            if names.is_empty() || names.contains(&"loadgen") {
+                generator(&mut figures);
             }
             if names.is_empty() {
                 instructions(&mut figures);
@@ -105,6 +115,43 @@ fn measure(kind: Kind, figures: &mut Figures) {
         figures.add("vs_idiomatic", times_as(1), "times", Target::AtLeast(2.5), Gate::Ratio);
         figures.add("vs_naive", times_as(2), "times", Target::AtLeast(5.0), Gate::Ratio);
     }
+}
+
+/// What two threads do beside each other, as often as one does by itself in the same time of the processor.
+fn two_threads(figures: &mut Figures) {
+    let set = Set::of(Kind::Long, OBJECTS);
+    let mut each = [Ours::new(), Ours::new()];
+    each.iter_mut().for_each(|ours| assert_eq!(ours.run(&set, |_| {}), set.records));
+    let run = |ours: &mut Ours| seconds_of(|| (0..SLOW_ROUNDS).for_each(|_| _ = ours.run(&set, |_| {})));
+    let ratios = (0..SLOW_ROUNDS).map(|_| {
+        let alone = run(&mut each[0]);
+        let both: f64 = std::thread::scope(|scope| {
+            let threads: Vec<_> = each.iter_mut().map(|ours| scope.spawn(|| run(ours))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        2.0 * alone / (both / 2.0)
+    });
+    figures.add("two_threads", median_of(ratios.collect()), "of one", Target::AtLeast(1.7), Gate::Ratio);
+}
+
+/// Lines of the log generator by one thread.
+fn generator(figures: &mut Figures) {
+    let (mut lines, mut out) = (Lines::new(&LineSpec::default()).unwrap(), Vec::new());
+    let speeds = (0..SLOW_ROUNDS).map(|_| {
+        let mut bytes = 0;
+        let seconds = seconds_of(|| {
+            for at in 0..GENERATED_LINES {
+                lines.append(1_756_684_800_000_000 + at, &mut out);
+                if out.len() > GENERATED_AT_ONCE {
+                    bytes += black_box(&out).len();
+                    out.clear();
+                }
+            }
+        });
+        bytes as f64 / MB / seconds
+    });
+    let speed = median_of(speeds.collect());
+    figures.add("loadgen_mbps", speed, "MB/CPU-s", Target::AtLeast(500.0), Gate::None);
 }
 
 fn hashed_body(body: &[u8]) {

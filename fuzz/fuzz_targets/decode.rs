@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use libfuzzer_sys::fuzz_target;
 use millrace::core::decode::{DecodeFault, SmallDecoder};
 use millrace_fuzz::Dice;
-use millrace_fuzz::decode::{Decoded, stream, whole};
+use millrace_fuzz::decode::{Decoded, stream, stream_by_marks, whole};
 
 fuzz_target!(|data: &[u8]| {
     let mut dice = Dice::new(data);
@@ -26,6 +26,10 @@ fn every_cut(input: &[u8], dice: &mut Dice) -> Option<Decoded> {
     windows.roll();
     same(&expected, &stream(input, || pieces.between(1, 40), || windows.between(1, 300))?);
     same(&expected, &stream(input, || 1, || windows.between(1, 5000))?);
+    let mut halts = dice.clone();
+    let by_marks =
+        stream_by_marks(input, || pieces.between(1, 60), || windows.between(1, 700), || halts.between(0, 3) == 0);
+    same(&expected, &by_marks?);
     if expected.0.len() < 1 << 16 {
         same(&expected, &stream(input, || usize::MAX, || 1)?);
         same(&expected, &stream(input, || pieces.between(1, 5), || windows.between(1, 3))?);

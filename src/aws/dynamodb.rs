@@ -92,8 +92,11 @@ pub struct ProgressTable {
     table: String,
 }
 
+/// A row as DynamoDB gives it.
+type Item = HashMap<String, AttributeValue>;
+
 /// What is changed by a claim.
-const CLAIM: &str = "ADD #epoch :one, #strikes :one SET #object = :object, #expires = :expires";
+const CLAIM: &str = "ADD #epoch :one, #strikes :one SET #by = :by, #object = :object, #expires = :expires";
 /// What its holder writes, and while it holds it: nobody has claimed the row since, and an earlier call that comes late
 /// takes nothing back.
 const KEEP: &str = "SET #pos = :pos, #runs = :runs, #strikes = :strikes, #expires = :expires";
@@ -106,36 +109,40 @@ impl ProgressTable {
         Self { client: client(aws), table: table.to_owned() }
     }
 
-    /// Claims a row, which is made if it is not there. Whoever held it before can write no more.
+    /// Claims a row, which is made if it is not there. Whoever held it before can write no more. `by` is no other claim's.
     ///
     /// # Errors
     /// The call's failure.
-    pub async fn claim(&self, key: &ProgressKey, expires: UnixMillis) -> Result<Claimed, Failure> {
+    pub async fn claim(&self, key: &ProgressKey, by: &str, expires: UnixMillis) -> Result<Claimed, Failure> {
         let mut call = self.client.update_item().table_name(&self.table).key("id", AttributeValue::S(key.id.clone()));
-        for name in ["epoch", "strikes", "object", "expires"] {
+        for name in ["epoch", "strikes", "by", "object", "expires"] {
             call = call.expression_attribute_names(format!("#{name}"), name);
         }
         let result = call
             .update_expression(CLAIM)
             .expression_attribute_values(":one", number(1_u64))
+            .expression_attribute_values(":by", AttributeValue::S(by.to_owned()))
             .expression_attribute_values(":object", AttributeValue::S(key.object.clone()))
             .expression_attribute_values(":expires", seconds(expires))
             .return_values(aws_sdk_dynamodb::types::ReturnValue::AllNew)
             .send()
             .await;
         let item = answer(Service::DynamoDb, "UpdateItem", result)?.attributes.unwrap_or_default();
-        let of = |name: &str| whole(item.get(name)?);
-        let next = of("pos").and_then(Position::from_number).unwrap_or_default();
-        let runs: Vec<u64> = match item.get("runs") {
-            Some(AttributeValue::L(ends)) => ends.iter().filter_map(|end| u64::try_from(whole(end)?).ok()).collect(),
-            _ => Vec::new(),
-        };
-        let (pairs, _) = runs.as_chunks::<2>();
-        Ok(Claimed {
-            epoch: of("epoch").and_then(|it| u64::try_from(it).ok()).unwrap_or_default(),
-            progress: Progress::new(next, pairs.iter().map(|[start, end]| *start..*end)),
-            strikes: of("strikes").and_then(|it| u32::try_from(it).ok()).unwrap_or_default(),
-        })
+        Ok(claimed(&item))
+    }
+
+    /// What a claim gave, if it was the last one.
+    ///
+    /// # Errors
+    /// The call's failure.
+    pub async fn claimed(&self, key: &ProgressKey, by: &str) -> Result<Option<Claimed>, Failure> {
+        let item = self.item(&key.id).await?;
+        Ok(item.filter(|item| text(item, "by") == Some(by)).as_ref().map(claimed))
+    }
+
+    async fn item(&self, id: &str) -> Result<Option<Item>, Failure> {
+        let get = self.client.get_item().table_name(&self.table).key("id", AttributeValue::S(id.to_owned()));
+        Ok(answer(Service::DynamoDb, "GetItem", get.consistent_read(true).send().await)?.item)
     }
 
     /// Writes what is settled. `false`: somebody else has claimed the row since `epoch`.
@@ -175,6 +182,56 @@ impl ProgressTable {
             Err(failure) => Err(failure),
         }
     }
+}
+
+/// What a row's object is gone on with by, in a row of its own beside it: it is larger, and written less often.
+impl ProgressTable {
+    /// Writes a checkpoint. An older one that comes late is as good, only farther back.
+    ///
+    /// # Errors
+    /// The call's failure.
+    pub async fn keep_checkpoint(&self, key: &ProgressKey, bytes: Vec<u8>, expires: UnixMillis) -> Result<(), Failure> {
+        let put = self.client.put_item().table_name(&self.table).item("id", AttributeValue::S(checkpoint_id(&key.id)));
+        let put = put.item("object", AttributeValue::S(key.object.clone())).item("expires", seconds(expires));
+        let put = put.item("checkpoint", AttributeValue::B(bytes.into()));
+        answer(Service::DynamoDb, "PutItem", put.send().await).map(|_| ())
+    }
+
+    /// The last checkpoint that was written.
+    ///
+    /// # Errors
+    /// The call's failure.
+    pub async fn checkpoint(&self, key: &ProgressKey) -> Result<Option<Vec<u8>>, Failure> {
+        let kept = self.item(&checkpoint_id(&key.id)).await?.and_then(|mut item| item.remove("checkpoint"));
+        Ok(match kept {
+            Some(AttributeValue::B(bytes)) => Some(bytes.into_inner()),
+            Some(_) | None => None,
+        })
+    }
+}
+
+/// What a row says of its claim.
+fn claimed(item: &Item) -> Claimed {
+    let of = |name: &str| whole(item.get(name)?);
+    let next = of("pos").and_then(Position::from_number).unwrap_or_default();
+    let runs: Vec<u64> = match item.get("runs") {
+        Some(AttributeValue::L(ends)) => ends.iter().filter_map(|end| u64::try_from(whole(end)?).ok()).collect(),
+        _ => Vec::new(),
+    };
+    let (pairs, _) = runs.as_chunks::<2>();
+    Claimed {
+        epoch: of("epoch").and_then(|it| u64::try_from(it).ok()).unwrap_or_default(),
+        progress: Progress::new(next, pairs.iter().map(|[start, end]| *start..*end)),
+        strikes: of("strikes").and_then(|it| u32::try_from(it).ok()).unwrap_or_default(),
+    }
+}
+
+fn text<'i>(item: &'i Item, name: &str) -> Option<&'i str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+fn checkpoint_id(id: &str) -> String {
+    format!("{id}.checkpoint")
 }
 
 fn number(number: impl Into<u128>) -> AttributeValue {

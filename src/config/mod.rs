@@ -13,6 +13,7 @@ pub use self::sources::{UsageError, no_mode, parse};
 use self::units::{bytes, count, duration, seconds};
 use crate::core::batch::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX, EVENT_BYTES_MIN};
 use crate::core::layout::Layout;
+use crate::core::simd::Level;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -148,7 +149,7 @@ pub struct PollSettings {
     #[arg(long, env = "UNKNOWN_TENANT", value_name = "WHAT", default_value = "delete")]
     pub unknown_tenant: UnknownTenant,
 
-    /// How long a batch waits for more events when nothing is queued for its stream.
+    /// How long a batch waits for more events when nothing is queued for its stream. Receives of messages are gathered for a quarter of it, 250 ms at most.
     #[arg(long, env = "LINGER", value_name = "TIME", default_value = "1s", value_parser = duration(Duration::ZERO, Duration::from_secs(300)))]
     pub linger: Duration,
 }
@@ -339,6 +340,18 @@ pub struct Settings {
     /// How it is logged.
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT", default_value = "auto")]
     pub log_format: LogFormat,
+
+    /// The instructions that text is looked at with, in place of the best that the processor has: for those who look for their
+    /// mistakes.
+    #[arg(long, env = "MILLRACE_SIMD", value_name = "LEVEL", hide = true, value_parser = simd)]
+    pub simd: Option<Level>,
+}
+
+fn simd(name: &str) -> Result<Level, String> {
+    Level::named(name).ok_or_else(|| {
+        let names: Vec<&str> = Level::all().map(Level::name).collect();
+        format!("allowed here: {}", names.join(", "))
+    })
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "10,000 fits")]

@@ -59,7 +59,8 @@ pub fn page() -> String {
 }
 
 fn settings(mode: &Command) -> impl Iterator<Item = &Arg> {
-    mode.get_arguments().filter(|arg| arg.get_long().is_some_and(|name| name != "help" && name != "version"))
+    let named = |arg: &&Arg| arg.get_long().is_some_and(|name| name != "help" && name != "version");
+    mode.get_arguments().filter(named).filter(|arg| !arg.is_hide_set())
 }
 
 fn default(arg: &Arg) -> String {

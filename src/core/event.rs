@@ -47,6 +47,12 @@ impl Timeline {
         self.last
     }
 
+    /// The time that a record has without one of its own.
+    #[must_use]
+    pub const fn last(&self) -> UnixMillis {
+        self.last
+    }
+
     /// The next good record has this time, which [`Self::peek`] has given.
     pub const fn pass(&mut self, time: UnixMillis) {
         self.last = time;

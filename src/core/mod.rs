@@ -1,5 +1,6 @@
 //! The pure core: bytes in, sealed batches and decisions out. No I/O, no clock, no threads, no randomness.
 pub mod batch;
+pub mod checkpoint;
 pub mod copy;
 pub mod decode;
 pub mod envelope;

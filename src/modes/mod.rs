@@ -22,6 +22,7 @@ use crate::aws::{Aws, AwsSettings};
 use crate::config::{Dedupe, Mode, OversizeEvents, PollSettings, ProgressSettings, ReachSettings, Settings};
 use crate::console;
 use crate::core::batch::{BatchLimits, Oversize};
+use crate::core::checkpoint::Spacing;
 use crate::core::failure::{RetryPolicy, Service};
 use crate::core::tenant::account_of;
 use crate::logging::{self, Stream};
@@ -106,6 +107,9 @@ pub fn run(mode: Mode) -> Result<(), ModeError> {
             return Ok(());
         }
     };
+    if let Some(level) = settings.simd {
+        level.prefer();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -147,6 +151,8 @@ pub struct Ground {
     pub compute: Compute,
     /// Times and chance.
     pub world: World,
+    /// How far the places are apart at which objects are gone on with.
+    pub spacing: Spacing,
 }
 
 /// What the modes build upon.
@@ -218,6 +224,7 @@ impl<'s> Keep<'s> {
         Ledger {
             table: Some(ProgressTable::new(aws, table)),
             every: u64::from(settings.progress_every),
+            spacing: Spacing::default(),
             small_too: settings.dedupe == Dedupe::Table,
             strikes_max: self.strikes_max,
             retries,
@@ -274,12 +281,12 @@ impl Daemon {
         let world = World::new();
         let compute = Compute::start(threads, world)
             .map_err(|cause| ModeError::System { what: "the compute threads could not be started", cause })?;
-        let ground = Ground { aws: Aws::connect(aws).await, compute, world };
+        let ground = Ground { aws: Aws::connect(aws).await, compute, world, spacing: Spacing::default() };
         Self::on(ground, settings, (hops, external_id), pace, keep, told.hurry.clone())
     }
 
     fn on(
-        Ground { aws, compute, world }: Ground,
+        Ground { aws, compute, world, spacing }: Ground,
         settings: &Settings,
         (hops, external_id): (Hops, Option<Arc<str>>),
         Pace { linger, denied_wait }: Pace,
@@ -323,7 +330,7 @@ impl Daemon {
             linger,
             drain: drain.clone(),
             book: Book::default(),
-            ledger: keep.ledger(&aws, retries.clone(), world),
+            ledger: Ledger { spacing, ..keep.ledger(&aws, retries.clone(), world) },
             totals: Arc::new(Totals::default()),
         };
         let pipeline = Pipeline::new(settings.key_layout.clone(), resolver, lanes, Circuits::new(denied_wait, world));

@@ -19,6 +19,9 @@ use crate::pipeline::settle::Settler;
 
 /// MAX_BATCH_SIZE of the predecessors, which many environments still carry.
 const PREDECESSOR_BATCH: u16 = 1_000;
+/// Messages, and deletions, are gathered for calls of several for this part of LINGER, for this long at most.
+const GATHER_PART: u32 = 4;
+const GATHER_MAX: Duration = Duration::from_millis(250);
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -74,7 +77,8 @@ pub async fn serve(
         return Err(ModeError::NoDeadLetters);
     }
     let queue = Queue::new(&daemon.aws, &queues.sqs_queue_url);
-    let settler = Settler::start(&queue, daemon.retries.clone(), &daemon.tracker);
+    let gather = GATHER_MAX.min(poll.linger / GATHER_PART);
+    let settler = Settler::start(&queue, daemon.retries.clone(), gather, &daemon.tracker);
     let stop = CancellationToken::new();
     let intake = Intake {
         queue,
@@ -92,6 +96,7 @@ pub async fn serve(
         fresh_share: poll.fresh_share,
         gate: Gate::new(daemon.world),
         wait: poll.sqs_wait,
+        gather,
         world: daemon.world,
         tracker: messages.clone(),
         abandon: CancellationToken::new(),

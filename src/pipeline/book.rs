@@ -8,6 +8,7 @@ use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
 use sha2::{Digest, Sha256};
 
+use crate::core::checkpoint::Checkpoint;
 use crate::core::object::{ETag, ObjectRef};
 use crate::core::progress::Progress;
 use crate::core::settlement::Finish;
@@ -17,6 +18,9 @@ use crate::core::tenant::DeliveryKey;
 const ENTRIES_MAX: u64 = 10_000;
 /// For how long: a message is in flight for 12 hours at most (SQS Developer Guide, "Visibility timeout").
 const LIFE: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Checkpoints that are kept, of up to 33 KB each.
+const CHECKPOINTS_MAX: u64 = 64;
 
 /// A digest of a version of an object and of where it is delivered to.
 type Key = [u8; 32];
@@ -39,13 +43,18 @@ pub enum Known {
 #[derive(Clone, Debug)]
 pub struct Book {
     entries: Cache<Key, Known>,
+    checkpoints: Cache<Key, Arc<Checkpoint>>,
 }
 
 impl Default for Book {
     fn default() -> Self {
         // By frequency, as is the cache's default, a full one would refuse whatever is new.
         let entries = Cache::builder().max_capacity(ENTRIES_MAX).time_to_live(LIFE);
-        Self { entries: entries.eviction_policy(EvictionPolicy::lru()).build() }
+        let checkpoints = Cache::builder().max_capacity(CHECKPOINTS_MAX).time_to_live(LIFE);
+        Self {
+            entries: entries.eviction_policy(EvictionPolicy::lru()).build(),
+            checkpoints: checkpoints.eviction_policy(EvictionPolicy::lru()).build(),
+        }
     }
 }
 
@@ -61,6 +70,25 @@ impl Book {
             [Some(object), read_instead(object, read).as_ref()].into_iter().flatten().filter_map(|it| identity(it, to))
         {
             self.entries.insert(key, Known::Finished).await;
+        }
+    }
+
+    /// Where a version of an object may be gone on with, by whoever has settled all before.
+    pub async fn checkpoint(&self, object: &ObjectRef, to: &DeliveryKey) -> Option<Arc<Checkpoint>> {
+        self.checkpoints.get(&identity(object, to)?).await
+    }
+
+    /// Remembers such a place.
+    pub async fn keep_checkpoint(
+        &self,
+        object: &ObjectRef,
+        read: Option<ETag>,
+        to: &DeliveryKey,
+        checkpoint: Arc<Checkpoint>,
+    ) {
+        let read = read_instead(object, read);
+        if let Some(key) = identity(read.as_ref().unwrap_or(object), to) {
+            self.checkpoints.insert(key, checkpoint).await;
         }
     }
 

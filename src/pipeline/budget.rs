@@ -197,10 +197,11 @@ impl Budget {
         self.inner.rejects.clone()
     }
 
-    /// Tells the largest lingering batch to seal, because a permit waits.
-    fn press(&self) {
-        let lingering = self.inner.lingering.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(largest) = lingering.values().max_by_key(|batch| batch.bytes) {
+    /// Tells the largest lingering batch to seal, because something waits that it holds some of. Told again, the next one.
+    pub fn press(&self) {
+        let mut lingering = self.inner.lingering.lock().unwrap_or_else(PoisonError::into_inner);
+        let largest = lingering.iter().max_by_key(|(lane, batch)| (batch.bytes, **lane)).map(|(lane, _)| *lane);
+        if let Some(largest) = largest.and_then(|lane| lingering.remove(&lane)) {
             largest.seal.notify_one();
         }
     }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
+use super::budget::Budget;
 use super::gate::Gate;
 use super::holding::{Held, Holding};
 use super::retries::Retries;
@@ -25,6 +26,12 @@ use crate::world::World;
 const POLL_DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Least time that a message in work is hidden for, whatever the queue's own is: a queue may have none.
 const VISIBILITY_MIN: Duration = Duration::from_secs(3);
+/// How long is waited for places for a whole poll, the first time, and how often at most when there are some. Meanwhile batches
+/// that linger are sent, the fullest first: they hold the places.
+const SCARCE_WAIT: Duration = Duration::from_millis(2);
+const SCARCE_WAITS_MAX: u32 = 5;
+/// The longest time between two waits for places, when there are none.
+const SCARCE_WAIT_MAX: Duration = Duration::from_millis(256);
 /// Time after which a heartbeat is asked for again that was given up.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// maxReceiveCount below which the queue gives up messages that are only handed back.
@@ -53,6 +60,8 @@ pub struct Intake {
     pub gate: Gate,
     /// How long one poll waits.
     pub wait: Duration,
+    /// How long a queue in which there was little gathers messages before it is polled again.
+    pub gather: Duration,
     /// Times and chance.
     pub world: World,
     /// Where messages are worked on.
@@ -92,7 +101,9 @@ impl Intake {
             }
             let Some(passage) = self.gate.pass(stop).await else { return Ok(()) };
             let messages_max = if passage == Passage::Probe { 1 } else { BATCH_ENTRIES_MAX };
-            let Some(places) = self.places_for_poll(messages_max, stop).await else { return Ok(()) };
+            let Some(places) = self.places_for_poll(messages_max, &pipeline.lanes().budget, stop).await else {
+                return Ok(());
+            };
             let poll = self.queue.receive(places.len(), self.wait, visibility);
             let received = tokio::select! {
                 biased;
@@ -105,6 +116,7 @@ impl Intake {
                     if messages.is_empty() {
                         self.gate.settle(passage, &[]);
                     }
+                    let few = !messages.is_empty() && messages.len() < places.len();
                     let (mut crowd, mut handed_back) = (None, 0);
                     for (message, place) in messages.into_iter().zip(places) {
                         // Processed from here, where the order of arrival is known; worked on beside the others.
@@ -130,6 +142,10 @@ impl Intake {
                     }
                     if handed_back > 0 {
                         holding.rest(handed_back, crowd.as_ref()).await;
+                    }
+                    if few {
+                        // The next poll brings more.
+                        let _told = stop.run_until_cancelled(tokio::time::sleep(self.gather)).await;
                     }
                 }
                 Err(failure) => {
@@ -173,15 +189,35 @@ impl Intake {
         }
     }
 
-    /// Waits for places for at least one message, and takes as many as one poll of `most` can bring.
-    async fn places_for_poll(&self, most: usize, stop: &CancellationToken) -> Option<Vec<OwnedSemaphorePermit>> {
-        let first = tokio::select! {
-            biased;
-            () = stop.cancelled() => return None,
-            place = Arc::clone(&self.places).acquire_owned() => place.ok()?,
-        };
-        let more = std::iter::from_fn(|| Arc::clone(&self.places).try_acquire_owned().ok());
-        Some(std::iter::once(first).chain(more.take(most - 1)).collect())
+    /// Waits for places for at least one message, and takes as many as one poll of `most` can bring. When all are taken, they
+    /// wait for a little more than one, and batches that linger are sent for it.
+    async fn places_for_poll(
+        &self,
+        most: usize,
+        budget: &Budget,
+        stop: &CancellationToken,
+    ) -> Option<Vec<OwnedSemaphorePermit>> {
+        let free = || Arc::clone(&self.places).try_acquire_owned().ok();
+        let mut places: Vec<OwnedSemaphorePermit> = std::iter::from_fn(free).take(most).collect();
+        let (mut wait, mut waits) = (SCARCE_WAIT, 0);
+        while places.len() < most && (places.is_empty() || waits < SCARCE_WAITS_MAX) {
+            budget.press();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return None,
+                place = Arc::clone(&self.places).acquire_owned() => {
+                    places.push(place.ok()?);
+                    places.extend(std::iter::from_fn(free).take(most - places.len()));
+                }
+                () = tokio::time::sleep(wait) => {
+                    waits += 1;
+                    if places.is_empty() {
+                        wait = (wait * 2).min(SCARCE_WAIT_MAX);
+                    }
+                }
+            }
+        }
+        Some(places)
     }
 
     /// Hands a message back untried: others of its tenant, or other old ones, are in work.

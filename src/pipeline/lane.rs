@@ -27,6 +27,7 @@ use super::sender::Sender;
 use super::source::{Before, ReadEnd, Source, Then};
 use super::totals::Totals;
 use crate::core::batch::{BatchLimits, Batcher, SegmentId, SendWindow};
+use crate::core::checkpoint::Checkpoint;
 use crate::core::decode::DecodeFault;
 use crate::core::object::ObjectRef;
 use crate::core::progress::Progress;
@@ -96,7 +97,9 @@ pub fn start(
     };
     tracker.spawn(sender.run(groups));
     let filler = Filler {
-        machine: Some(Box::new(Machine::new(batcher, lanes.record_bytes_max))),
+        machine: Some(Box::new(
+            Machine::new(batcher, lanes.record_bytes_max).with_checkpoints(lanes.ledger.spacing.made),
+        )),
         lanes,
         budget,
         to_sender,
@@ -205,6 +208,7 @@ impl Filler {
         }
         if source.reading.is_some() && self.machine.as_mut().is_some_and(|machine| machine.pause()) {
             (source.reading, source.reserve) = (None, None);
+            source.from = self.machine.as_ref().map_or(0, |machine| machine.from());
         }
         waits.await
     }
@@ -238,7 +242,8 @@ impl Filler {
         if job.given_up.is_cancelled() {
             let Before { etag, known: (progress, claim), delivered, .. } = before;
             let (finish, cause) = (Finish::Retryable, None);
-            let _is_waited_for = job.done.send(JobDone { finish, cause, etag, progress, claim, delivered });
+            let done = JobDone { finish, cause, etag, progress, claim, delivered, checkpoint: None };
+            let _is_waited_for = job.done.send(done);
             return Ok(None);
         }
         self.segments += 1;
@@ -310,7 +315,7 @@ impl Filler {
         }
     }
 
-    /// Begins to read an object from its first byte, with memory for all that it needs.
+    /// Begins to read an object, with memory for all that it needs.
     async fn reopen(&mut self, object: &ObjectRef, source: &mut Source) -> Result<(), ReadFault> {
         loop {
             if source.reserve.is_none() {
@@ -320,7 +325,7 @@ impl Filler {
             self.enter(source, Stage::Read);
             // In a box, as all calls of the SDK are whose callers are many: a lane or a message then costs little while it
             // makes none.
-            let reading = Box::pin(self.lanes.reads.open(object, source.etag.as_ref())).await?;
+            let reading = Box::pin(self.lanes.reads.open(object, source.from, source.etag.as_ref())).await?;
             // What a notification says of an object's size is not always true of what is there now.
             if source.reserve.as_ref().is_some_and(|reserve| LaneBudget::is_enough(reserve, reading.stored_bytes)) {
                 source.etag.clone_from(&reading.etag);
@@ -364,7 +369,20 @@ impl Filler {
         }
     }
 
-    /// Has an object's bytes turned into groups, from its first byte on.
+    /// Where an object that was tried before may be gone on with. It is not known yet what is settled.
+    async fn checkpoint(&self, object: &ObjectRef, again: bool) -> Option<Arc<Checkpoint>> {
+        let ledger = &self.lanes.ledger;
+        // What is read before it is found out how large it is is not worth it.
+        if !again || object.size.is_some_and(|size| size < ledger.spacing.least) {
+            return None;
+        }
+        match self.lanes.book.checkpoint(object, &self.delivery).await {
+            Some(checkpoint) => Some(checkpoint),
+            None => Box::pin(ledger.checkpoint(object, &self.delivery)).await.map(Arc::new),
+        }
+    }
+
+    /// Has an object's bytes turned into groups.
     async fn read(
         &mut self,
         segment: SegmentId,
@@ -372,6 +390,9 @@ impl Filler {
         (again, before): (bool, &Before),
         source: &mut Source,
     ) -> Result<ReadEnd, Broken> {
+        // What may have been damaged on its way is read anew.
+        let checkpoint = self.checkpoint(object, again && before.then.is_none()).await;
+        source.from = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.mark.stored());
         if let Err(fault) = self.reopen(object, source).await {
             return Ok(ReadEnd::Fault(fault));
         }
@@ -386,10 +407,23 @@ impl Filler {
             }
         };
         self.open.found(segment, source.etag.as_ref(), settled.clone(), claim);
+        // It is of another version, or others know of less.
+        let is_of_it = object.version.is_some() || object.etag == source.etag;
+        let checkpoint = checkpoint.filter(|it| is_of_it && it.next() <= settled.next().ordinal);
+        if checkpoint.is_none() && source.from > 0 {
+            (source.from, source.reading) = (0, None);
+            if let Err(fault) = self.reopen(object, source).await {
+                return Ok(ReadEnd::Fault(fault));
+            }
+        }
         let (modified, stored_bytes) =
             source.reading.as_ref().map_or((UnixMillis(0), 0), |reading| (reading.modified, reading.stored_bytes));
         let Some(machine) = &mut self.machine else { return Err(Broken) };
         machine.begin(segment, stored_bytes, modified, settled);
+        if let Some(checkpoint) = checkpoint {
+            machine.resume(Arc::clone(&checkpoint));
+            self.open.resumed(segment, checkpoint);
+        }
         let mut window = self.send_window();
         let outcome = loop {
             // Whatever a pause let go of is taken up again first. A batch that is open is sealed if that takes long.
@@ -403,6 +437,11 @@ impl Filler {
             let turned = self.lanes.compute.run(machine, &self.budget, window).await;
             let Ok((mut machine, rest)) = turned else { return Err(Broken) };
             self.open.book(segment, machine.take_count());
+            if let Some(checkpoint) = machine.take_checkpoint()
+                && checkpoint.mark.stored() >= self.lanes.ledger.spacing.least
+            {
+                self.open.pass(segment, checkpoint);
+            }
             let empty = machine.open_bytes() == 0;
             if matches!(rest, Rest::Carry | Rest::BigRecord) && !empty {
                 // A wait for a carry may be long: nothing of a later class is held meanwhile.
@@ -447,7 +486,7 @@ impl Filler {
                         // Memory for an object is of an earlier class than that of a batch.
                         machine.seal(window);
                     }
-                    (source.reading, source.reserve, source.window) = (None, None, bytes);
+                    (source.reading, source.reserve, source.window, source.from) = (None, None, bytes, 0);
                     self.pass_on(source).await;
                     window = self.send_window();
                     if self.open.has_failed(segment) {

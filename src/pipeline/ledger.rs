@@ -11,8 +11,9 @@ use tracing::warn;
 use super::book::{Known, identity};
 use super::retries::Retries;
 use crate::aws::dynamodb::{Claimed, ProgressKey, ProgressTable};
+use crate::core::checkpoint::{Checkpoint, Spacing};
 use crate::core::errand::Errand;
-use crate::core::failure::{Attempts, Failure, Service};
+use crate::core::failure::{Attempts, Failure, Service, Verdict};
 use crate::core::object::ObjectRef;
 use crate::core::progress::Progress;
 use crate::core::settlement::Finish;
@@ -30,6 +31,8 @@ pub struct Ledger {
     pub table: Option<ProgressTable>,
     /// Accepted batches after which it is written.
     pub every: u64,
+    /// How far the places are apart at which objects are gone on with.
+    pub spacing: Spacing,
     /// Whether objects of one batch are claimed too.
     pub small_too: bool,
     /// Attempts without progress after which an object is not begun any more.
@@ -82,8 +85,16 @@ impl LedgerFault {
 impl Ledger {
     /// One that keeps nothing.
     #[must_use]
-    pub const fn none(retries: Retries, world: World) -> Self {
-        Self { table: None, every: u64::MAX, small_too: false, strikes_max: u32::MAX, retries, world }
+    pub fn none(retries: Retries, world: World) -> Self {
+        Self {
+            table: None,
+            every: u64::MAX,
+            spacing: Spacing::default(),
+            small_too: false,
+            strikes_max: u32::MAX,
+            retries,
+            world,
+        }
     }
 
     /// Claims the delivery of a version of an object. `None`: there is no table, or it is not known which version it is.
@@ -91,10 +102,17 @@ impl Ledger {
     /// # Errors
     /// The table cannot be used.
     pub async fn claim(&self, object: &ObjectRef, to: &DeliveryKey) -> Result<Option<Taken>, LedgerFault> {
-        let (Some(table), Some(identity)) = (&self.table, identity(object, to)) else { return Ok(None) };
-        let id = identity.iter().map(|byte| format!("{byte:02x}")).collect();
-        let key = ProgressKey { id, object: object.to_string() };
-        let claimed = self.patiently(|| table.claim(&key, self.expiry())).await?;
+        let (Some(table), Some(key)) = (&self.table, key(object, to)) else { return Ok(None) };
+        let (row, by) = (&key, &*format!("{:016x}", self.world.entropy()));
+        let claim = |doubt: bool| async move {
+            // Made twice, it would count as two attempts.
+            let made = if doubt { table.claimed(row, by).await? } else { None };
+            match made {
+                Some(claimed) => Ok(claimed),
+                None => table.claim(row, by, self.expiry()).await,
+            }
+        };
+        let claimed = self.patiently(claim).await?;
         let Claimed { epoch, progress, strikes } = claimed;
         let known = if progress == Progress::all() {
             Known::Finished
@@ -111,7 +129,7 @@ impl Ledger {
     /// [`LedgerFault`].
     pub async fn keep(&self, claim: &Claim, progress: &Progress, strikes: u32) -> Result<(), LedgerFault> {
         let Some(table) = &self.table else { return Ok(()) };
-        let keep = || table.keep(&claim.key, claim.epoch, progress, strikes, self.expiry());
+        let keep = |_| table.keep(&claim.key, claim.epoch, progress, strikes, self.expiry());
         if self.patiently(keep).await? { Ok(()) } else { Err(LedgerFault::Lost) }
     }
 
@@ -122,17 +140,40 @@ impl Ledger {
         }
     }
 
+    /// Where a version of an object may be gone on with, by whoever has settled all before. It is no claim; and none is
+    /// found rather than anything else.
+    pub async fn checkpoint(&self, object: &ObjectRef, to: &DeliveryKey) -> Option<Checkpoint> {
+        let (table, key) = (self.table.as_ref()?, key(object, to)?);
+        match self.patiently(|_| table.checkpoint(&key)).await {
+            Ok(kept) => kept.and_then(|kept| Checkpoint::from_bytes(&kept)),
+            Err(fault) => {
+                warn!(object = key.object, cause = %fault, "checkpoint not read: the object is read from its beginning");
+                None
+            }
+        }
+    }
+
+    /// Writes where an object may be gone on with: nothing depends on it but how much the next attempt reads.
+    pub async fn keep_checkpoint(&self, claim: &Claim, checkpoint: &Checkpoint) {
+        let Some(table) = &self.table else { return };
+        let keep = |_| table.keep_checkpoint(&claim.key, checkpoint.to_bytes(), self.expiry());
+        if let Err(fault) = self.patiently(keep).await {
+            warn!(object = claim.key.object, cause = %fault, "checkpoint not kept");
+        }
+    }
+
     fn expiry(&self) -> UnixMillis {
         self.world.wall().plus(i64::try_from(ROW_LIFE.as_millis()).unwrap_or(i64::MAX))
     }
 
-    async fn patiently<T, C>(&self, mut call: impl FnMut() -> C) -> Result<T, LedgerFault>
+    /// Makes a call, again and again if need be. It is told whether it may have been done already, without an answer.
+    async fn patiently<T, C>(&self, mut call: impl FnMut(bool) -> C) -> Result<T, LedgerFault>
     where
         C: Future<Output = Result<T, Failure>>,
     {
-        let mut attempts = Attempts::default();
+        let (mut attempts, mut doubt) = (Attempts::default(), false);
         loop {
-            let failure = match Box::pin(call()).await {
+            let failure = match Box::pin(call(doubt)).await {
                 Ok(done) => {
                     self.retries.succeeded(Service::DynamoDb);
                     return Ok(done);
@@ -142,7 +183,14 @@ impl Ledger {
             let Some(delay) = self.retries.next(&mut attempts, Service::DynamoDb, failure.verdict()) else {
                 return Err(LedgerFault::Table(failure));
             };
+            doubt |= failure.verdict() != Verdict::Throttled;
             tokio::time::sleep(delay).await;
         }
     }
+}
+
+/// The row of a version of an object and one of its deliveries.
+fn key(object: &ObjectRef, to: &DeliveryKey) -> Option<ProgressKey> {
+    let id = identity(object, to)?.iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(ProgressKey { id, object: object.to_string() })
 }

@@ -4,12 +4,14 @@
 //! ([`Rest`]). Memory is claimed by `try_` alone; who runs it sees to the waiting.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::budget::{GROWTH_STEP_BYTES, LaneBudget, Permit};
 use crate::core::batch::{Batcher, Event, Fed, Sealed, SegmentId, SendWindow};
-use crate::core::decode::{DecodeFault, Decoder, Kept, SmallDecoder, Window};
+use crate::core::checkpoint::{Checkpoint, Spacing};
+use crate::core::decode::{DecodeFault, Decoder, Kept, Mark, SmallDecoder, Window};
 use crate::core::event::Timeline;
 use crate::core::object::{ObjectFault, Ordinal, Position};
 use crate::core::progress::Progress;
@@ -89,7 +91,25 @@ struct Run {
     given: u64,
     /// Decompressed bytes that were counted.
     counted: u64,
+    /// Decompressed bytes that are passed over before the first record.
+    skip: u64,
     scanned: bool,
+    places: Places,
+}
+
+/// Where an object may be gone on with.
+#[derive(Debug)]
+struct Places {
+    /// The last one, and whether it was told of.
+    last: Option<Arc<Checkpoint>>,
+    told: bool,
+    /// A place that the decoder has passed and the scanner has not, with the decompressed bytes before it.
+    decoded: Option<(Mark, u64)>,
+    /// Decompressed bytes from which on the decoder looks for the next one.
+    from: u64,
+    /// Those before `decoded`; no scanner gets so far when there is none.
+    scan_to: u64,
+    every: u64,
 }
 
 /// A sealed group with the memory that its bodies hold.
@@ -116,6 +136,8 @@ pub struct Machine {
     record_bytes_max: usize,
     /// Bytes of a zstd frame's window that the object's memory is enough for.
     window_bytes: u64,
+    /// Decompressed bytes from one checkpoint to the next.
+    checkpoint_bytes: u64,
     /// What the records of the last object looked like: those of the next look alike.
     shape: Shape,
     sealed: Option<Group>,
@@ -136,9 +158,17 @@ impl Machine {
             carry_limit: WINDOW_BYTES,
             record_bytes_max,
             window_bytes: WINDOW_FREE_BYTES,
+            checkpoint_bytes: Spacing::default().made,
             shape: Shape::default(),
             sealed: None,
         }
+    }
+
+    /// The same with another distance between checkpoints, decompressed bytes.
+    #[must_use]
+    pub const fn with_checkpoints(mut self, every: u64) -> Self {
+        self.checkpoint_bytes = every;
+        self
     }
 
     /// Begins an object of so many stored bytes, of which earlier attempts have `settled` some; events without a time of
@@ -161,14 +191,49 @@ impl Machine {
             decoded: 0,
             given: 0,
             counted: 0,
+            skip: 0,
             scanned: false,
+            places: Places {
+                last: None,
+                told: true,
+                decoded: None,
+                from: self.checkpoint_bytes,
+                scan_to: u64::MAX,
+                every: self.checkpoint_bytes,
+            },
         });
     }
 
+    /// Has the object that has begun gone on with at a checkpoint: all before it must be settled, and none of its bytes given.
+    pub fn resume(&mut self, checkpoint: Arc<Checkpoint>) {
+        let Some(run) = &mut self.run else { return };
+        debug_assert!(run.decoded == 0 && checkpoint.next() <= run.settled.next().ordinal);
+        run.next = checkpoint.next();
+        run.count.tally.skip_resumed(run.next.0);
+        run.counted = checkpoint.decompressed;
+        run.places.last = Some(checkpoint);
+        self.start_over();
+    }
+
+    /// The stored byte from which on the object that has begun must be given: after a pause, too.
+    #[must_use]
+    pub fn from(&self) -> u64 {
+        let checkpoint = self.run.as_ref().and_then(|run| run.places.last.as_ref());
+        checkpoint.map_or(0, |checkpoint| checkpoint.mark.stored())
+    }
+
+    /// The last place at which the object that has begun may be gone on with, if it was not given before.
+    pub fn take_checkpoint(&mut self) -> Option<Arc<Checkpoint>> {
+        let places = &mut self.run.as_mut()?.places;
+        if std::mem::replace(&mut places.told, true) { None } else { places.last.clone() }
+    }
+
     /// Lets go of all that the object holds, if little enough of it was decoded to be decoded again: it must then be given
-    /// from its first byte. Nothing of it is lost or counted twice. `false`: too much was decoded; nothing has changed.
+    /// anew, from [`Self::from`] on. Nothing of it is lost or counted twice. `false`: too much was decoded; nothing has
+    /// changed.
     pub fn pause(&mut self) -> bool {
-        let few = self.run.as_ref().is_some_and(|run| run.decoded <= READ_AGAIN_BYTES_MAX);
+        let from = self.from();
+        let few = self.run.as_ref().is_some_and(|run| run.decoded - from <= READ_AGAIN_BYTES_MAX);
         if few {
             self.start_over();
         }
@@ -176,7 +241,7 @@ impl Machine {
     }
 
     /// Says that there is memory for a zstd frame's window of so many bytes ([`DecodeFault::Window`]). All else is let go
-    /// of as by [`Self::pause`], and the object must be given from its first byte.
+    /// of as by [`Self::pause`].
     pub fn widen(&mut self, window_bytes: u64) {
         debug_assert!(window_bytes > self.window_bytes);
         self.window_bytes = window_bytes;
@@ -184,18 +249,36 @@ impl Machine {
     }
 
     fn start_over(&mut self) {
-        let (scanner, decoder) = (self.scanner(), Decoder::with_window(self.window_bytes));
-        if let Some(run) = &mut self.run {
-            (run.decoder, run.scanner, run.timeline) = (decoder, scanner, Timeline::new(run.modified));
-            (run.decoded, run.given, run.scanned) = (0, 0, false);
-        }
         self.input_ended = false;
         self.let_go();
+        let limits = self.limits();
+        let Some(run) = &mut self.run else { return };
+        run.scanned = false;
+        if let Some(checkpoint) = &run.places.last {
+            (run.decoder, run.decoded) = (Decoder::at(&checkpoint.mark), checkpoint.mark.stored());
+            let shape = run.scanner.take_shape();
+            run.scanner = Scanner::at(limits, &checkpoint.place).with_shape(shape);
+            run.timeline = Timeline::new(checkpoint.time);
+            (run.given, run.skip) = (checkpoint.decompressed, checkpoint.skip());
+            self.carry = Kept::scanned(checkpoint.mark.before().to_vec());
+        } else {
+            (run.decoder, run.decoded) = (Decoder::with_window(self.window_bytes), 0);
+            let shape = run.scanner.take_shape();
+            run.scanner = Scanner::new(limits).with_shape(shape);
+            run.timeline = Timeline::new(run.modified);
+            (run.given, run.skip) = (0, 0);
+        }
+        let Places { decoded, from, scan_to, every, .. } = &mut run.places;
+        (*decoded, *from, *scan_to) = (None, run.given + *every, u64::MAX);
+    }
+
+    const fn limits(&self) -> ScanLimits {
+        ScanLimits { record_bytes_max: self.record_bytes_max }
     }
 
     fn scanner(&mut self) -> Scanner {
         let shape = std::mem::take(&mut self.shape);
-        Scanner::new(ScanLimits { record_bytes_max: self.record_bytes_max }).with_shape(shape)
+        Scanner::new(self.limits()).with_shape(shape)
     }
 
     /// Drops the bytes of the object, and what is held for them.
@@ -240,7 +323,7 @@ impl Machine {
     /// Ends the object that has begun, whole or not. Its events in the open batch stay.
     pub fn finish(&mut self) {
         self.let_go();
-        self.shape = self.run.take().map(|run| run.scanner.into_shape()).unwrap_or_default();
+        self.shape = self.run.take().map(|mut run| run.scanner.take_shape()).unwrap_or_default();
     }
 
     /// Removes the events of `segment` that are not sealed yet, and says how many they were.
@@ -340,6 +423,9 @@ impl Machine {
             run.decoded = run.stored_bytes;
             filled = made;
         }
+        if run.places.decoded.is_none() && run.given >= run.places.from {
+            run.decoder.halt();
+        }
         let outcome = loop {
             if filled == buffer.len() {
                 break Ok(Filled::More);
@@ -363,11 +449,20 @@ impl Machine {
                     if let Some(front) = self.input.front_mut() {
                         bytes::Buf::advance(front, progress.consumed);
                     }
+                    let given = run.given + u64::try_from(filled - start).unwrap_or(u64::MAX);
+                    if let Some(mark) = run.decoder.mark(buffer.get(..filled).unwrap_or_default()) {
+                        run.places.passed(mark, given);
+                    }
                 }
                 Err(fault) => break Err(fault),
             }
         };
         window.fill(filled - start);
+        let skipped = usize::try_from(run.skip).unwrap_or(usize::MAX).min(window.unscanned());
+        if skipped > 0 {
+            run.skip -= u64::try_from(skipped).unwrap_or(0);
+            window.scanned_to(window.at() + skipped);
+        }
         run.given += u64::try_from(filled - start).unwrap_or(u64::MAX);
         let more = run.given.saturating_sub(run.counted);
         run.count.bytes += more;
@@ -402,10 +497,12 @@ impl Machine {
                     let ordinal = fault.ordinal();
                     run.bad(fault);
                     run.passed(ordinal);
+                    run.reached();
                 }
                 Step::Record(record) => match self.take(run, &record, budget, send_window) {
                     Taken::Whole => {
                         run.passed(record.ordinal);
+                        run.reached();
                         window.scanned_to(next);
                     }
                     Taken::Stop(rest) => {
@@ -511,10 +608,32 @@ enum Taken {
     Stop(Rest),
 }
 
+impl Places {
+    /// The decoder has passed a place, with so many decompressed bytes before it.
+    fn passed(&mut self, mark: Mark, given: u64) {
+        self.from = given + self.every;
+        self.scan_to = given;
+        self.decoded = Some((mark, given));
+    }
+}
+
 impl Run {
     /// A record is counted, whatever became of it.
     fn passed(&mut self, ordinal: Ordinal) {
         self.next = self.next.max(Ordinal(ordinal.0 + 1));
+    }
+
+    /// Makes a checkpoint where the scanner is, if it has come to one of the decoder's places.
+    fn reached(&mut self) {
+        if self.scanner.offset() < self.places.scan_to {
+            return;
+        }
+        let Some(place) = self.scanner.place() else { return };
+        let Some((mark, decompressed)) = self.places.decoded.take() else { return };
+        let time = self.timeline.last();
+        self.places.last = Some(Arc::new(Checkpoint { mark, decompressed, place, time }));
+        self.places.told = false;
+        self.places.scan_to = u64::MAX;
     }
 
     fn good(&mut self, timestamp: UnixMillis, parts: u64) {

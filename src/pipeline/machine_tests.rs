@@ -24,6 +24,8 @@ struct Made {
     tally: Tally,
     good: u64,
     bytes: u64,
+    /// Where another attempt might go on.
+    checkpoints: Vec<Arc<Checkpoint>>,
 }
 
 fn run(stored: &[u8], piece: usize) -> Made {
@@ -31,13 +33,30 @@ fn run(stored: &[u8], piece: usize) -> Made {
 }
 
 fn run_from(stored: &[u8], piece: usize, settled: Progress) -> Made {
+    run_at(stored, piece, settled, (Spacing::default().made, None), usize::MAX)
+}
+
+/// The same with checkpoints every so often, from one of them on, with a pause after so many pieces, three times.
+fn run_at(
+    stored: &[u8],
+    piece: usize,
+    settled: Progress,
+    (every, checkpoint): (u64, Option<Arc<Checkpoint>>),
+    pause_after: usize,
+) -> Made {
     let budget = Budget::new(256 << 20, RECORD_BYTES_MAX as u64).unwrap();
     let budget = budget.lane(&TenantId::try_from("acme").unwrap(), 0);
-    let mut machine = Machine::new(Batcher::new(BatchLimits::default(), "/acme", "pod"), RECORD_BYTES_MAX);
+    let batcher = Batcher::new(BatchLimits::default(), "/acme", "pod");
+    let mut machine = Machine::new(batcher, RECORD_BYTES_MAX).with_checkpoints(every);
     let mut worker = Worker::new();
     machine.begin(SegmentId(0), stored.len() as u64, UnixMillis(7), settled);
-    let mut pieces = stored.chunks(piece);
+    if let Some(checkpoint) = checkpoint {
+        machine.resume(checkpoint);
+    }
+    let from = |machine: &Machine| stored[usize::try_from(machine.from()).unwrap()..].chunks(piece);
+    let mut pieces = from(&machine);
     let (mut bodies, mut tally, mut good, mut bytes) = (Vec::new(), Tally::default(), 0, 0);
+    let (mut checkpoints, mut given, mut pauses) = (Vec::new(), 0, 0);
     let mut take = |machine: &mut Machine| {
         let group = machine.take_sealed();
         bodies.extend(group.into_iter().flat_map(|group| group.sealed.batches).map(|batch| batch.body().to_vec()));
@@ -47,10 +66,19 @@ fn run_from(stored: &[u8], piece: usize, settled: Progress) -> Made {
         let count = machine.take_count();
         tally.merge(&count.tally);
         (good, bytes) = (good + count.good, bytes + count.bytes);
+        checkpoints.extend(machine.take_checkpoint());
         match rest {
             Rest::Turn => {}
+            Rest::Input if given == pause_after && pauses < 3 => {
+                pauses += 1;
+                assert!(machine.pause());
+                (pieces, given) = (from(&machine), 0);
+            }
             Rest::Input => match pieces.next() {
-                Some(piece) => machine.push(Bytes::copy_from_slice(piece)),
+                Some(piece) => {
+                    given += usize::from(pause_after != usize::MAX);
+                    machine.push(Bytes::copy_from_slice(piece));
+                }
                 None => machine.end_of_input(),
             },
             Rest::Sealed => take(&mut machine),
@@ -61,15 +89,20 @@ fn run_from(stored: &[u8], piece: usize, settled: Progress) -> Made {
     machine.finish();
     machine.seal(SendWindow::ALL);
     take(&mut machine);
-    Made { bodies, end, tally, good, bytes }
+    Made { bodies, end, tally, good, bytes, checkpoints }
 }
 
-fn messages(bodies: &[Vec<u8>]) -> Vec<String> {
+/// Events by their time and text.
+fn events(bodies: &[Vec<u8>]) -> Vec<(i64, String)> {
     let events = bodies.iter().flat_map(|body| {
         let body: serde_json::Value = serde_json::from_slice(body).unwrap();
         body["logEvents"].as_array().unwrap().clone()
     });
-    events.map(|event| event["message"].as_str().unwrap().to_owned()).collect()
+    events.map(|event| (event["timestamp"].as_i64().unwrap(), event["message"].as_str().unwrap().to_owned())).collect()
+}
+
+fn messages(bodies: &[Vec<u8>]) -> Vec<String> {
+    events(bodies).into_iter().map(|(_, message)| message).collect()
 }
 
 /// predecessor.md §15, rows "offset" and "requeue" (the offset): what an attempt sends that resumes. The offset came
@@ -196,6 +229,111 @@ proptest! {
             (Ok(()), Err(DecodeFault::Damaged { .. })) => prop_assert_eq!(seen(whole), seen(run(&intact, 7))),
             _ => prop_assert_eq!(seen(whole), seen(pieces)),
         }
+    }
+}
+
+/// How records stand in an object.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Lines,
+    Array,
+    ArrayOverLines,
+    Pretty,
+}
+
+/// An object of these records in members of a few records, and in each of these in blocks of fewer; or else in plain text.
+fn object(records: &[serde_json::Value], form: Form, (members, blocks): (usize, usize), plain: bool) -> Vec<u8> {
+    let mut texts: Vec<String> = records
+        .iter()
+        .map(|record| match form {
+            Form::Lines => format!("{record}\n"),
+            Form::Array => format!("{record},"),
+            Form::ArrayOverLines => format!("{record:#},\n"),
+            Form::Pretty => format!("{record:#}\n"),
+        })
+        .collect();
+    if let Form::Array | Form::ArrayOverLines = form {
+        texts.first_mut().unwrap().insert(0, '[');
+        let end = texts.last_mut().unwrap();
+        end.truncate(end.rfind(',').unwrap());
+        end.push(']');
+    }
+    if plain {
+        return texts.concat().into_bytes();
+    }
+    let mut stored = Vec::new();
+    for member in texts.chunks(members) {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        for block in member.concat().as_bytes().chunks(blocks) {
+            encoder.write_all(block).unwrap();
+            encoder.flush().unwrap();
+        }
+        stored.extend(encoder.finish().unwrap());
+    }
+    stored
+}
+
+proptest! {
+    /// Whoever goes on at a checkpoint, as it was kept, gives what whoever settled as much gives that reads all of it; damage
+    /// is found all the same. Pauses change nothing.
+    #[test]
+    fn an_object_is_gone_on_with_at_any_checkpoint(
+        texts in prop::collection::vec(("[a-z\"é]{0,200}", prop::option::of(1_u32..1000)), 1..60),
+        form in prop::sample::select(&[Form::Lines, Form::Array, Form::ArrayOverLines, Form::Pretty][..]),
+        cuts in (1_usize..80, 20_usize..2000), plain: bool, every in 100_u64..3000, piece in 1_usize..500,
+        damaged: bool, pause_after in 1_usize..20,
+    ) {
+        let record = |(at, (text, time)): (usize, &(String, Option<u32>))| {
+            // Not all records have a time, and some are none.
+            let mut record = serde_json::json!({ "message": format!("{at} {text}") });
+            if let Some(time) = time {
+                record["timestamp"] = serde_json::json!(time);
+            }
+            if at % 17 == 16 { serde_json::json!([at]) } else { record }
+        };
+        let records: Vec<_> = texts.iter().enumerate().map(record).collect();
+        let mut stored = object(&records, form, cuts, plain);
+        if damaged && !plain {
+            let crc = stored.len() - 8;
+            stored[crc] ^= 1;
+        }
+        let whole = run_at(&stored, piece, Progress::default(), (every, None), usize::MAX);
+        prop_assert_eq!(whole.end.is_err(), damaged && !plain);
+        for checkpoint in &whole.checkpoints {
+            let kept = Checkpoint::from_bytes(&checkpoint.to_bytes());
+            prop_assert_eq!(kept.as_ref(), Some(&**checkpoint));
+            let settled = Progress::new(Position { ordinal: checkpoint.next(), part: 0 }, []);
+            let read = run_at(&stored, piece, settled.clone(), (every, None), usize::MAX);
+            let resumed = run_at(&stored, piece, settled, (every, kept.map(Arc::new)), usize::MAX);
+            prop_assert_eq!(resumed.end.is_err(), read.end.is_err());
+            if read.end.is_ok() {
+                // How much is given before damage is noticed depends on the pieces.
+                prop_assert_eq!(events(&resumed.bodies), events(&read.bodies));
+                prop_assert_eq!(&resumed.tally, &read.tally);
+            }
+            prop_assert!(resumed.bytes < read.bytes || checkpoint.decompressed == 0);
+        }
+        let paused = run_at(&stored, piece.max(300), Progress::default(), (every, None), pause_after.max(12));
+        prop_assert_eq!(paused.end.is_err(), whole.end.is_err());
+        if whole.end.is_ok() {
+            prop_assert_eq!(events(&paused.bodies), events(&whole.bodies));
+            prop_assert_eq!((&paused.tally, paused.bytes), (&whole.tally, whole.bytes));
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_that_is_not_whole_is_none() {
+    let records: Vec<_> = (0..1000).map(|at| serde_json::json!({ "message": at })).collect();
+    let stored = object(&records, Form::Lines, (1000, 100), false);
+    let made = run_at(&stored, 1000, Progress::default(), (2000, None), usize::MAX);
+    let kept = made.checkpoints.last().unwrap().to_bytes();
+    assert!(made.checkpoints.len() > 3 && kept.len() < 10_000, "{} {}", made.checkpoints.len(), kept.len());
+    for at in 0..kept.len() {
+        assert_eq!(Checkpoint::from_bytes(&kept[..at]), None);
+        let mut damaged = kept.clone();
+        damaged[at] ^= 1;
+        assert_eq!(Checkpoint::from_bytes(&damaged), None);
     }
 }
 

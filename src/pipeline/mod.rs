@@ -400,12 +400,12 @@ impl Pipeline {
             let cause = "it was delivered before".to_owned();
             return ObjectReport::none(Some(object.clone()), Finish::Delivered, cause);
         }
-        let mut held = None;
+        let (mut held, mut place) = (None, None);
         let (mut report, read, progress) = match delivery.target() {
             Target::CloudWatch(_) => {
                 match self.submit(lane, delivery, message, object).await.await {
-                    Ok(JobDone { finish, cause, etag, progress, claim, delivered, .. }) => {
-                        held = claim;
+                    Ok(JobDone { finish, cause, etag, progress, claim, delivered, checkpoint }) => {
+                        (held, place) = (claim, checkpoint);
                         let object = Some(object.clone());
                         (ObjectReport { object, finish, cause, delivered, strikes: None }, etag, progress)
                     }
@@ -434,14 +434,21 @@ impl Pipeline {
         self.inner.circuits.settle(&key, passage, report.finish).await;
         // All of it is known before the object's next turn comes.
         let (settled, strikes) = if report.finish == Finish::Delivered {
-            book.finish(object, read, &key).await;
+            book.finish(object, read.clone(), &key).await;
             (Progress::all(), None)
         } else {
-            let strikes = book.fail(object, read, &key, progress.clone(), report.finish).await;
+            let strikes = book.fail(object, read.clone(), &key, progress.clone(), report.finish).await;
             (progress, strikes)
         };
+        let place = place.filter(|_| report.finish != Finish::Delivered);
         if let Some(claim) = held {
             ledger.leave(&claim, &settled, strikes.unwrap_or_default()).await;
+            if let Some(place) = &place {
+                ledger.keep_checkpoint(&claim, place).await;
+            }
+        }
+        if let Some(place) = place {
+            book.keep_checkpoint(object, read, &key, place).await;
         }
         ObjectReport { strikes, ..report }
     }

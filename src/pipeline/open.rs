@@ -15,6 +15,7 @@ use super::machine::{FAULTS_KEPT_MAX, ObjectCount};
 use super::send::{Destination, SendReport};
 use super::totals::Totals;
 use crate::core::batch::{Origin, SegmentId, SegmentShare};
+use crate::core::checkpoint::Checkpoint;
 use crate::core::object::{ETag, ObjectRef, Position};
 use crate::core::progress::Progress;
 use crate::core::settlement::Finish;
@@ -22,6 +23,9 @@ use crate::core::tally::{Dropped, Rejected};
 use crate::core::time::Tick;
 use crate::world::World;
 
+/// Checkpoints of an object before which not all is settled: of more the later ones take the last one's place. They are as
+/// many batches apart as a lane has at a time.
+const CHECKPOINTS_MAX: usize = 3;
 /// Request ids of accepted calls that an object's receipt names.
 const REQUEST_IDS_KEPT_MAX: usize = 4;
 
@@ -53,6 +57,8 @@ pub struct JobDone {
     pub claim: Option<Claim>,
     /// Events accepted for the message, by earlier attempts at it too.
     pub delivered: u64,
+    /// Where it may be gone on with.
+    pub checkpoint: Option<Arc<Checkpoint>>,
 }
 
 /// What an object's lane does for it, for the times in its receipt. Its sends go on beside that.
@@ -119,6 +125,11 @@ struct Open {
     /// What is settled, by this attempt and by earlier ones.
     progress: Progress,
     claim: Option<Claim>,
+    /// The last place at which it may be gone on with, and later ones before which not all is settled.
+    checkpoint: Option<Arc<Checkpoint>>,
+    checkpoints: Vec<Arc<Checkpoint>>,
+    /// Decompressed bytes before the place that was last written.
+    written: u64,
     /// Accepted calls when its progress was last written.
     kept: u64,
     /// Whether others have settled events of it that are in batches here.
@@ -127,7 +138,22 @@ struct Open {
     given_up: CancellationToken,
 }
 
+/// What is to be written of an object.
+pub(super) struct Due {
+    pub(super) claim: Claim,
+    pub(super) progress: Progress,
+    pub(super) checkpoint: Option<Arc<Checkpoint>>,
+}
+
 impl Open {
+    /// Takes in the places that the progress has reached.
+    fn advance(&mut self) {
+        let next = self.progress.next().ordinal;
+        while self.checkpoints.first().is_some_and(|first| first.next() <= next) {
+            self.checkpoint = Some(self.checkpoints.remove(0));
+        }
+    }
+
     /// The object, with the tag of what is read.
     fn as_read(&self) -> ObjectRef {
         ObjectRef { etag: self.etag.clone().or_else(|| self.object.etag.clone()), ..self.object.clone() }
@@ -166,6 +192,9 @@ impl OpenObjects {
             etag: None,
             progress: Progress::default(),
             claim: None,
+            checkpoint: None,
+            checkpoints: Vec::new(),
+            written: 0,
             kept: 0,
             overtaken: false,
             done: Some(job.done),
@@ -236,13 +265,17 @@ impl OpenObjects {
         self.with(|objects| objects.get(&segment).filter(|open| open.overtaken).map(|open| open.progress.clone()))
     }
 
-    /// Claim and progress of an object of which `every` batches or more were accepted since they were last written.
-    pub(super) fn due(&self, segment: SegmentId, every: u64) -> Option<(Claim, Progress)> {
+    /// What is to be written of an object of which `every` batches or more were accepted since it was last written; of its
+    /// places only one with as many decompressed bytes behind the one before.
+    pub(super) fn due(&self, segment: SegmentId, every: u64, checkpoint_bytes: u64) -> Option<Due> {
         self.with(|objects| {
             let open = objects.get_mut(&segment).filter(|open| open.failed.is_none())?;
             let claim = open.claim.clone().filter(|_| open.batches - open.kept >= every)?;
             open.kept = open.batches;
-            Some((claim, open.progress.clone()))
+            let far = |place: &&Arc<Checkpoint>| place.decompressed >= open.written + checkpoint_bytes;
+            let checkpoint = open.checkpoint.as_ref().filter(far).cloned();
+            open.written = checkpoint.as_ref().map_or(open.written, |place| place.decompressed);
+            Some(Due { claim, progress: open.progress.clone(), checkpoint })
         })
     }
 
@@ -250,7 +283,27 @@ impl OpenObjects {
     pub(super) fn advance(&self, share: &SegmentShare, unsent: &[Origin]) {
         let of_it = unsent.iter().filter(|origin| origin.segment == share.segment);
         let unsettled = of_it.map(Origin::position);
-        self.update(share.segment, |open| open.progress.settle(share.end, unsettled));
+        self.update(share.segment, |open| {
+            open.progress.settle(share.end, unsettled);
+            open.advance();
+        });
+    }
+
+    /// Books a place at which the object may be gone on with once all before it is settled.
+    pub(super) fn pass(&self, segment: SegmentId, checkpoint: Arc<Checkpoint>) {
+        self.update(segment, |open| {
+            open.checkpoints.truncate(CHECKPOINTS_MAX - 1);
+            open.checkpoints.push(checkpoint);
+            open.advance();
+        });
+    }
+
+    /// Books the place at which an object is gone on with.
+    pub(super) fn resumed(&self, segment: SegmentId, checkpoint: Arc<Checkpoint>) {
+        self.update(segment, |open| {
+            open.written = checkpoint.decompressed;
+            open.checkpoint = Some(checkpoint);
+        });
     }
 
     /// Books which events may have been accepted although they are not settled.
@@ -356,6 +409,8 @@ impl OpenObjects {
                 etag: open.etag,
                 progress: open.progress,
                 claim: open.claim,
+                // Of damage it is not known where it is.
+                checkpoint: open.checkpoint.filter(|_| !open.unverified),
             });
         }
     }

@@ -83,16 +83,16 @@ impl Reading {
 }
 
 impl Reads {
-    /// Begins to read an object: the first bytes are on their way when this returns. An empty object has no bytes. With
-    /// `same` it must be the one with that tag; else, overwritten before its first byte, its successor is read.
+    /// Begins to read an object from a byte on: the first ones are on their way when this returns. An empty object has no
+    /// bytes. With `same` it must be the one with that tag; else, overwritten before its first byte, its successor is read.
     ///
     /// # Errors
     /// [`ReadFault`].
-    pub async fn open(&self, object: &ObjectRef, same: Option<&ETag>) -> Result<Reading, ReadFault> {
+    pub async fn open(&self, object: &ObjectRef, from: u64, same: Option<&ETag>) -> Result<Reading, ReadFault> {
         let mut pin = same.or(object.etag.as_ref()).cloned();
         let mut attempts = Attempts::default();
         let opened = loop {
-            match self.source.get(object, 0, self.part_bytes, pin.as_ref()).await {
+            match self.source.get(object, from, self.part_bytes, pin.as_ref()).await {
                 Ok(part) => {
                     self.retries.succeeded(Service::S3);
                     break Some(part);
@@ -105,7 +105,7 @@ impl Reads {
         let (to_lane, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
         let (modified, etag, stored_bytes) =
             opened.as_ref().map_or((UnixMillis(0), None, 0), |part| (part.modified, part.etag.clone(), part.total));
-        let reader = Reader { reads: self.clone(), object: object.clone(), to_lane, reached: 0 };
+        let reader = Reader { reads: self.clone(), object: object.clone(), to_lane, reached: from };
         let task = AbortOnDropHandle::new(self.tracker.spawn(reader.run(opened)));
         Ok(Reading { modified, etag, stored_bytes, chunks, _task: task })
     }

@@ -137,9 +137,11 @@ impl Sender {
 
     /// Writes an object's progress when it is due.
     async fn keep(&self, segment: SegmentId) {
-        let Some((claim, progress)) = self.open.due(segment, self.ledger.every) else { return };
-        if let Err(fault) = Box::pin(self.ledger.keep(&claim, &progress, 0)).await {
+        let Some(due) = self.open.due(segment, self.ledger.every, self.ledger.spacing.written) else { return };
+        if let Err(fault) = Box::pin(self.ledger.keep(&due.claim, &due.progress, 0)).await {
             self.open.fail(segment, fault.finish(), &fault.to_string(), 0);
+        } else if let Some(checkpoint) = &due.checkpoint {
+            Box::pin(self.ledger.keep_checkpoint(&due.claim, checkpoint)).await;
         }
     }
 

@@ -13,7 +13,7 @@ use crate::core::failure::{Attempts, Service, Verdict};
 
 /// Requests that wait to be batched.
 const WAITING_MAX: usize = 1_000;
-/// How long a request waits for others to share its call.
+/// How long a request waits at least for others to share its call; a heartbeat waits for no longer.
 const GATHER: Duration = Duration::from_millis(50);
 
 /// What is to be done with a receipt.
@@ -43,12 +43,12 @@ pub struct Settler {
 }
 
 impl Settler {
-    /// Starts the tasks that make the calls.
+    /// Starts the tasks that make the calls. Deletions wait for `gather` for others to share theirs.
     #[must_use]
-    pub fn start(queue: &Queue, retries: Retries, tracker: &TaskTracker) -> Self {
+    pub fn start(queue: &Queue, retries: Retries, gather: Duration, tracker: &TaskTracker) -> Self {
         let (deletes, to_delete) = mpsc::channel(WAITING_MAX);
         let (hides, to_hide) = mpsc::channel(WAITING_MAX);
-        tracker.spawn(delete_all(queue.clone(), retries.clone(), to_delete));
+        tracker.spawn(delete_all(queue.clone(), retries.clone(), gather.max(GATHER), to_delete));
         tracker.spawn(hide_all(queue.clone(), retries, to_hide));
         Self { deletes, hides }
     }
@@ -68,8 +68,8 @@ impl Settler {
     }
 }
 
-/// The next requests for one call; less than a whole batch waits for more, within [`GATHER`]. Empty: there are no more.
-async fn gather<T>(waiting: &mut mpsc::Receiver<T>) -> Vec<T> {
+/// The next requests for one call; less than a whole batch waits for more, for so long. Empty: there are no more.
+async fn gather<T>(waiting: &mut mpsc::Receiver<T>, time: Duration) -> Vec<T> {
     let mut requests = Vec::with_capacity(BATCH_ENTRIES_MAX);
     if waiting.recv_many(&mut requests, BATCH_ENTRIES_MAX).await > 0 {
         let more = async {
@@ -79,14 +79,14 @@ async fn gather<T>(waiting: &mut mpsc::Receiver<T>) -> Vec<T> {
                 }
             }
         };
-        let _time_is_up = tokio::time::timeout(GATHER, more).await;
+        let _time_is_up = tokio::time::timeout(time, more).await;
     }
     requests
 }
 
-async fn delete_all(queue: Queue, retries: Retries, mut waiting: mpsc::Receiver<ReceiptHandle>) {
+async fn delete_all(queue: Queue, retries: Retries, time: Duration, mut waiting: mpsc::Receiver<ReceiptHandle>) {
     loop {
-        let mut receipts = gather(&mut waiting).await;
+        let mut receipts = gather(&mut waiting, time).await;
         if receipts.is_empty() {
             return;
         }
@@ -115,7 +115,7 @@ async fn delete_all(queue: Queue, retries: Retries, mut waiting: mpsc::Receiver<
 
 async fn hide_all(queue: Queue, retries: Retries, mut waiting: mpsc::Receiver<Hide>) {
     loop {
-        let mut requests = gather(&mut waiting).await;
+        let mut requests = gather(&mut waiting, GATHER).await;
         if requests.is_empty() {
             return;
         }

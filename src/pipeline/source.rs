@@ -21,6 +21,8 @@ pub(super) struct Source {
     pub(super) reading: Option<Reading>,
     /// The tag of what was read, once it was begun: nothing else may take its place.
     pub(super) etag: Option<ETag>,
+    /// The stored byte from which on it is read.
+    pub(super) from: u64,
     pub(super) watch: Stopwatch,
 }
 

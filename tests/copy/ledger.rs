@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use localcloud::Faults;
 use millrace::aws::dynamodb::ProgressTable;
 use millrace::aws::{Aws, AwsSettings, Keys};
 use millrace::core::failure::{RetryPolicy, Service};
@@ -92,6 +93,25 @@ async fn the_last_claim_alone_may_write() {
             .unwrap()
             .is_none()
     );
+}
+
+/// A claim whose answers are lost is made once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_counts_as_one_attempt_however_often_it_is_asked_for() {
+    let world = World::start().await;
+    world.cloud.create_table(CENTRAL, "progress", "id", None);
+    let ledger = ledger(&world.cloud.endpoint(), &world.user.id, &world.user.secret).await;
+    let lost = |faults| world.cloud.set_faults(Some(&Faults::parse(faults, 1).unwrap()));
+    for attempt in 0..4 {
+        lost("dynamodb.UpdateItem reset-after times=1");
+        let claimed = ledger.claim(&object("a"), &to()).await.unwrap().unwrap();
+        assert_eq!(claimed.known, tried(Progress::default(), attempt));
+    }
+    // Nobody hears of it at all.
+    lost("dynamodb.UpdateItem reset-after; dynamodb.GetItem 500");
+    assert!(matches!(ledger.claim(&object("a"), &to()).await, Err(LedgerFault::Table(_))));
+    world.cloud.set_faults(None);
+    assert_eq!(ledger.claim(&object("a"), &to()).await.unwrap().unwrap().known, tried(Progress::default(), 5));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,7 +40,7 @@ async fn read(answers: impl IntoIterator<Item = Answer>) -> (String, Option<Read
         sequencer: None,
     };
     let (mut text, mut fault) = (String::new(), None);
-    match reads.open(&object, None).await {
+    match reads.open(&object, 0, None).await {
         Ok(mut reading) => loop {
             match reading.next().await {
                 Chunk::Bytes(bytes) => text.push_str(std::str::from_utf8(&bytes).unwrap()),

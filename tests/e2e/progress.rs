@@ -99,6 +99,47 @@ async fn another_replica_goes_on_where_a_killed_one_was() {
     assert!(arrived == messages, "each line is there");
 }
 
+/// Of a long object not even the bytes are read again that come before the last place that was written.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_before_a_checkpoint_is_not_read_again() {
+    let mut stage = Stage::new().await;
+    stage.cloud.create_table(CENTRAL, "progress", "id", None);
+    let acme = stage.tenant("acme", |_| {});
+    // What is hardly compressed: 49 MB, and 40 of them stored.
+    let mut dice = fastrand::Rng::with_seed(7);
+    let messages: Vec<String> = (0..24_000)
+        .map(|at| format!("{at} ") + &(0..125).map(|_| format!("{:016x}", dice.u64(..))).collect::<String>())
+        .collect();
+    stage.put_messages("acme/c1/api/pod-0/1.json.gz", &messages);
+    let settings = [SHARED[0], SHARED[1], ("PART_BYTES", "1MiB")];
+    let killed = stage.sqs(&settings);
+    until("most batches are accepted", || stage.calls("PutLogEvents", &acme.account) > 38).await;
+    stage.cloud.hold("PutLogEvents", &acme.account);
+    drop(killed);
+    until("nothing of it is on its way", || stage.cloud.connections() == 0).await;
+    stage.cloud.release("PutLogEvents", &acme.account);
+    let (before, read) = (stage.messages(&acme, "pod-0").len(), stage.calls("GetObject", CENTRAL));
+    assert!(before < messages.len() && read > 18, "{before} events, {read} parts");
+
+    stage.cloud.advance(VISIBILITY);
+    let second = stage.sqs(&settings);
+    stage.until_settled(0).await;
+    let (_, log) = second.stop().await;
+
+    let read = stage.calls("GetObject", CENTRAL) - read;
+    assert!(read <= 15, "{read} of some 40 parts are read again");
+    let receipt = &lines(&log, "object settled")[0];
+    let tally = receipt["tally"].as_str().unwrap();
+    assert!(tally.starts_with(&format!("read {} = delivered ", messages.len())), "{tally}");
+    assert!(receipt["bytes"].as_u64().unwrap() < 20_000_000, "{receipt}");
+    let mut arrived = stage.messages(&acme, "pod-0");
+    arrived.sort_unstable();
+    arrived.dedup();
+    let mut messages = messages;
+    messages.sort_unstable();
+    assert!(arrived == messages, "each line is there");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_object_is_known_to_other_replicas_if_that_is_wanted() {
     let mut stage = Stage::new().await;

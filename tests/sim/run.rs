@@ -8,6 +8,7 @@ use std::time::Duration;
 use localcloud::{AccessKey, Cloud, Faults, Notify, TrustPolicy};
 use millrace::aws::{Aws, AwsSettings, Keys};
 use millrace::config::SqsSettings;
+use millrace::core::checkpoint::Spacing;
 use millrace::core::failure::Service;
 use millrace::core::time::UnixMillis;
 use millrace::modes::{Ground, ModeError, sqs};
@@ -31,6 +32,8 @@ use crate::look::{balance, check_buckets, there};
 use crate::net::{Host, Net};
 use crate::plan::{Act, Plan};
 
+/// Objects are small here: they are gone on with all the same.
+const SPACING: Spacing = Spacing { made: 200, written: 200, least: 1 };
 const ENDPOINT: &str = "http://cloud.sim";
 /// How often it is looked what became of the replicas and of the queue.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -275,7 +278,9 @@ impl Stage {
         };
         let aws = Aws::over(aws, client(&host, Arc::downgrade(&self.cloud)), self.world);
         let settings = self.settings.clone();
-        let daemon = sqs::stand(&settings, Ground { aws, compute: Compute::in_place(), world: self.world }).unwrap();
+        let daemon =
+            sqs::stand(&settings, Ground { aws, compute: Compute::in_place(), world: self.world, spacing: SPACING })
+                .unwrap();
         let (totals, budget) = (Arc::clone(&daemon.lanes().totals), daemon.lanes().budget.clone());
         let (messages, stop) = (TaskTracker::new(), CancellationToken::new());
         let (in_work, told) = (messages.clone(), stop.clone());

@@ -7,6 +7,7 @@
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::inflate::Inflate;
+use super::mark::{Mark, Member};
 use super::{Engine, Progress};
 
 /// CRC-32 and ISIZE.
@@ -79,6 +80,33 @@ impl Gzip {
             body_bytes: 0,
             trailer: [0; TRAILER_BYTES],
         }
+    }
+
+    /// One that goes on within a member, behind `reach` bytes that came before.
+    pub(super) fn within(member: Member, reach: usize) -> Self {
+        Self {
+            part: Part::Body,
+            inflater: Inflater::Own(Box::new(Inflate::at(member.stop, reach))),
+            body_crc: crc32fast::Hasher::new_with_initial(member.crc),
+            body_bytes: member.bytes,
+            ..Self::new(Engine::Own)
+        }
+    }
+
+    /// Whether it stops at a place for a mark.
+    pub(super) fn halt(&mut self, halts: bool) {
+        if let Inflater::Own(inflate) = &mut self.inflater {
+            inflate.halt(halts);
+        }
+    }
+
+    /// The mark of where it is, if that is a place for one: `taken` stored bytes were taken, and it gave `given` last.
+    pub(super) fn mark(&self, taken: u64, given: &[u8]) -> Option<Mark> {
+        let Inflater::Own(inflate) = &self.inflater else { return None };
+        let (unused, stop) = inflate.stop().filter(|_| self.part == Part::Body)?;
+        let before = given.get(given.len().checked_sub(inflate.reaches())?..)?.to_vec();
+        let member = Member { stop, crc: self.body_crc.clone().finalize(), bytes: self.body_bytes };
+        Some(Mark { stored: taken - unused as u64, member: Some(member), before })
     }
 
     pub(super) fn at_member_end(&self) -> bool {

@@ -14,10 +14,12 @@
 
 mod gzip;
 pub mod inflate;
+mod mark;
 mod window;
 mod zstd;
 
 pub use self::gzip::SmallDecoder;
+pub use self::mark::Mark;
 pub use self::window::{Kept, Window};
 
 use self::gzip::Gzip;
@@ -122,6 +124,8 @@ pub struct Decoder {
     /// The widest window of a zstd frame, bytes.
     window_bytes: u64,
     engine: Engine,
+    /// It stops where it can be marked.
+    halts: bool,
     /// The first fault, repeated by every later call.
     fault: Option<DecodeFault>,
 }
@@ -191,7 +195,42 @@ impl Decoder {
     pub fn with_window(window_bytes: u64) -> Self {
         debug_assert!(window_bytes.is_power_of_two());
         let state = State::Sniffing(Held::default());
-        Self { state, taken: 0, pending: false, window_bytes, engine: Engine::default(), fault: None }
+        Self { state, taken: 0, pending: false, window_bytes, engine: Engine::default(), halts: false, fault: None }
+    }
+
+    /// A decoder that goes on at a mark: it is to be given the stored bytes from [`Mark::stored`] on, and what it gives is to
+    /// stand behind [`Mark::before`]. Checksums are those of the whole all the same.
+    #[must_use]
+    pub fn at(mark: &Mark) -> Self {
+        let state = match mark.member {
+            Some(member) => State::Gzip(Box::new(Gzip::within(member, mark.before.len()))),
+            None => State::Plain(Held::default()),
+        };
+        Self { state, taken: mark.stored, ..Self::new() }
+    }
+
+    /// From now on it stops where it can be marked, though there is input and room, until [`Self::mark`] has given a mark. In a
+    /// container that cannot be marked it never does.
+    pub fn halt(&mut self) {
+        self.halts = true;
+        if let State::Gzip(gzip) = &mut self.state {
+            gzip.halt(true);
+        }
+    }
+
+    /// The mark of where it is, if it is at such a place and was told to [`Self::halt`]. `given` ends with what it gave last, and
+    /// has as much of it as [`Self::reaches`].
+    pub fn mark(&mut self, given: &[u8]) -> Option<Mark> {
+        let mark = match &mut self.state {
+            _ if !self.halts => None,
+            State::Gzip(gzip) => gzip.mark(self.taken, given).inspect(|_| gzip.halt(false)),
+            State::Plain(held) if held.unsent().is_empty() => {
+                Some(Mark { stored: self.taken, member: None, before: Vec::new() })
+            }
+            State::Plain(_) | State::Sniffing(_) | State::Zstd(_) => None,
+        };
+        self.halts &= mark.is_none();
+        mark
     }
 
     /// The same with another engine for gzip.
@@ -238,6 +277,9 @@ impl Decoder {
                 if let Some(container) = sniff(held.all()) {
                     let held = *held;
                     self.state = State::begin(container, held, self.window_bytes, self.engine)?;
+                    if self.halts {
+                        self.halt();
+                    }
                     break;
                 }
             }

@@ -24,6 +24,12 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// Bytes that came before, are scanned, and may be reached.
+    #[must_use]
+    pub fn scanned(bytes: Vec<u8>) -> Self {
+        Self { at: bytes.len(), bytes }
+    }
+
     /// Whether nothing is kept that is not scanned yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {

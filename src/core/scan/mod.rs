@@ -40,6 +40,7 @@
 mod exact;
 mod fields;
 mod framing;
+mod place;
 pub mod reference;
 mod shape;
 mod syntax;
@@ -47,6 +48,7 @@ mod syntax;
 mod tests;
 
 pub use self::exact::{METADATA, Pieces};
+pub use self::place::RecordPlace;
 pub use self::shape::Shape;
 pub use self::syntax::NESTING_MAX;
 pub(super) use self::syntax::{in_scalar, is_scalar};
@@ -242,8 +244,8 @@ impl Scanner {
 
     /// What its records look like, for [`Self::with_shape`]. It makes a difference to speed alone.
     #[must_use]
-    pub fn into_shape(self) -> Shape {
-        self.shape
+    pub fn take_shape(&mut self) -> Shape {
+        std::mem::take(&mut self.shape)
     }
 
     /// Takes back the record that was the last step: it will be the next one again, at the place in the window where it

@@ -7,6 +7,8 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use std::sync::OnceLock;
+
 /// Most bytes that any looks at.
 pub(super) const WIDTH_MAX: usize = 64;
 
@@ -59,6 +61,9 @@ enum Kind {
     Avx512(x86::Avx512),
 }
 
+/// What [`Level::best`] gives.
+static BEST: OnceLock<Level> = OnceLock::new();
+
 impl Default for Level {
     fn default() -> Self {
         Self::best()
@@ -69,10 +74,16 @@ impl Level {
     /// Words of 8 bytes, which every processor has.
     pub const PORTABLE: Self = Self(Kind::Portable(portable::Words));
 
-    /// The best that this processor has.
+    /// The best that this processor has, or the one that [`Self::prefer`] named.
     #[must_use]
     pub fn best() -> Self {
-        Self::all().last().unwrap_or(Self::PORTABLE)
+        *BEST.get_or_init(|| Self::all().last().unwrap_or(Self::PORTABLE))
+    }
+
+    /// Has this one used in this process from now on, unless another one is already: to look for its mistakes, and to measure
+    /// it.
+    pub fn prefer(self) {
+        let _another_one_is_used = BEST.set(self);
     }
 
     /// All that this processor has, the best last.

@@ -12,6 +12,8 @@ mod huffman;
 #[cfg(test)]
 mod tests;
 
+use serde::{Deserialize, Serialize};
+
 use self::fast::{Fast, INPUT_MARGIN, OUTPUT_MARGIN};
 use self::huffman::{DISTS, DistTable, END, Found, LITERAL, LITLENS, LitlenTable, PRECODES, PrecodeTable, SPECIAL};
 
@@ -73,6 +75,8 @@ enum Stage {
     StoredLength,
     /// So many bytes of a stored block.
     Stored(usize),
+    /// The fixed codes.
+    Fixed,
     /// How many codes a block has.
     Counts,
     /// The length of the code of so many code lengths is known.
@@ -151,6 +155,18 @@ pub struct Inflate {
     /// How many of the lengths are of literals and lengths, of distances, of code lengths.
     counts: [usize; 3],
     fast: Fast,
+    /// It stops where another one could go on.
+    halts: bool,
+}
+
+/// Where within a stream one stops and another goes on: at the beginning of a block, or within one of fixed codes. Blocks of
+/// such codes may have any length, as some fast encoders write them; those of other codes have theirs in front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// The bits of the byte before that are not used, lowest first, and how many they are.
+    bits: (u8, u8),
+    /// Within a block of fixed codes: whether it is the last.
+    fixed: Option<bool>,
 }
 
 impl Default for Inflate {
@@ -174,7 +190,49 @@ impl Inflate {
             lengths: [0; LITLENS + DISTS],
             counts: [0; 3],
             fast: Fast::detect(),
+            halts: false,
         }
+    }
+
+    /// Where another one has stopped; so many bytes came before and may be reached.
+    #[must_use]
+    pub fn at(stop: Stop, reach: usize) -> Self {
+        let count = u32::from(stop.bits.1).min(7);
+        Self {
+            bits: Bits { bits: u64::from(stop.bits.0) & ((1 << count) - 1), count },
+            stage: if stop.fixed.is_some() { Stage::Fixed } else { Stage::Block },
+            last: stop.fixed.unwrap_or(false),
+            reach: reach.min(WINDOW_BYTES),
+            ..Self::new()
+        }
+    }
+
+    /// Whether it stops where another one could go on, as if the input had ended there.
+    pub const fn halt(&mut self, halts: bool) {
+        self.halts = halts;
+    }
+
+    /// If it is at such a place: how many bytes that were taken are not used there, and how it is gone on with.
+    #[must_use]
+    pub fn stop(&self) -> Option<(usize, Stop)> {
+        let fixed = match self.stage {
+            Stage::Block => None,
+            Stage::Litlen if self.fixed => Some(self.last),
+            Stage::StoredLength
+            | Stage::Stored(_)
+            | Stage::Fixed
+            | Stage::Counts
+            | Stage::Precodes(_)
+            | Stage::Lengths(_)
+            | Stage::Litlen
+            | Stage::Distance(_)
+            | Stage::Match(..)
+            | Stage::Ended => return None,
+        };
+        let Bits { bits, count } = self.bits;
+        let rest = count % 8;
+        let bits = ((bits & ((1 << rest) - 1)).to_le_bytes()[0], rest.to_le_bytes()[0]);
+        Some((count as usize / 8, Stop { bits, fixed }))
     }
 
     /// At the beginning of another one.
@@ -224,6 +282,7 @@ impl Inflate {
         loop {
             let goes_on = match self.stage {
                 Stage::Ended => false,
+                Stage::Block | Stage::Litlen if self.halts && self.stop().is_some() => false,
                 Stage::Litlen if place.has_margins() => {
                     self.quick(place)?;
                     true
@@ -234,7 +293,12 @@ impl Inflate {
                 }
                 Stage::Match(len, distance) => self.copy(place, len, distance),
                 Stage::Stored(left) => self.stored(place, left),
-                Stage::Block | Stage::StoredLength | Stage::Counts | Stage::Precodes(_) | Stage::Lengths(_) => {
+                Stage::Block
+                | Stage::StoredLength
+                | Stage::Fixed
+                | Stage::Counts
+                | Stage::Precodes(_)
+                | Stage::Lengths(_) => {
                     self.bits.fill(place.input, &mut place.taken);
                     self.header()?
                 }
@@ -328,6 +392,7 @@ impl Inflate {
         let stage = match self.stage {
             Stage::Block => self.block()?,
             Stage::StoredLength => self.stored_length()?,
+            Stage::Fixed => Some(self.fixed_codes()?),
             Stage::Counts => self.code_counts()?,
             Stage::Precodes(at) => self.precode(at)?,
             Stage::Lengths(at) => self.length(at)?,
@@ -347,17 +412,19 @@ impl Inflate {
                 self.bits.drop(self.bits.count % 8);
                 Ok(Some(Stage::StoredLength))
             }
-            1 => {
-                if !self.fixed {
-                    self.tables.litlens.build(&fixed_lengths())?;
-                    self.tables.distances.build(&[5; DISTS])?;
-                    self.fixed = true;
-                }
-                Ok(Some(Stage::Litlen))
-            }
+            1 => Ok(Some(Stage::Fixed)),
             2 => Ok(Some(Stage::Counts)),
             _ => Err("invalid type of a block"),
         }
+    }
+
+    fn fixed_codes(&mut self) -> Result<Stage, &'static str> {
+        if !self.fixed {
+            self.tables.litlens.build(&fixed_lengths())?;
+            self.tables.distances.build(&[5; DISTS])?;
+            self.fixed = true;
+        }
+        Ok(Stage::Litlen)
     }
 
     fn stored_length(&mut self) -> Result<Option<Stage>, &'static str> {
