@@ -22,6 +22,7 @@ mod sets;
 mod stage;
 mod usual;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,8 @@ const LIGHT_OBJECTS: usize = 300;
 const LIGHT_EVERY: Duration = Duration::from_millis(40);
 /// One object of this size, as members of those of [`LARGE`].
 const HUGE_BYTES: u64 = 10 << 30;
+/// Settings of the stage's that are as users have them.
+const AS_SHIPPED: [(&str, &str); 2] = [("LINGER", "1s"), ("SQS_WAIT", "20s")];
 /// Starts of the daemon.
 const STARTS: usize = 9;
 
@@ -122,6 +125,16 @@ impl Scene {
     /// Calls so far, of all services.
     fn calls(&self) -> u64 {
         self.stage.cloud.calls().values().sum()
+    }
+
+    /// Says which calls were made for an object.
+    fn say_calls(&self, objects: usize) {
+        let mut calls = BTreeMap::<_, u64>::new();
+        for ((_, operation, _), count) in self.stage.cloud.calls() {
+            *calls.entry(operation).or_default() += count;
+        }
+        let each = calls.iter().map(|(operation, count)| format!("{operation} {:.3}", *count as f64 / objects as f64));
+        println!("calls per object: {}", each.collect::<Vec<_>>().join(", "));
     }
 
     /// The daemon, once it polls.
@@ -216,7 +229,7 @@ async fn small(figures: &mut Figures) {
         for at in 0..SMALL_OBJECTS {
             scene.put(at % streams, at, &set.stored[at % set.stored.len()]);
         }
-        let daemon = scene.daemon(&[]).await;
+        let daemon = scene.daemon(&AS_SHIPPED).await;
         let before = seconds(&daemon);
         // Each different object is there as often, up to one.
         let rounds = SMALL_OBJECTS / set.stored.len();
@@ -225,6 +238,7 @@ async fn small(figures: &mut Figures) {
         speeds.push(SMALL_OBJECTS as f64 / (seconds(&daemon) - before));
         calls.push(scene.calls() as f64 / SMALL_OBJECTS as f64);
         peaks.push(daemon.peak_rss() as f64 / MIB);
+        scene.say_calls(SMALL_OBJECTS);
     }
     figures.add("small_objects_per_cpu_s", median_of(speeds), "objects", Target::AtLeast(3000.0), Gate::None);
     figures.add("calls_per_object", median_of(calls), "calls", Target::AtMost(1.5), Gate::Ratio);
@@ -235,7 +249,7 @@ async fn sparse(figures: &mut Figures) {
     let (objects, bytes) = SMALL;
     let set = Set::since(started(), objects, bytes);
     let scene = Scene::new(SPARSE_STREAMS, Keep::Counts).await;
-    let daemon = scene.daemon(&[("SQS_WAIT", "20s"), ("LINGER", "1s")]).await;
+    let daemon = scene.daemon(&AS_SHIPPED).await;
     let (mut wanted, mut calls) = (0, 0);
     // The first time streams are made.
     for turn in 0..2 {

@@ -25,7 +25,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use crate::stage::{CENTRAL, Daemon, Stage};
 
 /// The argument with which this bench is that program.
-pub(crate) const MODE: &str = "usual";
+pub(crate) const MODE: &str = "--as-others-do";
 /// Objects in work.
 const OBJECTS_MAX: usize = 16;
 const TABLE: &str = "tenant-configurations";

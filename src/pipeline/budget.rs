@@ -130,7 +130,8 @@ struct Inner {
 /// An open batch that waits for more events.
 #[derive(Debug)]
 struct Lingering {
-    bytes: u64,
+    /// Claimed, and of them filled.
+    bytes: (u64, u64),
     seal: Arc<Notify>,
 }
 
@@ -290,8 +291,9 @@ impl LaneBudget {
         }
     }
 
-    /// Says that this lane's open batch waits for more events, and may be sealed when others need its `bytes`.
-    pub fn linger(&self, bytes: u64) -> Arc<Notify> {
+    /// Says that this lane's open batch waits for more events, and may be sealed when others need what it holds: bytes that are
+    /// claimed for it, and those of them that are filled.
+    pub fn linger(&self, bytes: (u64, u64)) -> Arc<Notify> {
         let mut lingering = self.budget.inner.lingering.lock().unwrap_or_else(PoisonError::into_inner);
         lingering.insert(self.lane, Lingering { bytes, seal: Arc::clone(&self.seal) });
         Arc::clone(&self.seal)
@@ -372,8 +374,9 @@ mod tests {
         let small = budget.lane(&tenant("t"), 1);
         let large = budget.lane(&tenant("t"), 2);
         let asks = budget.lane(&tenant("t"), 3);
-        let _small = small.linger(10);
-        let seal = large.linger(20);
+        // Claims come in steps: of those that are alike the fullest is the largest.
+        let _small = small.linger((20, 10));
+        let seal = large.linger((20, 11));
         let mut held = asks.try_grow(u64::MAX);
         assert!(asks.try_grow(1).is_none());
         seal.notified().await;

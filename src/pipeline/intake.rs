@@ -26,8 +26,10 @@ use crate::world::World;
 const POLL_DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Least time that a message in work is hidden for, whatever the queue's own is: a queue may have none.
 const VISIBILITY_MIN: Duration = Duration::from_secs(3);
-/// How long is waited for places for a whole poll, the first time, and how often at most when there are some. Meanwhile batches
-/// that linger are sent, the fullest first: they hold the places.
+/// While less than this part of the places is free, polls wait for some to come back: else tenants would hold their shares, and
+/// more of their messages had to be handed back. Batches that linger hold places, so they are sent meanwhile, the fullest first.
+const SPARE_PART: u32 = 8;
+/// How long a wait is, the first time, and how many there are when there are places at all.
 const SCARCE_WAIT: Duration = Duration::from_millis(2);
 const SCARCE_WAITS_MAX: u32 = 5;
 /// The longest time between two waits for places, when there are none.
@@ -141,6 +143,7 @@ impl Intake {
                         }
                     }
                     if handed_back > 0 {
+                        pipeline.lanes().budget.press();
                         holding.rest(handed_back, crowd.as_ref()).await;
                     }
                     if few {
@@ -189,23 +192,26 @@ impl Intake {
         }
     }
 
-    /// Waits for places for at least one message, and takes as many as one poll of `most` can bring. When all are taken, they
-    /// wait for a little more than one, and batches that linger are sent for it.
+    /// Waits for places for at least one message, and takes as many as one poll of `most` can bring. When few are free, it waits
+    /// a little for more, and batches that linger are sent for it.
     async fn places_for_poll(
         &self,
         most: usize,
         budget: &Budget,
         stop: &CancellationToken,
     ) -> Option<Vec<OwnedSemaphorePermit>> {
+        let spare = usize::try_from(self.messages_max / SPARE_PART).unwrap_or(0);
         let free = || Arc::clone(&self.places).try_acquire_owned().ok();
         let mut places: Vec<OwnedSemaphorePermit> = std::iter::from_fn(free).take(most).collect();
         let (mut wait, mut waits) = (SCARCE_WAIT, 0);
-        while places.len() < most && (places.is_empty() || waits < SCARCE_WAITS_MAX) {
+        while (places.len() < most || self.places.available_permits() < spare)
+            && (places.is_empty() || waits < SCARCE_WAITS_MAX)
+        {
             budget.press();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return None,
-                place = Arc::clone(&self.places).acquire_owned() => {
+                place = Arc::clone(&self.places).acquire_owned(), if places.len() < most => {
                     places.push(place.ok()?);
                     places.extend(std::iter::from_fn(free).take(most - places.len()));
                 }

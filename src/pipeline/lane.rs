@@ -142,8 +142,8 @@ impl Filler {
 
     /// Waits for a job while the open batch lingers. `None` when there will be no more.
     async fn wait_for_job(&mut self, jobs: &mut mpsc::Receiver<Job>, idle: &impl Fn() -> bool) -> Option<Job> {
-        let held = self.machine.as_ref().map_or(0, |machine| machine.open_bytes());
-        if held > 0 {
+        let held = self.machine.as_ref().map_or((0, 0), |machine| (machine.open_bytes(), machine.filled_bytes()));
+        if held.0 > 0 {
             let pressed = self.budget.linger(held);
             let job = tokio::select! {
                 biased;

@@ -341,6 +341,12 @@ impl Machine {
         self.growth.bytes()
     }
 
+    /// Bytes of memory that the open batch takes.
+    #[must_use]
+    pub fn filled_bytes(&self) -> u64 {
+        u64::try_from(self.batcher.memory()).unwrap_or(u64::MAX)
+    }
+
     /// Seals the open batch, if there is one. The previous group must have been taken.
     pub fn seal(&mut self, window: SendWindow) {
         debug_assert!(self.sealed.is_none());
