@@ -372,7 +372,7 @@ impl Filler {
     /// Where an object that was tried before may be gone on with. It is not known yet what is settled.
     async fn checkpoint(&self, object: &ObjectRef, again: bool) -> Option<Arc<Checkpoint>> {
         let ledger = &self.lanes.ledger;
-        // What is read before it is found out how large it is is not worth it.
+        // A small one has been read again sooner than a place in it is found.
         if !again || object.size.is_some_and(|size| size < ledger.spacing.least) {
             return None;
         }
