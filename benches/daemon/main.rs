@@ -49,6 +49,8 @@ const LARGE_STREAMS: (usize, usize) = (8, 3);
 const SMALL: (u64, u64) = (256, 10_000);
 const SMALL_STREAMS: (usize, usize) = (20, 10);
 const SMALL_OBJECTS: usize = 20_000;
+/// As many streams of one tenant.
+const SMALL_STREAMS_OF_ONE: (usize, usize) = (1, 200);
 /// Streams that get an object each, one every so often: what 10,000 pods write that are read every 300 s.
 const SPARSE_STREAMS: (usize, usize) = (20, 30);
 const SPARSE_EVERY: Duration = Duration::from_millis(30);
@@ -223,23 +225,33 @@ async fn small(figures: &mut Figures) {
     let (objects, bytes) = SMALL;
     let set = Set::since(started(), objects, bytes);
     let (mut speeds, mut calls, mut peaks) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let scene = Scene::new(SMALL_STREAMS, Keep::Counts).await;
+    let mut took = [Vec::new(), Vec::new()];
+    for (round, which) in (0..ROUNDS).flat_map(|round| [(round, 0), (round, 1)]) {
+        let scene = Scene::new([SMALL_STREAMS, SMALL_STREAMS_OF_ONE][which], Keep::Counts).await;
         let streams = scene.streams.len();
         for at in 0..SMALL_OBJECTS {
             scene.put(at % streams, at, &set.stored[at % set.stored.len()]);
         }
         let daemon = scene.daemon(&AS_SHIPPED).await;
-        let before = seconds(&daemon);
+        let (before, begun) = (seconds(&daemon), Instant::now());
         // Each different object is there as often, up to one.
         let rounds = SMALL_OBJECTS / set.stored.len();
         let rest = &set.counts[..SMALL_OBJECTS % set.stored.len()];
         scene.until(rounds as u64 * set.records + rest.iter().sum::<u64>()).await;
+        took[which].push(begun.elapsed().as_secs_f64());
+        if which == 1 {
+            continue;
+        }
         speeds.push(SMALL_OBJECTS as f64 / (seconds(&daemon) - before));
         calls.push(scene.calls() as f64 / SMALL_OBJECTS as f64);
         peaks.push(daemon.peak_rss() as f64 / MIB);
-        scene.say_calls(SMALL_OBJECTS);
+        if round == 0 {
+            scene.say_calls(SMALL_OBJECTS);
+        }
     }
+    let [many, one] = took.map(median_of);
+    println!("in all {many:.1} s, and {one:.1} s when they are one tenant's");
+    figures.add("small_of_one_tenant", many / one, "of the speed of many's", Target::AtLeast(0.8), Gate::Ratio);
     figures.add("small_objects_per_cpu_s", median_of(speeds), "objects", Target::AtLeast(3000.0), Gate::None);
     figures.add("calls_per_object", median_of(calls), "calls", Target::AtMost(1.5), Gate::Ratio);
     figures.add("rss_small_mib", median_of(peaks), "MiB", Target::AtMost(64.0), Gate::Ratio);

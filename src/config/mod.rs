@@ -127,8 +127,9 @@ pub struct PollSettings {
     #[arg(long, env = "SQS_WAIT", value_name = "TIME", default_value = "20s", value_parser = seconds(20))]
     pub sqs_wait: Duration,
 
-    /// Messages held at a time; no more are polled while so many are in work. One tenant holds at most half, and less
-    /// when others hold some: more of its messages are handed back with a growing delay.
+    /// Messages in work at a time; no more are polled while there are so many. One tenant has at most half, and less when
+    /// others have some. As many again may wait for their tenant's share, by the same rule; more of a tenant are handed back
+    /// for as long as its others wait.
     #[arg(long, env = "MESSAGES_MAX", value_name = "COUNT", default_value_t = 500, value_parser = count::<u32>(1..=10_000))]
     pub messages_max: u32,
 

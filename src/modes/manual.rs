@@ -1,5 +1,7 @@
 //! Mode `manual`: the one notification on standard input.
 
+use std::future::ready;
+
 use tokio::io::AsyncReadExt;
 use tracing::info;
 
@@ -27,7 +29,7 @@ pub(super) async fn run(settings: ManualSettings, told: &Told) -> Result<(), Mod
     let (daemon, body) = started.await.ok_or(ModeError::Stopped)??;
     let mut deadline = None;
     let reports = {
-        let work = daemon.pipeline.process(daemon.pipeline.read("manual", &body, false));
+        let work = daemon.pipeline.process(daemon.pipeline.read("manual", &body, false), ready(Some(())));
         tokio::pin!(work);
         tokio::select! {
             reports = &mut work => Ok(reports),
@@ -43,7 +45,7 @@ pub(super) async fn run(settings: ManualSettings, told: &Told) -> Result<(), Mod
         }
     };
     daemon.end(deadline.unwrap_or_else(tokio::time::Instant::now)).await;
-    let reports = reports?;
+    let Some((reports, ())) = reports? else { return Err(ModeError::Stopped) };
     let failures: Vec<String> = reports.iter().filter(|report| !report.finish.is_success()).map(line).collect();
     if !failures.is_empty() {
         return Err(ModeError::NotDelivered(failures.join("; ")));

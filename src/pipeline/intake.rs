@@ -1,5 +1,6 @@
 //! Long polls of the queue → messages, each settled by what became of its deliveries.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,20 +15,21 @@ use super::gate::Gate;
 use super::holding::{Held, Holding};
 use super::retries::Retries;
 use super::settle::{Settle, Settler};
-use super::{ObjectReport, Pipeline};
+use super::{Done, Notice, ObjectReport, Pipeline};
 use crate::aws::sqs::{BATCH_ENTRIES_MAX, Message, Queue, QueueAttributes, ReceiptHandle};
 use crate::core::failure::{Attempts, Failure, Service};
 use crate::core::pacing::backoff::equal_jitter;
 use crate::core::pacing::circuit::Passage;
 use crate::core::settlement::{Ended, Finish, SettlePolicy, Settlement, crowded, settle};
+use crate::core::time::UnixMillis;
 use crate::world::World;
 
 /// First and longest wait after a failed poll.
 const POLL_DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Least time that a message in work is hidden for, whatever the queue's own is: a queue may have none.
 const VISIBILITY_MIN: Duration = Duration::from_secs(3);
-/// While less than this part of the places is free, polls wait for some to come back: else tenants would hold their shares, and
-/// more of their messages had to be handed back. Batches that linger hold places, so they are sent meanwhile, the fullest first.
+/// While less than this part of the places is free, polls wait a little for some to come back: else tenants would hold their
+/// shares, and their messages come to wait. Batches that linger hold places, so they are sent meanwhile, the fullest first.
 const SPARE_PART: u32 = 8;
 /// How long a wait is, the first time, and how many there are when there are places at all.
 const SCARCE_WAIT: Duration = Duration::from_millis(2);
@@ -71,6 +73,9 @@ pub struct Intake {
     /// Set when the time to drain is up: messages in work are handed back as they are.
     pub abandon: CancellationToken,
 }
+
+/// What a message holds until it is settled: a place, but for one that had to wait and found none free, and shares.
+type Holds = (Option<OwnedSemaphorePermit>, Held);
 
 /// Why the intake ended by itself.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -119,10 +124,11 @@ impl Intake {
                         self.gate.settle(passage, &[]);
                     }
                     let few = !messages.is_empty() && messages.len() < places.len();
-                    let (mut crowd, mut handed_back) = (None, 0);
+                    let (mut crowd, mut handed_back, mut others) = (None, 0, false);
                     for (message, place) in messages.into_iter().zip(places) {
-                        // Processed from here, where the order of arrival is known; worked on beside the others.
+                        // Its turn is taken here, where the order of arrival is known; worked on beside the others.
                         let notice = pipeline.read(&message.id, &message.body, message.receive_count > 1);
+                        let _order = holding.order();
                         let held = match holding.admit(notice.tenants(), message.sent) {
                             // The queue would soon give it up untried.
                             Err(_) if attributes.is_nearly_given_up(message.receive_count) => Ok(Held::default()),
@@ -130,21 +136,29 @@ impl Intake {
                         };
                         match held {
                             Ok(held) => {
-                                let delivery = pipeline.process(notice);
-                                let holds = (passage, place, held);
-                                self.tracker.spawn(self.clone().work(delivery, message, visibility, holds));
+                                others = true;
+                                let delivery = pipeline.process(notice, ready(Some((Some(place), held))));
+                                self.tracker.spawn(self.clone().work(delivery, message, visibility, passage));
                             }
                             Err(by) => {
-                                crowd = by.or(crowd);
-                                handed_back += 1;
                                 self.gate.settle(passage, &[]);
-                                self.tracker.spawn(self.clone().hand_back(message, place));
+                                match self.later(pipeline, notice, &holding, message.sent, stop) {
+                                    Ok(delivery) => {
+                                        let work = self.clone().work(delivery, message, visibility, Passage::Free);
+                                        self.tracker.spawn(work);
+                                    }
+                                    Err(waited) => {
+                                        handed_back += 1;
+                                        self.tracker.spawn(self.clone().hand_back(message, waited, place));
+                                    }
+                                }
+                                crowd = Some(by);
                             }
                         }
                     }
-                    if handed_back > 0 {
+                    if let Some(crowd) = crowd {
                         pipeline.lanes().budget.press();
-                        holding.rest(handed_back, crowd.as_ref()).await;
+                        holding.rest(handed_back, &crowd, others).await;
                     }
                     if few {
                         // The next poll brings more.
@@ -226,29 +240,60 @@ impl Intake {
         Some(places)
     }
 
-    /// Hands a message back untried: others of its tenant, or other old ones, are in work.
-    async fn hand_back(self, message: Message, _place: OwnedSemaphorePermit) {
-        let delay = crowded(message.receive_count, self.world.entropy());
-        debug!(
-            message_id = message.id,
-            ?delay,
-            "message handed back: its tenant holds many already, or it is one of many old ones"
-        );
+    /// Lets a message wait for a place in the share of its tenant, and works on it then. When it is time to drain before, it
+    /// is given up.
+    ///
+    /// # Errors
+    /// For how long others wait, when it cannot.
+    fn later(
+        &self,
+        pipeline: &Pipeline,
+        notice: Notice,
+        holding: &Holding,
+        sent: Option<UnixMillis>,
+        stop: &CancellationToken,
+    ) -> Result<impl Future<Output = Done<Holds>> + use<>, Duration> {
+        let mut tenants = notice.tenants();
+        let waits = match (tenants.next(), tenants.next()) {
+            (Some(tenant), None) => holding.wait(tenant, sent)?,
+            // Whoever holds a share and waits for another's may wait for ever.
+            (Some(tenant), Some(_)) => return Err(holding.waited(tenant)),
+            (None, _) => return Err(Duration::ZERO),
+        };
+        drop(tenants);
+        let (pipeline, places, told) = (pipeline.clone(), Arc::clone(&self.places), stop.clone());
+        Ok(waits.begin(stop.clone(), move |share| {
+            let has = async move {
+                let mut held = told.run_until_cancelled(share.come()).await?;
+                let place = places.try_acquire_owned().ok();
+                if place.is_some() {
+                    held.has_waited();
+                }
+                Some((place, held))
+            };
+            pipeline.process(notice, has)
+        }))
+    }
+
+    /// Hands a message back untried: of its tenant's so many are in work, and so many wait, for so long.
+    async fn hand_back(self, message: Message, waited: Duration, _place: OwnedSemaphorePermit) {
+        let delay = crowded(waited, self.world.entropy());
+        debug!(message_id = message.id, ?delay, "message handed back: many of its tenant wait already");
         self.settler.ask(Settle::Hide(message.receipt, delay)).await;
     }
 
     /// Works on one message until it is settled, keeping it hidden from others.
     async fn work(
         self,
-        delivery: impl Future<Output = Vec<ObjectReport>>,
+        delivery: impl Future<Output = Done<Holds>>,
         message: Message,
         visibility: Duration,
-        (passage, _place, _held): (Passage, OwnedSemaphorePermit, Held),
+        passage: Passage,
     ) {
-        let reports = tokio::select! {
+        let done = tokio::select! {
             biased;
             () = self.abandon.cancelled() => None,
-            reports = delivery => Some(reports),
+            done = delivery => done,
             () = self.hold(&message.receipt, visibility) => {
                 // Whoever has the message now goes on; here its objects stop before their next batch.
                 warn!(message_id = message.id, "receipt lost; the work on its objects is given up");
@@ -256,8 +301,8 @@ impl Intake {
                 return;
             }
         };
-        let Some(reports) = reports else {
-            // The drain is over, and the delivery given up: another replica takes over at once.
+        let Some((reports, _holds)) = done else {
+            // The drain has begun before it was, or is over, and the delivery given up: another replica takes over at once.
             return self.settler.ask(Settle::Hide(message.receipt, Duration::ZERO)).await;
         };
         self.gate.settle(passage, &reports);

@@ -122,16 +122,19 @@ struct Message<'m> {
     given_up: &'m CancellationToken,
 }
 
+/// What became of a message's objects, and what it had to have for it; none: it could not begin.
+type Done<H> = Option<(Vec<ObjectReport>, H)>;
+
 /// A message in work: a future of what became of its objects. When it is dropped before, the message is given up: what is in
 /// work stops before its next batch, and is remembered.
 #[derive(Debug)]
-pub struct Work {
-    task: JoinHandle<Vec<ObjectReport>>,
+pub struct Work<H> {
+    task: JoinHandle<Done<H>>,
     _given_up: DropGuard,
 }
 
-impl Future for Work {
-    type Output = Vec<ObjectReport>;
+impl<H> Future for Work<H> {
+    type Output = Done<H>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match ready!(Pin::new(&mut self.task).poll(cx)) {
@@ -230,10 +233,15 @@ impl Pipeline {
         !self.inner.resolved.load(Ordering::Relaxed) && unknown >= UNKNOWN_MAX
     }
 
-    /// Takes what a message told of into its place among others, at once, and delivers it. What became of it is told in the
-    /// end; empty: there was nothing to do. Of one log stream, what was taken first goes first.
+    /// Takes what a message told of into its place among others, at once, and delivers it when it has what it must have, if it
+    /// gets it. What became of it is told in the end; empty: there was nothing to do. Of one log stream, what was taken first
+    /// goes first.
     #[must_use = "when it is dropped, the message is given up"]
-    pub fn process(&self, notice: Notice) -> Work {
+    pub fn process<H: Send + 'static>(
+        &self,
+        notice: Notice,
+        must_have: impl Future<Output = Option<H>> + Send + 'static,
+    ) -> Work<H> {
         let (pipeline, Notice { message_id, again, mut reports, arrivals }) = (self.clone(), notice);
         let turn = |of: &Arrival| {
             self.inner.turns.take((of.identity.tenant.clone(), of.identity.cluster.clone(), Arc::clone(&of.stream)))
@@ -244,6 +252,7 @@ impl Pipeline {
         // A task of its own, which goes on when the message is given up: until what is on its way has arrived, nobody else
         // here may begin with its objects.
         let task = self.inner.lanes.reads.tracker.spawn(async move {
+            let has = given_up.run_until_cancelled(must_have).await??;
             // All at a time: one that must wait holds back no other.
             let arrivals = arrivals.into_iter().zip(turns);
             let message = Message { id: &message_id, again, given_up: &given_up };
@@ -251,7 +260,7 @@ impl Pipeline {
             reports.extend(join_all(work).await.into_iter().flatten());
             // Now it is known whether there is any tenant that the table has.
             reports.iter_mut().filter(|report| report.finish == Finish::Unknown).for_each(|it| pipeline.doubt(it));
-            reports
+            Some((reports, has))
         });
         Work { task, _given_up: work_is_given_up }
     }

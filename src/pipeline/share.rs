@@ -3,16 +3,21 @@
 //! A claim is granted while its tenant would hold no more than then is left free; so one tenant gets half at most, a
 //! second one half of the rest, and however many of them are stuck with what they hold, a part stays free. A tenant that
 //! holds nothing gets any claim that fits. Claims that must wait are served in their order: a tenant's own strictly, those
-//! of others pass by, but only [`BYPASS_MAX`] times, so that a large claim is not starved by small ones.
+//! of others pass by; but those of a tenant that holds nothing only [`BYPASS_MAX`] times, so that a large claim is not starved
+//! by small ones. Whoever holds something waits until it is given back, or until there is more than enough.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::core::tenant::TenantId;
 
-/// Grants that may pass a waiting claim by before nothing else is granted until it is.
+/// Grants that may pass by the first claim of a tenant that holds nothing, before nothing else is granted until it is.
 const BYPASS_MAX: u32 = 64;
 
 /// The resource, in units of its owner's choice. Cheap to clone.
@@ -30,16 +35,37 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     free: u64,
-    held: HashMap<TenantId, u64>,
+    /// Those that hold or wait.
+    tenants: HashMap<TenantId, Tenant>,
+    /// Whose the first claims of those that wait are, by number.
+    heads: BTreeMap<u64, TenantId>,
+    numbers: u64,
+}
+
+#[derive(Debug, Default)]
+struct Tenant {
+    held: u64,
     waiting: VecDeque<Waiting>,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    tenant: TenantId,
+    number: u64,
     units: u64,
+    since: Instant,
     passed_by: u32,
     grant: oneshot::Sender<Claim>,
+}
+
+impl Tenant {
+    fn fits(&self, units: u64, free: u64) -> bool {
+        units <= free && (self.held == 0 || self.held + units <= free - units)
+    }
+
+    /// Whether its first claim has been passed by often enough.
+    fn is_starving(&self) -> bool {
+        self.held == 0 && self.waiting.front().is_some_and(|it| it.passed_by >= BYPASS_MAX && !it.grant.is_closed())
+    }
 }
 
 /// A part of a pool; dropping it gives it back.
@@ -48,6 +74,23 @@ pub struct Claim {
     pool: Pool,
     tenant: TenantId,
     units: u64,
+}
+
+/// A claim that waits; dropping it gives it up.
+#[derive(Debug)]
+pub struct Queued {
+    granted: oneshot::Receiver<Claim>,
+}
+
+impl Future for Queued {
+    type Output = Claim;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Claim> {
+        let Ok(claim) = ready!(Pin::new(&mut self.granted).poll(cx)) else {
+            unreachable!("a waiting claim is granted before it is dropped")
+        };
+        Poll::Ready(claim)
+    }
 }
 
 impl Claim {
@@ -85,40 +128,72 @@ impl Drop for Claim {
 }
 
 impl State {
-    /// Whether a claim may be granted now, were it alone.
-    fn fits(&self, tenant: &TenantId, units: u64) -> bool {
-        let held = self.held.get(tenant).copied().unwrap_or(0);
-        units <= self.free && (held == 0 || held + units <= self.free - units)
+    /// Forgets the claims of a tenant that nobody waits for any more, and the tenant when nothing is left of it.
+    fn tidy(&mut self, tenant: &TenantId) {
+        let Some(of) = self.tenants.get_mut(tenant) else { return };
+        let first = of.waiting.front().map(|it| it.number);
+        of.waiting.retain(|it| !it.grant.is_closed());
+        self.lead(tenant, first);
+    }
+
+    /// Looks after the heads when a tenant's first claim may be another one than `before`.
+    fn lead(&mut self, tenant: &TenantId, before: Option<u64>) {
+        let Some(of) = self.tenants.get(tenant) else { return };
+        let first = of.waiting.front().map(|it| it.number);
+        if of.held == 0 && first.is_none() {
+            self.tenants.remove(tenant);
+        }
+        if first != before {
+            before.and_then(|before| self.heads.remove(&before));
+            self.heads.extend(first.map(|first| (first, tenant.clone())));
+        }
     }
 
     fn take(&mut self, tenant: &TenantId, units: u64) {
-        if units == 0 {
-            return;
+        if units > 0 {
+            self.free -= units;
+            self.tenants.entry(tenant.clone()).or_default().held += units;
         }
-        self.free -= units;
-        *self.held.entry(tenant.clone()).or_default() += units;
     }
 
-    /// Whether the first in the queue has been passed by often enough.
-    fn is_starving(&self) -> bool {
-        self.waiting.front().is_some_and(|first| first.passed_by >= BYPASS_MAX)
-    }
-
-    /// The place of the next claim that can be granted.
-    fn next(&self) -> Option<usize> {
-        if let Some(first) = self.waiting.front().filter(|_| self.is_starving()) {
-            return (first.units <= self.free).then_some(0);
+    fn give_back(&mut self, tenant: &TenantId, units: u64) {
+        self.free += units;
+        if let Some(of) = self.tenants.get_mut(tenant) {
+            of.held -= units;
+            let first = of.waiting.front().map(|it| it.number);
+            self.lead(tenant, first);
         }
-        let first_of_its_tenant =
-            |at: usize, tenant: &TenantId| self.waiting.iter().take(at).all(|before| before.tenant != *tenant);
-        self.waiting
-            .iter()
-            .enumerate()
-            .find_map(|(at, it)| (self.fits(&it.tenant, it.units) && first_of_its_tenant(at, &it.tenant)).then_some(at))
     }
 
-    fn pass_by(&mut self, places: usize) {
-        self.waiting.iter_mut().take(places).for_each(|it| it.passed_by = it.passed_by.saturating_add(1));
+    /// Takes out the next claim that can be granted.
+    fn next(&mut self) -> Option<(TenantId, Waiting)> {
+        let mut at = 0;
+        while let Some((&number, tenant)) = self.heads.range(at..).next() {
+            let tenant = tenant.clone();
+            let of = self.tenants.get_mut(&tenant)?;
+            let first = of.waiting.front()?;
+            let is_gone = first.grant.is_closed();
+            if is_gone || of.fits(first.units, self.free) {
+                let first = of.waiting.pop_front()?;
+                self.lead(&tenant, Some(number));
+                if !is_gone {
+                    return Some((tenant, first));
+                }
+            } else if of.is_starving() {
+                return None;
+            }
+            at = number + 1;
+        }
+        None
+    }
+
+    /// Counts a grant past the claims that were first before this number.
+    fn pass_by(&mut self, number: u64) {
+        for tenant in self.heads.range(..number).map(|(_, tenant)| tenant) {
+            if let Some(first) = self.tenants.get_mut(tenant).and_then(|of| of.waiting.front_mut()) {
+                first.passed_by = first.passed_by.saturating_add(1);
+            }
+        }
     }
 }
 
@@ -126,7 +201,7 @@ impl Pool {
     /// A pool of `total` units.
     #[must_use]
     pub fn new(total: u64) -> Self {
-        let state = State { free: total, held: HashMap::new(), waiting: VecDeque::new() };
+        let state = State { free: total, tenants: HashMap::new(), heads: BTreeMap::new(), numbers: 0 };
         Self { inner: Arc::new(Inner { total, state: Mutex::new(state) }) }
     }
 
@@ -147,29 +222,51 @@ impl Pool {
     pub fn try_claim(&self, tenant: &TenantId, units: u64) -> Option<Claim> {
         let units = units.min(self.inner.total);
         let mut state = self.state();
-        state.waiting.retain(|it| !it.grant.is_closed());
-        let waits = state.waiting.iter().any(|it| it.tenant == *tenant);
-        if waits || state.is_starving() || !state.fits(tenant, units) {
+        state.tidy(tenant);
+        let nobody = Tenant::default();
+        let of = state.tenants.get(tenant).unwrap_or(&nobody);
+        let may = of.waiting.is_empty() && of.fits(units, state.free);
+        if !may || state.heads.values().any(|tenant| state.tenants.get(tenant).is_some_and(Tenant::is_starving)) {
             return None;
         }
         state.take(tenant, units);
-        let queue = state.waiting.len();
-        state.pass_by(queue);
+        state.pass_by(u64::MAX);
         Some(Claim { pool: self.clone(), tenant: tenant.clone(), units })
     }
 
     /// Waits for `units` (at most the total).
     pub async fn claim(&self, tenant: &TenantId, units: u64) -> Claim {
-        if let Some(claim) = self.try_claim(tenant, units) {
-            return claim;
-        }
+        self.queue(tenant, units).await
+    }
+
+    /// The same, with its place among those that wait from now on, not from when it is first polled.
+    pub fn queue(&self, tenant: &TenantId, units: u64) -> Queued {
         let (grant, granted) = oneshot::channel();
-        let waiting = Waiting { tenant: tenant.clone(), units: units.min(self.inner.total), passed_by: 0, grant };
-        self.state().waiting.push_back(waiting);
-        // What was given back between the look and the queueing is looked at now.
-        self.serve();
-        let Ok(claim) = granted.await else { unreachable!("a waiting claim is granted before it is dropped") };
-        claim
+        match self.try_claim(tenant, units) {
+            Some(claim) => drop(grant.send(claim)),
+            None => {
+                let (units, since) = (units.min(self.inner.total), Instant::now());
+                let mut state = self.state();
+                state.numbers += 1;
+                let number = state.numbers;
+                let of = state.tenants.entry(tenant.clone()).or_default();
+                let first = of.waiting.front().map(|it| it.number);
+                of.waiting.push_back(Waiting { number, units, since, passed_by: 0, grant });
+                state.lead(tenant, first);
+                drop(state);
+                // What was given back between the look and the queueing is looked at now.
+                self.serve();
+            }
+        }
+        Queued { granted }
+    }
+
+    /// For how long the first of a tenant's claims that wait has waited; zero when none does.
+    #[must_use]
+    pub fn waited(&self, tenant: &TenantId) -> Duration {
+        let state = self.state();
+        let mut waiting = state.tenants.get(tenant).into_iter().flat_map(|of| &of.waiting);
+        waiting.find(|it| !it.grant.is_closed()).map_or(Duration::ZERO, |it| it.since.elapsed())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -180,16 +277,7 @@ impl Pool {
         if units == 0 {
             return;
         }
-        let mut state = self.state();
-        state.free += units;
-        let left = state.held.get_mut(tenant).map(|held| {
-            *held -= units;
-            *held
-        });
-        if left == Some(0) {
-            state.held.remove(tenant);
-        }
-        drop(state);
+        self.state().give_back(tenant, units);
         self.serve();
     }
 
@@ -197,11 +285,9 @@ impl Pool {
     fn serve(&self) {
         loop {
             let mut state = self.state();
-            state.waiting.retain(|it| !it.grant.is_closed());
-            let Some(at) = state.next() else { return };
-            let Some(Waiting { tenant, units, grant, .. }) = state.waiting.remove(at) else { return };
+            let Some((tenant, Waiting { number, units, grant, .. })) = state.next() else { return };
             state.take(&tenant, units);
-            state.pass_by(at);
+            state.pass_by(number);
             drop(state);
             // Whoever gave up meanwhile drops the claim, which gives it back and serves the next.
             let _gave_up = grant.send(Claim { pool: self.clone(), tenant, units });
@@ -211,8 +297,6 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Poll;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -256,6 +340,40 @@ mod tests {
         assert!(futures_poll(&mut small).is_ready());
     }
 
+    /// However many claims of others pass those of a tenant by that is stuck with its share.
+    #[tokio::test]
+    async fn a_stuck_tenant_that_waits_gets_no_more_than_its_share() {
+        let (pool, stuck) = (Pool::new(100), tenant(0));
+        let held: Vec<Claim> = std::iter::from_fn(|| pool.try_claim(&stuck, 1)).collect();
+        let mut waiting: Vec<_> = (0..100).map(|_| Box::pin(pool.queue(&stuck, 1))).collect();
+        for other in 0..20 * BYPASS_MAX {
+            let other = pool.try_claim(&tenant(1 + other as usize % 7), 1).expect("there is always room for others");
+            drop(other);
+        }
+        assert!(waiting.iter_mut().all(|it| futures_poll(it).is_pending()));
+        assert_eq!((held.len(), pool.used()), (50, 50));
+        drop(held);
+        assert_eq!(pool.used(), 50, "they follow in their turn");
+        assert!(waiting.iter_mut().take(50).all(|it| futures_poll(it).is_ready()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn claims_wait_from_when_they_are_queued() {
+        let (pool, one) = (Pool::new(2), tenant(1));
+        let held = pool.claim(&one, 2).await;
+        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(pool.queue(&one, 2))).collect();
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(pool.waited(&one), Duration::from_secs(3));
+        assert_eq!(pool.waited(&tenant(2)), Duration::ZERO);
+        // The first was queued first, whichever is polled first, and one that is given up makes way.
+        drop(waiting.remove(0));
+        drop(held);
+        assert!(futures_poll(&mut waiting[1]).is_pending());
+        assert!(futures_poll(&mut waiting[0]).is_ready());
+        waiting.clear();
+        assert_eq!((pool.used(), pool.waited(&one)), (0, Duration::ZERO));
+    }
+
     #[tokio::test]
     async fn a_claim_that_nobody_waits_for_any_more_is_given_to_the_next() {
         let (pool, one, two) = (Pool::new(10), tenant(1), tenant(2));
@@ -271,7 +389,7 @@ mod tests {
     }
 
     fn futures_poll<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Poll<T> {
-        std::pin::Pin::new(future).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+        Pin::new(future).poll(&mut Context::from_waker(std::task::Waker::noop()))
     }
 
     proptest! {
