@@ -9,14 +9,13 @@ use aws_sdk_cloudwatchlogs::config::endpoint::{DefaultResolver, Params, ResolveE
 use aws_sdk_cloudwatchlogs::types::LogGroupClass;
 use aws_smithy_runtime_api::client::identity::Identity;
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use serde::Deserialize;
 
 use super::sts::Session;
-use super::wire::{Request, Wire, request_id};
-use super::{Aws, answer};
+use super::wire::{Request, Wire};
+use super::{Aws, address, answer};
 use crate::core::batch::RejectRanges;
-use crate::core::failure::{Failure, FailureKind, Service};
+use crate::core::failure::{Failure, Service};
 use crate::core::tenant::{CloudWatchTarget, GroupClass};
 
 /// The log group of one delivery, with that delivery's credentials. Made from both together, it takes no tenant later.
@@ -93,32 +92,12 @@ impl LogGroup {
     /// # Errors
     /// The call's failure. After a timeout or a broken connection the events may have been accepted.
     pub async fn put(&self, body: RequestBody) -> Result<Accepted, Failure> {
-        const OPERATION: &str = "PutLogEvents";
         let Puts { wire, identity, uri } = &*self.puts;
-        let odd = |text: &str| Failure {
-            service: Service::Logs,
-            operation: OPERATION,
-            kind: FailureKind::Other,
-            text: text.to_owned(),
-            request_id: None,
-        };
-        let request = Request {
-            operation: OPERATION,
-            method: "POST",
-            uri: uri.clone().map_err(|text| odd(&text))?,
-            headers: vec![
-                ("content-type", "application/x-amz-json-1.1".into()),
-                ("x-amz-target", "Logs_20140328.PutLogEvents".into()),
-            ],
-            body: body.bytes,
-            sha256: Some(body.sha256.iter().map(|byte| format!("{byte:02x}")).collect()),
-        };
-        let answer = wire.call(request, identity).await?;
-        let request_id = request_id(&answer);
-        let answer = wire.body(OPERATION, answer).await?;
-        let Ok(answer) = serde_json::from_slice::<Answer>(&answer) else {
-            return Err(Failure { kind: FailureKind::Connection, ..odd("the answer could not be read") });
-        };
+        let RequestBody { bytes, sha256 } = body;
+        let uri = uri.as_ref().map_err(|text| wire.odd("PutLogEvents", text))?;
+        let protocol = ("Logs_20140328.PutLogEvents", "application/x-amz-json-1.1");
+        let request = Request::json("PutLogEvents", uri.clone(), protocol, bytes, sha256);
+        let (answer, request_id) = wire.exchange::<Answer>(request, identity).await?;
         let rejected = answer.rejected_log_events_info.map_or_else(RejectRanges::default, |info| RejectRanges {
             too_old_end: info.too_old_log_event_end_index,
             expired_end: info.expired_log_event_end_index,
@@ -174,8 +153,5 @@ fn uri(aws: &Aws, region: &str) -> Result<String, String> {
         .set_endpoint(aws.endpoint_beside_clients(Service::Logs))
         .build()
         .map_err(|error| error.to_string())?;
-    // It is a matter of rules, and waits for nothing.
-    let endpoint = DefaultResolver::new().resolve_endpoint(&params).now_or_never();
-    let endpoint = endpoint.ok_or("the endpoint is not known")?.map_err(|error| error.to_string())?;
-    Ok(format!("{}/", endpoint.url().trim_end_matches('/')))
+    Ok(address(DefaultResolver::new().resolve_endpoint(&params))? + "/")
 }

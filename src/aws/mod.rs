@@ -26,15 +26,19 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::RequestId;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::http::{
     HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::http::Response;
+use aws_smithy_types::endpoint::Endpoint;
 use aws_smithy_types::retry::{ErrorKind, RetryConfig};
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::sdk_config::{SharedTimeSource, TimeSource};
 use aws_types::service_config::ServiceConfigKey;
+use futures_util::FutureExt as _;
 
+use self::wire::Ambient;
 use crate::core::failure::{Failure, FailureKind, Service};
 use crate::world::World;
 
@@ -106,6 +110,7 @@ pub struct Aws {
     /// What all clients send by, and those calls that are made without one.
     http: SharedHttpConnector,
     time: SharedTimeSource,
+    ambient: Arc<Ambient>,
 }
 
 impl Aws {
@@ -131,7 +136,7 @@ impl Aws {
         }
         let base = loader.load().await;
         let time = base.time_source().unwrap_or_default();
-        Self { base, settings: Arc::new(settings), http, time }
+        Self::of(base, settings, http, time)
     }
 
     /// The same through another connector and at the times of another world, with nothing of the environment: who calls
@@ -149,7 +154,12 @@ impl Aws {
             settings.keys.as_ref().map(Keys::credentials).map(SharedCredentialsProvider::new),
         );
         let time = SharedTimeSource::new(WorldTime(world));
-        Self { base: base.build(), settings: Arc::new(settings), http, time }
+        Self::of(base.build(), settings, http, time)
+    }
+
+    fn of(base: SdkConfig, settings: AwsSettings, http: SharedHttpConnector, time: SharedTimeSource) -> Self {
+        let ambient = Arc::new(Ambient::new(base.credentials_provider()));
+        Self { base, settings: Arc::new(settings), http, time, ambient }
     }
 
     /// The daemon's region.
@@ -175,6 +185,15 @@ impl Aws {
         let of_service = || self.base.service_config()?.load_config(key.ok()?);
         self.endpoint(service).or_else(of_service).or_else(|| self.base.endpoint_url().map(str::to_owned))
     }
+}
+
+/// The address that a service's rules give. They wait for nothing.
+///
+/// # Errors
+/// Why there is none.
+fn address(rules: impl Future<Output = Result<Endpoint, BoxError>>) -> Result<String, String> {
+    let endpoint = rules.now_or_never().ok_or("the endpoint is not known")?.map_err(|error| error.to_string())?;
+    Ok(endpoint.url().trim_end_matches('/').to_owned())
 }
 
 /// A client that sends all by one connector, so that all share its connections.

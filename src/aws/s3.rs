@@ -11,11 +11,10 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::wire::{Ambient, Request, Wire};
-use super::{Aws, Failure, answer};
+use super::wire::{EMPTY_SHA256, OwnWire, Request};
+use super::{Aws, CALL_TIMEOUT, Failure, address, answer};
 use crate::core::failure::{FailureKind, Service};
 use crate::core::object::{ETag, ObjectRef};
 use crate::core::time::UnixMillis;
@@ -33,8 +32,7 @@ pub struct Source {
 /// How objects are got.
 #[derive(Debug)]
 struct Gets {
-    wire: Wire,
-    ambient: Ambient,
+    wire: OwnWire,
     /// By which buckets are found.
     endpoints: DefaultResolver,
     like: ParamsBuilder,
@@ -85,8 +83,7 @@ impl Source {
             .set_endpoint(aws.endpoint_beside_clients(Service::S3))
             .force_path_style(aws.settings.s3_path_style);
         let gets = Gets {
-            wire: Wire::new(aws, Service::S3, aws.region()),
-            ambient: Ambient::new(aws.base.credentials_provider()),
+            wire: OwnWire::new(aws, Service::S3),
             endpoints: DefaultResolver::new(),
             like,
             found: Mutex::default(),
@@ -101,9 +98,6 @@ impl Source {
     /// The call's failure. A range at or behind the object's end is refused, for an empty object too.
     pub async fn get(&self, object: &ObjectRef, from: u64, len: u64, pin: Option<&ETag>) -> Result<Part, Failure> {
         let last = from.saturating_add(len).saturating_sub(1);
-        let Gets { wire, ambient, .. } = &*self.gets;
-        let identity = ambient.identity(wire.now()).await;
-        let identity = identity.map_err(|text| Failure { kind: FailureKind::Credentials, ..broken(&text) })?;
         let mut headers = vec![("range", Cow::Owned(format!("bytes={from}-{last}")))];
         headers.extend(pin.map(|pin| ("if-match", Cow::Owned(pin.quoted()))));
         let request = Request {
@@ -112,9 +106,10 @@ impl Source {
             uri: self.gets.uri(object)?,
             headers,
             body: Bytes::new(),
-            sha256: None,
+            sha256: EMPTY_SHA256,
+            within: CALL_TIMEOUT,
         };
-        let output = wire.call(request, &identity).await.inspect_err(|failure| ambient.learn(failure))?;
+        let output = self.gets.wire.call(request).await?;
         let header = |name| output.headers().get(name);
         let (left, total) = match header("content-range").map(|range| span(range, from)) {
             Some(Some(found)) => found,
@@ -178,10 +173,7 @@ impl Source {
 impl Gets {
     /// The URI of an object's version.
     fn uri(&self, object: &ObjectRef) -> Result<String, Failure> {
-        let mut uri = self.bucket(&object.bucket)?.to_string();
-        if !uri.ends_with('/') {
-            uri.push('/');
-        }
+        let mut uri = format!("{}/", self.bucket(&object.bucket)?);
         uri.extend(utf8_percent_encode(&object.key, &PLAIN_KEY));
         if let Some(version) = &object.version {
             uri.push_str("?versionId=");
@@ -199,14 +191,9 @@ impl Gets {
             return Ok(Arc::clone(at));
         }
         let params = self.like.clone().bucket(&**name).build();
-        let params = params.map_err(|error| Failure { kind: FailureKind::Other, ..broken(&error.to_string()) })?;
-        // It is a matter of rules, and waits for nothing.
-        let endpoint = self.endpoints.resolve_endpoint(&params).now_or_never();
-        let at: Arc<str> = match endpoint {
-            Some(Ok(endpoint)) => endpoint.url().into(),
-            Some(Err(error)) => return Err(Failure { kind: FailureKind::Other, ..broken(&error.to_string()) }),
-            None => return Err(Failure { kind: FailureKind::Other, ..broken("the bucket's endpoint is not known") }),
-        };
+        let odd = |text: String| self.wire.odd("GetObject", &text);
+        let params = params.map_err(|error| odd(error.to_string()))?;
+        let at: Arc<str> = address(self.endpoints.resolve_endpoint(&params)).map_err(odd)?.into();
         *found = Some((Arc::clone(name), Arc::clone(&at)));
         Ok(at)
     }

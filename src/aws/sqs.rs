@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::{
-    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageAttributeValue,
-    MessageSystemAttributeName, QueueAttributeName,
-};
+use aws_sdk_sqs::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
+use aws_sdk_sqs::types::{MessageAttributeValue, QueueAttributeName};
 use aws_smithy_types::timeout::TimeoutConfig;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
-use super::{Aws, CONNECT_TIMEOUT, answer};
+use super::wire::{OwnWire, Request};
+use super::{Aws, CONNECT_TIMEOUT, address, answer};
 use crate::core::failure::{Failure, FailureKind, Service};
 use crate::core::time::UnixMillis;
 
@@ -50,6 +53,13 @@ pub struct Message {
     pub sent: Option<UnixMillis>,
 }
 
+impl<'e> Entry<'e> {
+    fn new(at: usize, receipt: &'e ReceiptHandle, visibility: Option<Duration>) -> Self {
+        let visibility_timeout = visibility.map(|time| time.min(VISIBILITY_MAX).as_secs());
+        Self { id: at.to_string(), receipt_handle: &receipt.0, visibility_timeout }
+    }
+}
+
 /// What the queue is set to.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueAttributes {
@@ -74,7 +84,57 @@ impl QueueAttributes {
 #[derive(Clone, Debug)]
 pub struct Queue {
     client: Client,
+    wire: OwnWire,
+    /// Where to; or why that is not known.
+    uri: Result<String, String>,
     url: String,
+}
+
+/// The members of the answer to ReceiveMessage. Source: SQS API Reference, "ReceiveMessage".
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Received {
+    messages: Option<Vec<Told>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Told {
+    message_id: Option<String>,
+    receipt_handle: Option<String>,
+    body: Option<String>,
+    attributes: Option<Attributes>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Attributes {
+    approximate_receive_count: Option<String>,
+    sent_timestamp: Option<String>,
+}
+
+/// What the answers to batches have. Source: SQS API Reference, "BatchResultErrorEntry".
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Settled {
+    failed: Option<Vec<NotSettled>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct NotSettled {
+    id: String,
+    sender_fault: bool,
+}
+
+/// An entry of a batch, by its place.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry<'e> {
+    id: String,
+    receipt_handle: &'e str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    visibility_timeout: Option<u64>,
 }
 
 impl Queue {
@@ -83,7 +143,8 @@ impl Queue {
     pub fn new(aws: &Aws, url: &str) -> Self {
         let mut config = aws_sdk_sqs::config::Builder::from(&aws.base).timeout_config(timeouts(CALL_TIMEOUT));
         config.set_endpoint_url(aws.endpoint(Service::Sqs));
-        Self { client: Client::from_conf(config.build()), url: url.to_owned() }
+        let wire = OwnWire::new(aws, Service::Sqs);
+        Self { client: Client::from_conf(config.build()), wire, uri: uri(aws), url: url.to_owned() }
     }
 
     /// Waits up to `wait`, in whole seconds, for messages and takes at most `count` (and [`BATCH_ENTRIES_MAX`]) of them, which
@@ -92,24 +153,16 @@ impl Queue {
     /// # Errors
     /// The call's failure.
     pub async fn receive(&self, count: usize, wait: Duration, visibility: Duration) -> Result<Vec<Message>, Failure> {
-        let count = i32::try_from(count.clamp(1, BATCH_ENTRIES_MAX)).unwrap_or(1);
-        let wait = i32::try_from(wait.min(WAIT_MAX).as_secs()).unwrap_or(0);
-        let visibility = i32::try_from(visibility.as_secs()).ok();
-        let result = self
-            .client
-            .receive_message()
-            .queue_url(&self.url)
-            .max_number_of_messages(count)
-            .wait_time_seconds(wait)
-            .set_visibility_timeout(visibility)
-            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
-            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
-            .customize()
-            .config_override(aws_sdk_sqs::config::Config::builder().timeout_config(timeouts(WAIT_MAX + CALL_TIMEOUT)))
-            .send()
-            .await;
-        let output = answer(Service::Sqs, "ReceiveMessage", result)?;
-        Ok(output.messages.unwrap_or_default().into_iter().filter_map(message).collect())
+        let wait = wait.min(WAIT_MAX);
+        let asked = json!({
+            "MaxNumberOfMessages": count.clamp(1, BATCH_ENTRIES_MAX),
+            "WaitTimeSeconds": wait.as_secs(),
+            "VisibilityTimeout": visibility.as_secs(),
+            "MessageSystemAttributeNames": ["ApproximateReceiveCount", "SentTimestamp"],
+        });
+        let call = ("ReceiveMessage", "AmazonSQS.ReceiveMessage");
+        let received = self.exchange::<Received>(call, asked, wait + CALL_TIMEOUT).await?;
+        Ok(received.messages.unwrap_or_default().into_iter().filter_map(message).collect())
     }
 
     /// What the queue is set to.
@@ -129,7 +182,7 @@ impl Queue {
         let seconds = attributes.get(&QueueAttributeName::VisibilityTimeout).and_then(|text| text.parse().ok());
         let redrive = attributes.get(&QueueAttributeName::RedrivePolicy);
         let receives_max = redrive.and_then(|policy| {
-            let policy: serde_json::Value = serde_json::from_str(policy).ok()?;
+            let policy: Value = serde_json::from_str(policy).ok()?;
             // Written as a number by some and as a text by others.
             let count = policy.get("maxReceiveCount")?;
             count.as_u64().or_else(|| count.as_str()?.parse().ok()).and_then(|count| u32::try_from(count).ok())
@@ -142,13 +195,10 @@ impl Queue {
     /// # Errors
     /// The call's failure; then none was deleted, or all were and the answer was lost.
     pub async fn delete(&self, receipts: &[ReceiptHandle]) -> Result<Vec<usize>, Failure> {
-        let mut call = self.client.delete_message_batch().queue_url(&self.url);
-        for (at, receipt) in receipts.iter().enumerate() {
-            let entry = DeleteMessageBatchRequestEntry::builder().id(at.to_string()).receipt_handle(&receipt.0);
-            call = call.entries(entry.build().map_err(|error| unbuilt("DeleteMessageBatch", &error))?);
-        }
-        let output = answer(Service::Sqs, "DeleteMessageBatch", call.send().await)?;
-        Ok(output.failed.iter().filter_map(|entry| entry.id.parse().ok()).collect())
+        let entries = receipts.iter().enumerate().map(|(at, receipt)| Entry::new(at, receipt, None));
+        let call = ("DeleteMessageBatch", "AmazonSQS.DeleteMessageBatch");
+        let failed = self.settle(call, entries).await?;
+        Ok(failed.into_iter().filter_map(|entry| entry.id.parse().ok()).collect())
     }
 
     /// Hides at most [`BATCH_ENTRIES_MAX`] messages for so long from now on; zero shows them at once. Gives the places of
@@ -160,17 +210,36 @@ impl Queue {
         &self,
         changes: &[(&ReceiptHandle, Duration)],
     ) -> Result<Vec<(usize, bool)>, Failure> {
-        let mut call = self.client.change_message_visibility_batch().queue_url(&self.url);
-        for (at, (receipt, visibility)) in changes.iter().enumerate() {
-            let seconds = i32::try_from((*visibility).min(VISIBILITY_MAX).as_secs()).unwrap_or(0);
-            let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
-                .id(at.to_string())
-                .receipt_handle(&receipt.0)
-                .visibility_timeout(seconds);
-            call = call.entries(entry.build().map_err(|error| unbuilt("ChangeMessageVisibilityBatch", &error))?);
-        }
-        let output = answer(Service::Sqs, "ChangeMessageVisibilityBatch", call.send().await)?;
-        Ok(output.failed.iter().filter_map(|entry| Some((entry.id.parse().ok()?, entry.sender_fault))).collect())
+        let entries = changes.iter().enumerate().map(|(at, (receipt, time))| Entry::new(at, receipt, Some(*time)));
+        let call = ("ChangeMessageVisibilityBatch", "AmazonSQS.ChangeMessageVisibilityBatch");
+        let failed = self.settle(call, entries).await?;
+        Ok(failed.into_iter().filter_map(|entry| Some((entry.id.parse().ok()?, entry.sender_fault))).collect())
+    }
+
+    /// Makes a batch call. Gives those that failed.
+    async fn settle(
+        &self,
+        call: (&'static str, &'static str),
+        entries: impl Iterator<Item = Entry<'_>>,
+    ) -> Result<Vec<NotSettled>, Failure> {
+        let asked = json!({ "Entries": entries.collect::<Vec<_>>() });
+        Ok(self.exchange::<Settled>(call, asked, CALL_TIMEOUT).await?.failed.unwrap_or_default())
+    }
+
+    /// Makes a call of which there are many.
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        (operation, target): (&'static str, &'static str),
+        mut asked: Value,
+        within: Duration,
+    ) -> Result<T, Failure> {
+        let uri = self.uri.as_ref().map_err(|text| self.wire.odd(operation, text))?;
+        asked["QueueUrl"] = self.url.as_str().into();
+        let body = asked.to_string();
+        let sha256 = Sha256::digest(&body).into();
+        let protocol = (target, "application/x-amz-json-1.0");
+        let request = Request::json(operation, uri.clone(), protocol, body.into(), sha256);
+        self.wire.exchange(Request { within, ..request }).await
     }
 
     /// Puts a message into the queue, with text attributes.
@@ -191,11 +260,10 @@ fn timeouts(call: Duration) -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(call).build()
 }
 
-fn message(message: aws_sdk_sqs::types::Message) -> Option<Message> {
-    let attribute = |name| message.attributes.as_ref()?.get(&name);
-    let received = attribute(MessageSystemAttributeName::ApproximateReceiveCount);
-    let receive_count = received.and_then(|count| count.parse().ok()).unwrap_or(1);
-    let sent = attribute(MessageSystemAttributeName::SentTimestamp).and_then(|time| time.parse().ok()).map(UnixMillis);
+fn message(message: Told) -> Option<Message> {
+    let attributes = message.attributes.unwrap_or_default();
+    let receive_count = attributes.approximate_receive_count.and_then(|count| count.parse().ok()).unwrap_or(1);
+    let sent = attributes.sent_timestamp.and_then(|time| time.parse().ok()).map(UnixMillis);
     Some(Message {
         id: message.message_id?,
         receipt: ReceiptHandle(message.receipt_handle?),
@@ -203,6 +271,18 @@ fn message(message: aws_sdk_sqs::types::Message) -> Option<Message> {
         receive_count,
         sent,
     })
+}
+
+/// Where the service is.
+fn uri(aws: &Aws) -> Result<String, String> {
+    let params = Params::builder()
+        .region(aws.region())
+        .set_use_fips(Some(aws.base.use_fips().unwrap_or(false)))
+        .set_use_dual_stack(Some(aws.base.use_dual_stack().unwrap_or(false)))
+        .set_endpoint(aws.endpoint_beside_clients(Service::Sqs))
+        .build()
+        .map_err(|error| error.to_string())?;
+    Ok(address(DefaultResolver::new().resolve_endpoint(&params))? + "/")
 }
 
 fn unbuilt(operation: &'static str, error: &impl ToString) -> Failure {

@@ -4,7 +4,7 @@
 //! What is the SDK's stays the SDK's: its connections, its signature, its rules for endpoints, its sources of credentials.
 
 use std::borrow::Cow;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
@@ -21,18 +21,24 @@ use aws_smithy_types::byte_stream::ByteStream;
 use aws_smithy_types::retry::ErrorKind;
 use aws_types::sdk_config::SharedTimeSource;
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
 use super::{Aws, CALL_TIMEOUT, innermost, one_line};
 use crate::core::failure::{Failure, FailureKind, Service, Verdict};
 
-/// Bytes that are read of an answer that is no object.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Bytes that are read of an answer that is no object. The longest are ten messages, 1 MiB at most in all, each byte of which
+/// may be escaped. Source: SQS Developer Guide, "Message quotas".
+const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// What a client is called.
 const USER_AGENT: &str = concat!("millrace/", env!("CARGO_PKG_VERSION"));
 /// Credentials are got anew when they have so much time left. IAM hands out new ones earlier than that.
 const REFRESH_BEFORE: Duration = Duration::from_secs(60);
+
 /// SHA-256 of nothing.
-const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+pub(super) const EMPTY_SHA256: [u8; 32] = [
+    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41,
+    0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
+];
 
 /// A request that is not signed yet.
 pub(super) struct Request<'r> {
@@ -43,8 +49,24 @@ pub(super) struct Request<'r> {
     /// Those that are signed; the host and those of the signature come to them.
     pub(super) headers: Vec<(&'static str, Cow<'r, str>)>,
     pub(super) body: Bytes,
-    /// Of the body, in hexadecimal digits.
-    pub(super) sha256: Option<String>,
+    /// Of the body.
+    pub(super) sha256: [u8; 32],
+    /// How long the answer may take.
+    pub(super) within: Duration,
+}
+
+impl<'r> Request<'r> {
+    /// A call of a service whose requests and answers are JSON: its `target`, and the version of the protocol.
+    pub(super) fn json(
+        operation: &'static str,
+        uri: String,
+        (target, version): (&'static str, &'static str),
+        body: Bytes,
+        sha256: [u8; 32],
+    ) -> Self {
+        let headers = vec![("content-type", version.into()), ("x-amz-target", target.into())];
+        Self { operation, method: "POST", uri, headers, body, sha256, within: CALL_TIMEOUT }
+    }
 }
 
 /// The way to one service in one region. Cheap to clone.
@@ -61,16 +83,12 @@ impl Wire {
         Self { http: aws.http.clone(), time: aws.time.clone(), service, region: region.to_owned() }
     }
 
-    pub(super) fn now(&self) -> SystemTime {
-        self.time.now()
-    }
-
     /// Makes a call. What it gives is a success; its body may still be on its way.
     ///
     /// # Errors
     /// The call's failure.
     pub(super) async fn call(&self, request: Request<'_>, identity: &Identity) -> Result<HttpResponse, Failure> {
-        let operation = request.operation;
+        let (operation, within) = (request.operation, request.within);
         let request = self.signed(request, identity)?;
         let answer = async {
             let answer = self.http.call(request).await.map_err(|error| {
@@ -84,17 +102,41 @@ impl Wire {
             })?;
             if answer.status().is_success() { Ok(answer) } else { Err(self.refusal(operation, answer).await) }
         };
-        match tokio::time::timeout(CALL_TIMEOUT, answer).await {
+        self.within(operation, within, answer).await
+    }
+
+    /// Makes a call, and reads all of its answer. Gives AWS's name for the call as well.
+    ///
+    /// # Errors
+    /// The call's failure; or what is answered is not what was to be.
+    pub(super) async fn exchange<T: DeserializeOwned>(
+        &self,
+        request: Request<'_>,
+        identity: &Identity,
+    ) -> Result<(T, Option<String>), Failure> {
+        let operation = request.operation;
+        let answer = self.call(request, identity).await?;
+        let request_id = request_id(&answer);
+        let body = self.body(operation, answer).await?;
+        // It was taken, but how is not known.
+        let unread = |_| self.failure(operation, FailureKind::Connection, "the answer could not be read");
+        Ok((serde_json::from_slice(&body).map_err(unread)?, request_id))
+    }
+
+    async fn within<T>(
+        &self,
+        operation: &'static str,
+        time: Duration,
+        answer: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        match tokio::time::timeout(time, answer).await {
             Ok(answer) => answer,
             Err(_) => Err(self.failure(operation, FailureKind::Timeout, "")),
         }
     }
 
     /// All of an answer's body.
-    ///
-    /// # Errors
-    /// It breaks off, or is longer than any answer.
-    pub(super) async fn body(&self, operation: &'static str, answer: HttpResponse) -> Result<Vec<u8>, Failure> {
+    async fn body(&self, operation: &'static str, answer: HttpResponse) -> Result<Vec<u8>, Failure> {
         let broken = |text: &str| self.failure(operation, FailureKind::Connection, text);
         let (mut body, mut bytes) = (ByteStream::new(answer.into_body()), Vec::new());
         let read = async {
@@ -106,15 +148,12 @@ impl Wire {
             }
             Ok(bytes)
         };
-        match tokio::time::timeout(CALL_TIMEOUT, read).await {
-            Ok(read) => read,
-            Err(_) => Err(self.failure(operation, FailureKind::Timeout, "")),
-        }
+        self.within(operation, CALL_TIMEOUT, read).await
     }
 
     fn signed(&self, request: Request<'_>, identity: &Identity) -> Result<HttpRequest, Failure> {
         let operation = request.operation;
-        let odd = |text: &str| self.failure(operation, FailureKind::Other, text);
+        let odd = |text: &str| self.odd(operation, text);
         let mut settings = SigningSettings::default();
         let name = match self.service {
             Service::S3 => {
@@ -132,12 +171,12 @@ impl Wire {
             .identity(identity)
             .region(&self.region)
             .name(name)
-            .time(self.now())
+            .time(self.time.now())
             .settings(settings)
             .build()
             .map_err(|error| odd(&error.to_string()))?
             .into();
-        let sha256 = request.sha256.unwrap_or_else(|| EMPTY_SHA256.to_owned());
+        let sha256 = request.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
         let headers = request.headers.iter().map(|(name, value)| (*name, value.as_ref()));
         let body = SignableBody::Precomputed(sha256);
         let signable = SignableRequest::new(request.method, request.uri.as_str(), headers, body);
@@ -161,7 +200,10 @@ impl Wire {
     async fn refusal(&self, operation: &'static str, answer: HttpResponse) -> Failure {
         let status = answer.status().as_u16();
         let request_id = request_id(&answer);
-        let header = answer.headers().get("x-amzn-errortype").map(str::to_owned);
+        // SQS's former protocol, whose codes it keeps beside those of the present one.
+        let former = answer.headers().get("x-amzn-query-error").and_then(|error| error.split_once(';'));
+        let header = former.map(|(code, _)| code).or_else(|| answer.headers().get("x-amzn-errortype"));
+        let header = header.map(str::to_owned);
         // Without its text the status says enough.
         let body = self.body(operation, answer).await.unwrap_or_default();
         let (code, text) = if self.service == Service::S3 { told_in_xml(&body) } else { told_in_json(&body) };
@@ -170,13 +212,18 @@ impl Wire {
         Failure { request_id, ..self.failure(operation, kind, &text) }
     }
 
+    /// The failure of a call that cannot be made.
+    pub(super) fn odd(&self, operation: &'static str, text: &str) -> Failure {
+        self.failure(operation, FailureKind::Other, text)
+    }
+
     fn failure(&self, operation: &'static str, kind: FailureKind, text: &str) -> Failure {
         Failure { service: self.service, operation, kind, text: one_line(text), request_id: None }
     }
 }
 
 /// AWS's name for a call.
-pub(super) fn request_id(answer: &HttpResponse) -> Option<String> {
+fn request_id(answer: &HttpResponse) -> Option<String> {
     let headers = answer.headers();
     ["x-amzn-requestid", "x-amz-request-id"].iter().find_map(|name| headers.get(name)).map(str::to_owned)
 }
@@ -203,6 +250,48 @@ fn told_in_xml(body: &[u8]) -> (String, String) {
     (text("<Code>", "</Code>").unwrap_or_default(), text("<Message>", "</Message>").unwrap_or_default())
 }
 
+/// The same way, for the daemon's own calls: with the ambient identity. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct OwnWire {
+    wire: Wire,
+    ambient: Arc<Ambient>,
+}
+
+impl OwnWire {
+    pub(super) fn new(aws: &Aws, service: Service) -> Self {
+        Self { wire: Wire::new(aws, service, aws.region()), ambient: Arc::clone(&aws.ambient) }
+    }
+
+    /// See [`Wire::call`].
+    ///
+    /// # Errors
+    /// As there; or there is no ambient identity.
+    pub(super) async fn call(&self, request: Request<'_>) -> Result<HttpResponse, Failure> {
+        let identity = self.identity(request.operation).await?;
+        self.wire.call(request, &identity).await.inspect_err(|failure| self.ambient.learn(failure))
+    }
+
+    /// See [`Wire::exchange`].
+    ///
+    /// # Errors
+    /// As there; or there is no ambient identity.
+    pub(super) async fn exchange<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, Failure> {
+        let identity = self.identity(request.operation).await?;
+        let answer = self.wire.exchange(request, &identity).await.inspect_err(|failure| self.ambient.learn(failure))?;
+        Ok(answer.0)
+    }
+
+    /// The failure of a call that cannot be made.
+    pub(super) fn odd(&self, operation: &'static str, text: &str) -> Failure {
+        self.wire.odd(operation, text)
+    }
+
+    async fn identity(&self, operation: &'static str) -> Result<Identity, Failure> {
+        let identity = self.ambient.identity(self.wire.time.now()).await;
+        identity.map_err(|text| self.wire.failure(operation, FailureKind::Credentials, &text))
+    }
+}
+
 /// The ambient identity, got when it is needed and kept while it is good.
 #[derive(Debug)]
 pub(super) struct Ambient {
@@ -221,7 +310,7 @@ impl Ambient {
     ///
     /// # Errors
     /// There is none.
-    pub(super) async fn identity(&self, now: SystemTime) -> Result<Identity, String> {
+    async fn identity(&self, now: SystemTime) -> Result<Identity, String> {
         if let Some(identity) = self.good(now) {
             return Ok(identity);
         }
@@ -237,7 +326,7 @@ impl Ambient {
     }
 
     /// Forgets the identity, if that is what a call came to nothing for.
-    pub(super) fn learn(&self, failure: &Failure) {
+    fn learn(&self, failure: &Failure) {
         if failure.verdict() == Verdict::RefreshCredentials {
             *self.kept() = None;
         }
