@@ -308,11 +308,19 @@ impl Filler {
         }
     }
 
-    async fn next_chunk(&mut self, source: &mut Source) -> Chunk {
-        match &mut source.reading {
-            Some(reading) => reading.next().await,
-            None => Chunk::End,
+    /// Gives the machine the next bytes.
+    async fn feed(&mut self, source: &mut Source) -> Result<(), ReadFault> {
+        let (Some(reading), Some(machine)) = (&mut source.reading, &mut self.machine) else { return Ok(()) };
+        match reading.next().await {
+            Chunk::Bytes(bytes) => machine.push(bytes),
+            Chunk::Last(bytes) => {
+                machine.push(bytes);
+                machine.end_of_input();
+            }
+            Chunk::End => machine.end_of_input(),
+            Chunk::Failed(fault) => return Err(fault),
         }
+        Ok(())
     }
 
     /// Begins to read an object, with memory for all that it needs.
@@ -425,39 +433,18 @@ impl Filler {
             self.open.resumed(segment, checkpoint);
         }
         let mut window = self.send_window();
+        // Bytes are there already: a small object is done in one turn.
+        let (mut rest, mut empty) = (Rest::Input, true);
         let outcome = loop {
-            // Whatever a pause let go of is taken up again first. A batch that is open is sealed if that takes long.
-            if source.reading.is_none()
-                && let Err(fault) = self.reopen(object, source).await
-            {
-                break ReadEnd::Fault(fault);
-            }
-            self.enter(source, Stage::Compute);
-            let Some(machine) = self.machine.take() else { return Err(Broken) };
-            let turned = self.lanes.compute.run(machine, &self.budget, window).await;
-            let Ok((mut machine, rest)) = turned else { return Err(Broken) };
-            self.open.book(segment, machine.take_count());
-            if let Some(checkpoint) = machine.take_checkpoint()
-                && checkpoint.mark.stored() >= self.lanes.ledger.spacing.least
-            {
-                self.open.pass(segment, checkpoint);
-            }
-            let empty = machine.open_bytes() == 0;
-            if matches!(rest, Rest::Carry | Rest::BigRecord) && !empty {
-                // A wait for a carry may be long: nothing of a later class is held meanwhile.
-                machine.seal(window);
-            }
-            self.machine = Some(machine);
             let budget = Arc::clone(&self.budget);
             self.enter(source, if rest == Rest::Input { Stage::Read } else { Stage::Wait });
             match rest {
                 Rest::Turn => {}
-                Rest::Input => match (self.next_chunk(source).await, &mut self.machine) {
-                    (Chunk::Bytes(bytes), Some(machine)) => machine.push(bytes),
-                    (Chunk::End, Some(machine)) => machine.end_of_input(),
-                    (Chunk::Failed(fault), _) => break ReadEnd::Fault(fault),
-                    (_, None) => return Err(Broken),
-                },
+                Rest::Input => {
+                    if let Err(fault) = self.feed(source).await {
+                        break ReadEnd::Fault(fault);
+                    }
+                }
                 Rest::Sealed => {
                     self.pass_on(source).await;
                     window = self.send_window();
@@ -497,6 +484,29 @@ impl Filler {
                 Rest::ObjectEnd(Err(fault @ DecodeFault::Truncated { .. })) => break ReadEnd::Cut(fault),
                 Rest::ObjectEnd(Err(fault @ DecodeFault::Damaged { .. })) => break ReadEnd::Damaged(fault),
             }
+            // Whatever a pause let go of is taken up again first. A batch that is open is sealed if that takes long.
+            if source.reading.is_none()
+                && let Err(fault) = self.reopen(object, source).await
+            {
+                break ReadEnd::Fault(fault);
+            }
+            self.enter(source, Stage::Compute);
+            let Some(machine) = self.machine.take() else { return Err(Broken) };
+            let turned = self.lanes.compute.run(machine, &self.budget, window).await;
+            let Ok((mut machine, rests)) = turned else { return Err(Broken) };
+            self.open.book(segment, machine.take_count());
+            if let Some(checkpoint) = machine.take_checkpoint()
+                && checkpoint.mark.stored() >= self.lanes.ledger.spacing.least
+            {
+                self.open.pass(segment, checkpoint);
+            }
+            empty = machine.open_bytes() == 0;
+            if matches!(rests, Rest::Carry | Rest::BigRecord) && !empty {
+                // A wait for a carry may be long: nothing of a later class is held meanwhile.
+                machine.seal(window);
+            }
+            rest = rests;
+            self.machine = Some(machine);
         };
         if let Some(machine) = &mut self.machine {
             machine.finish();

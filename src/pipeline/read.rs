@@ -4,7 +4,7 @@
 //! taken, it stops reading from the connection, and the store's side waits.
 
 use bytes::Bytes;
-use tokio::sync::mpsc::{self, error::SendError};
+use tokio::sync::mpsc;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::budget::CHUNK_BYTES;
@@ -23,7 +23,9 @@ const CHUNKS_WAITING_MAX: usize = 1;
 pub enum Chunk {
     /// The next bytes.
     Bytes(Bytes),
-    /// There are no more.
+    /// The last ones.
+    Last(Bytes),
+    /// There are none.
     End,
     /// The rest cannot be read.
     Failed(ReadFault),
@@ -70,15 +72,22 @@ pub struct Reading {
     pub etag: Option<ETag>,
     /// Stored bytes of the whole object.
     pub stored_bytes: u64,
-    chunks: mpsc::Receiver<Chunk>,
-    _task: AbortOnDropHandle<()>,
+    /// What was read at once.
+    ready: Option<Chunk>,
+    /// What reads on.
+    reader: Option<(mpsc::Receiver<Chunk>, AbortOnDropHandle<()>)>,
 }
 
 impl Reading {
-    /// The next chunk. After [`Chunk::End`] or [`Chunk::Failed`] there is none.
+    /// The next chunk. After [`Chunk::Last`], [`Chunk::End`] or [`Chunk::Failed`] there is none.
     pub async fn next(&mut self) -> Chunk {
-        // A reader ends with End or Failed; if it is gone without, the object must not pass for complete.
-        self.chunks.recv().await.unwrap_or_else(|| Chunk::Failed(ReadFault::Failed(Failure::ended("GetObject"))))
+        let next = match (self.ready.take(), &mut self.reader) {
+            (Some(ready), _) => Some(ready),
+            (None, Some((chunks, _))) => chunks.recv().await,
+            (None, None) => None,
+        };
+        // The last one says so; if a reader is gone without, the object must not pass for complete.
+        next.unwrap_or_else(|| Chunk::Failed(ReadFault::Failed(Failure::ended("GetObject"))))
     }
 }
 
@@ -91,23 +100,25 @@ impl Reads {
     pub async fn open(&self, object: &ObjectRef, from: u64, same: Option<&ETag>) -> Result<Reading, ReadFault> {
         let mut pin = same.or(object.etag.as_ref()).cloned();
         let mut attempts = Attempts::default();
-        let opened = loop {
+        let part = loop {
             match self.source.get(object, from, self.part_bytes, pin.as_ref()).await {
-                Ok(part) => {
-                    self.retries.succeeded(Service::S3);
-                    break Some(part);
+                Ok(part) => break part,
+                Err(failure) if failure.verdict() == Verdict::BeyondEnd => {
+                    let (modified, ready) = (UnixMillis(0), Some(Chunk::End));
+                    return Ok(Reading { modified, etag: None, stored_bytes: 0, ready, reader: None });
                 }
-                Err(failure) if failure.verdict() == Verdict::BeyondEnd => break None,
                 Err(failure) if failure.verdict() == Verdict::Changed && pin.is_some() && same.is_none() => pin = None,
                 Err(failure) => self.pause_or_fail(&mut attempts, failure.verdict(), failure).await?,
             }
         };
+        self.retries.succeeded(Service::S3);
+        let (modified, etag, stored_bytes) = (part.modified, part.etag.clone(), part.total);
         let (to_lane, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
-        let (modified, etag, stored_bytes) =
-            opened.as_ref().map_or((UnixMillis(0), None, 0), |part| (part.modified, part.etag.clone(), part.total));
-        let reader = Reader { reads: self.clone(), object: object.clone(), to_lane, reached: from };
-        let task = AbortOnDropHandle::new(self.tracker.spawn(reader.run(opened)));
-        Ok(Reading { modified, etag, stored_bytes, chunks, _task: task })
+        let (reads, object, pin) = (self.clone(), object.clone(), etag.clone());
+        let mut reader = Reader { reads, object, pin, total: stored_bytes, to_lane, reached: from };
+        let (ready, rest) = reader.begin(part).await;
+        let run = |rest| AbortOnDropHandle::new(self.tracker.spawn(reader.run(rest)));
+        Ok(Reading { modified, etag, stored_bytes, ready, reader: rest.map(|rest| (chunks, run(rest))) })
     }
 
     async fn pause_or_fail(
@@ -141,31 +152,54 @@ impl Reads {
 struct Reader {
     reads: Reads,
     object: ObjectRef,
+    /// The tag of what is read.
+    pin: Option<ETag>,
+    /// Bytes of the whole object.
+    total: u64,
     to_lane: mpsc::Sender<Chunk>,
     /// Stored bytes given to the lane so far, or about to be.
     reached: u64,
 }
 
+/// What a reader goes on with: a part, or the next one after what broke the last one off.
+type Next = Result<Part, Option<Failure>>;
+
 impl Reader {
-    async fn run(mut self, opened: Option<Part>) {
-        let last = match opened {
-            Some(part) => match self.read(part).await {
-                Ok(()) => Chunk::End,
-                Err(fault) => Chunk::Failed(fault),
-            },
-            None => Chunk::End,
-        };
-        // The lane may have been cut off; then nobody waits for the end.
-        let _lane_is_gone = self.to_lane.send(last).await;
+    /// Reads at once what fits one chunk. Gives that, and what is to be read in a task which runs ahead of the lane.
+    async fn begin(&mut self, mut part: Part) -> (Option<Chunk>, Option<Next>) {
+        let left = self.left();
+        if left == 0 {
+            return (Some(Chunk::End), None);
+        }
+        if left > CHUNK_BYTES {
+            return (None, Some(Ok(part)));
+        }
+        let mut chunk = self.empty();
+        let filled = fill(&mut part, &mut Bytes::new(), &mut chunk).await;
+        let ready = if chunk.is_empty() { None } else { Some(self.chunk(chunk)) };
+        if self.left() > 0 {
+            return (ready, Some(Err(filled.err())));
+        }
+        // The answer's end, so that its connection is used again.
+        let _end = part.next().await;
+        (ready, None)
     }
 
-    async fn read(&mut self, first: Part) -> Result<(), ReadFault> {
-        let (total, pin) = (first.total, first.etag.clone());
+    async fn run(mut self, next: Next) {
+        if let Err(fault) = self.read(next).await {
+            // The lane may have been cut off; then nobody waits for the end.
+            let _lane_is_gone = self.to_lane.send(Chunk::Failed(fault)).await;
+        }
+    }
+
+    async fn read(&mut self, mut next: Next) -> Result<(), ReadFault> {
         let mut attempts = Attempts::default();
-        let mut part = first;
         loop {
             let before = self.reached;
-            let broken = self.pass_on(part).await;
+            let broken = match next {
+                Ok(part) => self.pass_on(part).await,
+                Err(broken) => broken,
+            };
             if self.reached > before {
                 attempts = Attempts::default();
             }
@@ -173,58 +207,78 @@ impl Reader {
                 let verdict = failure.verdict();
                 self.reads.pause_or_fail(&mut attempts, verdict, failure).await?;
             }
-            if self.reached >= total || self.to_lane.is_closed() {
+            if self.left() == 0 || self.to_lane.is_closed() {
                 return Ok(());
             }
-            part = self.fetch(pin.as_ref(), &mut attempts).await?;
+            next = Ok(self.fetch(&mut attempts).await?);
         }
     }
 
-    async fn fetch(&self, pin: Option<&ETag>, attempts: &mut Attempts) -> Result<Part, ReadFault> {
+    async fn fetch(&self, attempts: &mut Attempts) -> Result<Part, ReadFault> {
+        let Self { reads, object, pin, .. } = self;
         loop {
-            match Box::pin(self.reads.source.get(&self.object, self.reached, self.reads.part_bytes, pin)).await {
+            match Box::pin(reads.source.get(object, self.reached, reads.part_bytes, pin.as_ref())).await {
                 Ok(part) => {
-                    self.reads.retries.succeeded(Service::S3);
+                    reads.retries.succeeded(Service::S3);
                     return Ok(part);
                 }
-                Err(failure) => self.reads.pause_or_fail(attempts, failure.verdict(), failure).await?,
+                Err(failure) => reads.pause_or_fail(attempts, failure.verdict(), failure).await?,
             }
         }
     }
 
     /// Gives a part's bytes to the lane in chunks. `Some` when it broke off.
-    ///
-    /// Bytes are copied: what comes from a connection is a slice of its buffer, which may be much larger and would be
-    /// kept with it, outside the budget.
     async fn pass_on(&mut self, mut part: Part) -> Option<Failure> {
-        let left = part.total.saturating_sub(self.reached);
-        let size = usize::try_from(left.clamp(1, CHUNK_BYTES)).unwrap_or(usize::MAX);
-        let mut chunk = Vec::with_capacity(size);
-        let broken = loop {
-            let mut bytes = match part.next().await {
-                Ok(Some(bytes)) => bytes,
-                Ok(None) => break None,
-                Err(failure) => break Some(failure),
-            };
-            while !bytes.is_empty() {
-                let now = bytes.split_to(bytes.len().min(size - chunk.len()));
-                chunk.extend_from_slice(&now);
-                if chunk.len() == size
-                    && self.give(std::mem::replace(&mut chunk, Vec::with_capacity(size))).await.is_err()
-                {
+        let mut over = Bytes::new();
+        loop {
+            let mut chunk = self.empty();
+            let filled = fill(&mut part, &mut over, &mut chunk).await;
+            if !chunk.is_empty() {
+                let chunk = self.chunk(chunk);
+                // The lane may have been cut off; the caller sees that.
+                if self.to_lane.send(chunk).await.is_err() {
                     return None;
                 }
             }
-        };
-        if !chunk.is_empty() {
-            // The lane may have been cut off; the caller sees that.
-            let _lane_is_gone = self.give(chunk).await;
+            match filled {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(failure) => return Some(failure),
+            }
         }
-        broken
     }
 
-    async fn give(&mut self, chunk: Vec<u8>) -> Result<(), SendError<Chunk>> {
-        self.reached += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-        self.to_lane.send(Chunk::Bytes(chunk.into())).await
+    /// Stored bytes that are still to be read.
+    const fn left(&self) -> u64 {
+        self.total.saturating_sub(self.reached)
     }
+
+    /// Room for the next chunk: one byte behind the last one, where the answer ends.
+    fn empty(&self) -> Vec<u8> {
+        Vec::with_capacity(usize::try_from(self.left().clamp(1, CHUNK_BYTES)).unwrap_or(usize::MAX))
+    }
+
+    fn chunk(&mut self, bytes: Vec<u8>) -> Chunk {
+        self.reached += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if self.left() == 0 { Chunk::Last(bytes.into()) } else { Chunk::Bytes(bytes.into()) }
+    }
+}
+
+/// Fills a chunk from a part and from what was `over` of its last bytes. False: the part has ended.
+///
+/// Bytes are copied: what comes from a connection is a slice of its buffer, which may be much larger and would be kept with
+/// it, outside the budget.
+async fn fill(part: &mut Part, over: &mut Bytes, chunk: &mut Vec<u8>) -> Result<bool, Failure> {
+    let size = chunk.capacity();
+    while chunk.len() < size {
+        if over.is_empty() {
+            match part.next().await? {
+                Some(bytes) => *over = bytes,
+                None => return Ok(false),
+            }
+        }
+        let now = over.split_to(over.len().min(size - chunk.len()));
+        chunk.extend_from_slice(&now);
+    }
+    Ok(true)
 }

@@ -44,6 +44,10 @@ async fn read(answers: impl IntoIterator<Item = Answer>) -> (String, Option<Read
         Ok(mut reading) => loop {
             match reading.next().await {
                 Chunk::Bytes(bytes) => text.push_str(std::str::from_utf8(&bytes).unwrap()),
+                Chunk::Last(bytes) => {
+                    text.push_str(std::str::from_utf8(&bytes).unwrap());
+                    break;
+                }
                 Chunk::End => break,
                 Chunk::Failed(why) => {
                     fault = Some(why);
