@@ -123,14 +123,14 @@ pub enum Settlement {
 /// First delay and longest delay of work that is handed back.
 const RETRY_DELAYS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(900));
 
-/// The shortest time that a message is hidden that there is no room for.
-const CROWDED_LEAST: Duration = Duration::from_secs(1);
+/// Half of it is the shortest time that a message is hidden that there is no room for.
+const CROWDED_LEAST: Duration = Duration::from_secs(2);
 
-/// How long a message is hidden that its tenant has no room for: as long as the first of those that wait has waited, and up to
-/// twice that. So it comes back when those before it are gone, be the tenant fast or stuck.
+/// How long a message is hidden that its tenant has no room for: as long as the first of those that wait has waited, and no less
+/// than half of that. So it comes back about when those before it are gone, be the tenant fast or stuck.
 #[must_use]
 pub fn crowded(waited: Duration, entropy: u64) -> Duration {
-    equal_jitter(0, waited.max(CROWDED_LEAST) * 2, RETRY_DELAYS.1, entropy)
+    equal_jitter(0, waited.max(CROWDED_LEAST), RETRY_DELAYS.1, entropy)
 }
 
 /// Decides about a message whose deliveries all are finished. One that must be tried again decides for all, because the
@@ -189,7 +189,7 @@ mod tests {
     fn a_crowded_message_is_hidden_for_as_long_as_others_wait() {
         let hidden = |waited, entropy| crowded(Duration::from_millis(waited), entropy).as_secs_f64();
         assert_eq!((hidden(0, 0), hidden(0, u64::MAX)), (1.0, 2.0));
-        assert_eq!((hidden(20_000, 0), hidden(20_000, u64::MAX)), (20.0, 40.0));
+        assert_eq!((hidden(20_000, 0), hidden(20_000, u64::MAX)), (10.0, 20.0));
         assert_eq!((hidden(86_400_000, 0), hidden(86_400_000, u64::MAX)), (450.0, 900.0));
     }
 
