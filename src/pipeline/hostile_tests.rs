@@ -11,8 +11,10 @@ use tokio::runtime::Runtime;
 use super::*;
 use crate::core::batch::BatchLimits;
 use crate::core::scan::{NESTING_MAX, RECORD_BYTES_MAX};
+use crate::core::tally::Tally;
 use crate::core::tenant::TenantId;
 use crate::pipeline::budget::{Budget, CARRY_BYTES_MAX, OBJECT_BASE_BYTES};
+use crate::pipeline::run::FAULTS_KEPT_MAX;
 
 const MIB: usize = 1024 * 1024;
 /// The default of MEMORY_BUDGET.

@@ -9,14 +9,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::budget::{GROWTH_STEP_BYTES, LaneBudget, Permit};
+use super::run::{ObjectCount, Run};
 use crate::core::batch::{Batcher, Event, Fed, Sealed, SegmentId, SendWindow};
 use crate::core::checkpoint::{Checkpoint, Spacing};
-use crate::core::decode::{DecodeFault, Decoder, Kept, Mark, SmallDecoder, Window};
-use crate::core::event::Timeline;
-use crate::core::object::{ObjectFault, Ordinal, Position};
+use crate::core::decode::{DecodeFault, Kept, SmallDecoder, Window};
+use crate::core::object::{ObjectFault, Position};
 use crate::core::progress::Progress;
 use crate::core::scan::{Record, ScanLimits, Scanner, Shape, Step};
-use crate::core::tally::{Dropped, Tally};
 use crate::core::time::UnixMillis;
 
 /// Decompressed bytes that are scanned at a time. With its neighbours it stays in a core's L2 cache.
@@ -31,9 +30,6 @@ const WINDOW_FREE_BYTES: u64 = 128 * 1024;
 /// Stored bytes of the largest object that is taken to fit one batch: what is longer when compressed than a batch may be
 /// does not.
 const ONE_BATCH_STORED_MAX: u64 = 1024 * 1024;
-/// Faults of one object that are described one by one; the rest is only counted.
-pub const FAULTS_KEPT_MAX: usize = 8;
-
 /// Why a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
@@ -51,65 +47,6 @@ pub enum Rest {
     Turn,
     /// The object's bytes are used up and checked, or damaged.
     ObjectEnd(Result<(), DecodeFault>),
-}
-
-/// What became of an object's records on the way to batches.
-#[derive(Clone, Debug, Default)]
-pub struct ObjectCount {
-    /// The sums so far; events in a batch are pending.
-    pub tally: Tally,
-    /// The first faults.
-    pub faults: Vec<ObjectFault>,
-    /// Good records.
-    pub good: u64,
-    /// Decompressed bytes.
-    pub bytes: u64,
-    /// The earliest and latest event time.
-    pub first: Option<UnixMillis>,
-    /// See `first`.
-    pub last: Option<UnixMillis>,
-}
-
-/// An object on its way through the machine.
-#[derive(Debug)]
-struct Run {
-    decoder: Decoder,
-    scanner: Scanner,
-    timeline: Timeline,
-    modified: UnixMillis,
-    /// What earlier attempts have settled.
-    settled: Progress,
-    /// Where the record goes on that was cut, or is resumed within.
-    cut: Position,
-    /// Stored bytes of the whole object.
-    stored_bytes: u64,
-    /// The first record that is not counted yet: those before it are read again after a pause.
-    next: Ordinal,
-    count: ObjectCount,
-    /// Stored bytes that were decoded, and what they gave, since the object was last begun.
-    decoded: u64,
-    given: u64,
-    /// Decompressed bytes that were counted.
-    counted: u64,
-    /// Decompressed bytes that are passed over before the first record.
-    skip: u64,
-    scanned: bool,
-    places: Places,
-}
-
-/// Where an object may be gone on with.
-#[derive(Debug)]
-struct Places {
-    /// The last one, and whether it was told of.
-    last: Option<Arc<Checkpoint>>,
-    told: bool,
-    /// A place that the decoder has passed and the scanner has not, with the decompressed bytes before it.
-    decoded: Option<(Mark, u64)>,
-    /// Decompressed bytes from which on the decoder looks for the next one.
-    from: u64,
-    /// Those before `decoded`; no scanner gets so far when there is none.
-    scan_to: u64,
-    every: u64,
 }
 
 /// A sealed group with the memory that its bodies hold.
@@ -178,54 +115,26 @@ impl Machine {
         self.batcher.begin_segment(segment);
         self.input_ended = false;
         self.window_bytes = WINDOW_FREE_BYTES;
-        self.run = Some(Run {
-            decoder: Decoder::with_window(self.window_bytes),
-            scanner: self.scanner(),
-            timeline: Timeline::new(modified),
-            modified,
-            cut: settled.next(),
-            settled,
-            stored_bytes,
-            next: Ordinal(0),
-            count: ObjectCount::default(),
-            decoded: 0,
-            given: 0,
-            counted: 0,
-            skip: 0,
-            scanned: false,
-            places: Places {
-                last: None,
-                told: true,
-                decoded: None,
-                from: self.checkpoint_bytes,
-                scan_to: u64::MAX,
-                every: self.checkpoint_bytes,
-            },
-        });
+        let (scanner, every) = (self.scanner(), self.checkpoint_bytes);
+        self.run = Some(Run::new(scanner, (stored_bytes, modified), settled, (self.window_bytes, every)));
     }
 
     /// Has the object that has begun gone on with at a checkpoint: all before it must be settled, and none of its bytes given.
     pub fn resume(&mut self, checkpoint: Arc<Checkpoint>) {
         let Some(run) = &mut self.run else { return };
-        debug_assert!(run.decoded == 0 && checkpoint.next() <= run.settled.next().ordinal);
-        run.next = checkpoint.next();
-        run.count.tally.skip_resumed(run.next.0);
-        run.counted = checkpoint.decompressed;
-        run.places.last = Some(checkpoint);
+        run.pass_over(checkpoint);
         self.start_over();
     }
 
     /// The stored byte from which on the object that has begun must be given: after a pause, too.
     #[must_use]
     pub fn from(&self) -> u64 {
-        let checkpoint = self.run.as_ref().and_then(|run| run.places.last.as_ref());
-        checkpoint.map_or(0, |checkpoint| checkpoint.mark.stored())
+        self.run.as_ref().map_or(0, Run::from)
     }
 
     /// The last place at which the object that has begun may be gone on with, if it was not given before.
     pub fn take_checkpoint(&mut self) -> Option<Arc<Checkpoint>> {
-        let places = &mut self.run.as_mut()?.places;
-        if std::mem::replace(&mut places.told, true) { None } else { places.last.clone() }
+        self.run.as_mut()?.take_checkpoint()
     }
 
     /// Lets go of all that the object holds, if little enough of it was decoded to be decoded again: it must then be given
@@ -252,24 +161,9 @@ impl Machine {
         self.input_ended = false;
         self.let_go();
         let limits = self.limits();
-        let Some(run) = &mut self.run else { return };
-        run.scanned = false;
-        if let Some(checkpoint) = &run.places.last {
-            (run.decoder, run.decoded) = (Decoder::at(&checkpoint.mark), checkpoint.mark.stored());
-            let shape = run.scanner.take_shape();
-            run.scanner = Scanner::at(limits, &checkpoint.place).with_shape(shape);
-            run.timeline = Timeline::new(checkpoint.time);
-            (run.given, run.skip) = (checkpoint.decompressed, checkpoint.skip());
-            self.carry = Kept::scanned(checkpoint.mark.before().to_vec());
-        } else {
-            (run.decoder, run.decoded) = (Decoder::with_window(self.window_bytes), 0);
-            let shape = run.scanner.take_shape();
-            run.scanner = Scanner::new(limits).with_shape(shape);
-            run.timeline = Timeline::new(run.modified);
-            (run.given, run.skip) = (0, 0);
+        if let Some(run) = &mut self.run {
+            self.carry = run.start_over(limits, self.window_bytes);
         }
-        let Places { decoded, from, scan_to, every, .. } = &mut run.places;
-        (*decoded, *from, *scan_to) = (None, run.given + *every, u64::MAX);
     }
 
     const fn limits(&self) -> ScanLimits {
@@ -429,9 +323,7 @@ impl Machine {
             run.decoded = run.stored_bytes;
             filled = made;
         }
-        if run.places.decoded.is_none() && run.given >= run.places.from {
-            run.decoder.halt();
-        }
+        run.look_for_place();
         let outcome = loop {
             if filled == buffer.len() {
                 break Ok(Filled::More);
@@ -455,10 +347,7 @@ impl Machine {
                     if let Some(front) = self.input.front_mut() {
                         bytes::Buf::advance(front, progress.consumed);
                     }
-                    let given = run.given + u64::try_from(filled - start).unwrap_or(u64::MAX);
-                    if let Some(mark) = run.decoder.mark(buffer.get(..filled).unwrap_or_default()) {
-                        run.places.passed(mark, given);
-                    }
+                    run.take_place(buffer.get(..filled).unwrap_or_default(), filled - start);
                 }
                 Err(fault) => break Err(fault),
             }
@@ -469,10 +358,7 @@ impl Machine {
             run.skip -= u64::try_from(skipped).unwrap_or(0);
             window.scanned_to(window.at() + skipped);
         }
-        run.given += u64::try_from(filled - start).unwrap_or(u64::MAX);
-        let more = run.given.saturating_sub(run.counted);
-        run.count.bytes += more;
-        run.counted += more;
+        run.give(filled - start);
         outcome
     }
 
@@ -612,63 +498,6 @@ enum Filled {
 enum Taken {
     Whole,
     Stop(Rest),
-}
-
-impl Places {
-    /// The decoder has passed a place, with so many decompressed bytes before it.
-    fn passed(&mut self, mark: Mark, given: u64) {
-        self.from = given + self.every;
-        self.scan_to = given;
-        self.decoded = Some((mark, given));
-    }
-}
-
-impl Run {
-    /// A record is counted, whatever became of it.
-    fn passed(&mut self, ordinal: Ordinal) {
-        self.next = self.next.max(Ordinal(ordinal.0 + 1));
-    }
-
-    /// Makes a checkpoint where the scanner is, if it has come to one of the decoder's places.
-    fn reached(&mut self) {
-        if self.scanner.offset() < self.places.scan_to {
-            return;
-        }
-        let Some(place) = self.scanner.place() else { return };
-        let Some((mark, decompressed)) = self.places.decoded.take() else { return };
-        let time = self.timeline.last();
-        self.places.last = Some(Arc::new(Checkpoint { mark, decompressed, place, time }));
-        self.places.told = false;
-        self.places.scan_to = u64::MAX;
-    }
-
-    fn good(&mut self, timestamp: UnixMillis, parts: u64) {
-        self.timeline.pass(timestamp);
-        let count = &mut self.count;
-        count.good += 1;
-        count.tally.pend(parts);
-        count.first = Some(count.first.map_or(timestamp, |first| first.min(timestamp)));
-        count.last = Some(count.last.map_or(timestamp, |last| last.max(timestamp)));
-    }
-
-    fn bad(&mut self, fault: ObjectFault) {
-        if fault.ordinal() < self.next {
-            return;
-        }
-        if self.settled.has_record(fault.ordinal()) {
-            self.count.tally.skip_resumed(1);
-            return;
-        }
-        let rule = match fault {
-            ObjectFault::BadRecord { .. } => Dropped::BadRecord,
-            ObjectFault::OversizeRecord { .. } => Dropped::OversizeRecord,
-            ObjectFault::ArrayTail { .. } => Dropped::ArrayTail,
-        };
-        self.count.tally.drop_by(rule, 1);
-        if self.count.faults.len() < FAULTS_KEPT_MAX {
-            self.count.faults.push(fault);
-        }
-    }
 }
 
 /// A compute thread's own tools, which all machines that it runs share.

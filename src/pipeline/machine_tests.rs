@@ -6,7 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::core::batch::BatchLimits;
+use crate::core::decode::Decoder;
+use crate::core::object::Ordinal;
 use crate::core::scan::RECORD_BYTES_MAX;
+use crate::core::tally::Tally;
 use crate::core::tenant::TenantId;
 use crate::pipeline::budget::Budget;
 

@@ -20,6 +20,7 @@ pub mod read;
 pub mod rejects;
 pub mod resolve;
 pub mod retries;
+pub mod run;
 pub mod send;
 mod sender;
 pub mod settle;

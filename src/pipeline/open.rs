@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::book::Known;
 use super::ledger::{Claim, Taken};
-use super::machine::{FAULTS_KEPT_MAX, ObjectCount};
+use super::run::{FAULTS_KEPT_MAX, ObjectCount};
 use super::send::{Destination, SendReport};
 use super::totals::Totals;
 use crate::core::batch::{Origin, SegmentId, SegmentShare};

@@ -80,6 +80,8 @@ pub struct Claim {
 #[derive(Debug)]
 pub struct Queued {
     granted: oneshot::Receiver<Claim>,
+    /// It lives until then.
+    _pool: Pool,
 }
 
 impl Future for Queued {
@@ -258,7 +260,7 @@ impl Pool {
                 self.serve();
             }
         }
-        Queued { granted }
+        Queued { granted, _pool: self.clone() }
     }
 
     /// For how long the first of a tenant's claims that wait has waited; zero when none does.
