@@ -144,7 +144,7 @@ fn send(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(body.len() as u64)).measurement_time(Duration::from_secs(5));
     group.bench_function("sdk", |bencher| {
         // Hashed each time, as each batch is once; the daemon does it where the batch was sealed.
-        let hashed = || RequestBody { bytes: body.clone(), sha256: Sha256::digest(&body).into() };
+        let hashed = || RequestBody { bytes: body.clone(), sha256: Sha256::digest(&body).into(), packed: false };
         bencher.iter(|| runtime.block_on(group_of_ours.put(hashed())).unwrap());
     });
     group.bench_function("hyper", |bencher| {

@@ -3,7 +3,7 @@
 //!
 //! The ceiling is what is left when only the two things are done that nobody can leave out: libdeflate decodes whole objects
 //! into a buffer that is used again, and the bodies are hashed. `-- --instructions` counts alone, which takes less than a
-//! minute; `-- core_long` measures that set alone.
+//! minute; `-- core_long` measures that set alone, and `-- stages` says what each stage takes of each set.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot make its objects has nothing to measure")]
 #![expect(clippy::print_stdout, reason = "it says what it measured")]
@@ -17,6 +17,7 @@ mod figures;
 mod others;
 mod ours;
 mod sets;
+mod stages;
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -56,6 +57,10 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         ["--instructions"] => instructions(&mut figures),
+        ["stages"] => {
+            Kind::ALL.into_iter().for_each(|kind| stages::say(kind, OBJECTS));
+            Kind::ALL.into_iter().for_each(|kind| stages::encoders(kind, OBJECTS));
+        }
         names => {
             for kind in Kind::ALL.into_iter().filter(|kind| names.is_empty() || names.contains(&kind.name())) {
                 measure(kind, &mut figures);

@@ -67,7 +67,7 @@ struct Inner {
     sqs: Sqs,
     dynamodb: DynamoDb,
     logs: Logs,
-    calls: Mutex<BTreeMap<CallKey, u64>>,
+    calls: Mutex<BTreeMap<CallKey, Calls>>,
     /// Operation and account of calls that get no answer for now.
     held: watch::Sender<BTreeSet<(String, String)>>,
     faults: Injector,
@@ -78,6 +78,21 @@ struct Inner {
     requests: AtomicU64,
 }
 
+/// The calls of one kind.
+#[derive(Clone, Copy, Debug, Default)]
+struct Calls {
+    calls: u64,
+    /// Of their bodies.
+    bytes: u64,
+}
+
+impl Calls {
+    const fn add(&mut self, bytes: u64) {
+        self.calls += 1;
+        self.bytes += bytes;
+    }
+}
+
 impl Inner {
     /// An id for the next answer.
     fn request_id(&self) -> String {
@@ -86,8 +101,10 @@ impl Inner {
 
     /// Counts a call, and waits while calls like this one are held up. What is answered, and by which time, is found
     /// out afterwards.
-    async fn arrive(&self, service: &str, operation: &str, account: &str) {
-        *lock(&self.calls).entry((service.to_owned(), operation.to_owned(), account.to_owned())).or_default() += 1;
+    /// A call has come, with so many bytes.
+    async fn arrive(&self, service: &str, operation: &str, account: &str, bytes: usize) {
+        let key = (service.to_owned(), operation.to_owned(), account.to_owned());
+        lock(&self.calls).entry(key).or_default().add(bytes as u64);
         let mut held = self.held.subscribe();
         let free = |held: &BTreeSet<(String, String)>| {
             !held.iter().any(|(of, by)| of.as_str() == operation && by.as_str() == account)
@@ -390,7 +407,14 @@ impl Cloud {
     /// Calls so far, by service, operation and the caller's account.
     #[must_use]
     pub fn calls(&self) -> BTreeMap<CallKey, u64> {
-        lock(&self.inner.calls).clone()
+        lock(&self.inner.calls).iter().map(|(key, of_its_kind)| (key.clone(), of_its_kind.calls)).collect()
+    }
+
+    /// Bytes of all bodies of an operation's requests so far, as they came. Those of S3's are not counted.
+    #[must_use]
+    pub fn received_bytes(&self, operation: &str) -> u64 {
+        let calls = lock(&self.inner.calls);
+        calls.iter().filter(|((_, of, _), _)| of == operation).map(|(_, of_its_kind)| of_its_kind.bytes).sum()
     }
 
     /// Connections that are open. Until a killed client's are closed, calls of it may still be answered: a poll that waits, say,

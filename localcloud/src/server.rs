@@ -193,7 +193,7 @@ async fn answer_signed(
             (_, operation) => return refusal(service, &unknown_operation(operation), id).into(),
         },
     };
-    cloud.arrive(service, operation, &caller.account).await;
+    cloud.arrive(service, operation, &caller.account, body.len()).await;
     let fault = cloud.faults.choose(service, operation, &caller, Asks::default());
     if let Some(error) = fault.as_ref().and_then(|fault| fault.refusal(service)) {
         return Answered { reply: refusal(service, &error, id), fault };

@@ -42,6 +42,8 @@ pub struct RequestBody {
     pub bytes: Bytes,
     /// Of these bytes.
     pub sha256: [u8; 32],
+    /// Whether they are gzip.
+    pub packed: bool,
 }
 
 /// The members of the answer to PutLogEvents. Source: CloudWatch Logs API Reference, "PutLogEvents".
@@ -93,10 +95,13 @@ impl LogGroup {
     /// The call's failure. After a timeout or a broken connection the events may have been accepted.
     pub async fn put(&self, body: RequestBody) -> Result<Accepted, Failure> {
         let Puts { wire, identity, uri } = &*self.puts;
-        let RequestBody { bytes, sha256 } = body;
+        let RequestBody { bytes, sha256, packed } = body;
         let uri = uri.as_ref().map_err(|text| wire.odd("PutLogEvents", text))?;
         let protocol = ("Logs_20140328.PutLogEvents", "application/x-amz-json-1.1");
-        let request = Request::json("PutLogEvents", uri.clone(), protocol, bytes, sha256);
+        let mut request = Request::json("PutLogEvents", uri.clone(), protocol, bytes, sha256);
+        if packed {
+            request.headers.push(("content-encoding", "gzip".into()));
+        }
         let (answer, request_id) = wire.exchange::<Answer>(request, identity).await?;
         let rejected = answer.rejected_log_events_info.map_or_else(RejectRanges::default, |info| RejectRanges {
             too_old_end: info.too_old_log_event_end_index,

@@ -168,6 +168,12 @@ impl Aws {
         &self.settings.region
     }
 
+    /// Whether a service is called by HTTPS: by plain HTTP only what stands for it is, on the same machine.
+    #[must_use]
+    pub fn is_encrypted(&self, service: Service) -> bool {
+        self.endpoint_beside_clients(service).is_none_or(|endpoint| endpoint.starts_with("https:"))
+    }
+
     fn endpoint(&self, service: Service) -> Option<String> {
         self.settings.endpoints.get(&service).cloned()
     }

@@ -245,7 +245,7 @@ impl Failure {
     /// By the status alone, for codes that say nothing more.
     fn status(&self, status: u16) -> Verdict {
         match status {
-            413 if self.takes_events() => Verdict::Bisect,
+            413 | 415 if self.takes_events() => Verdict::Bisect,
             301 if self.service == Service::S3 => Verdict::NoBucket,
             404 if self.service == Service::S3 => Verdict::Missing,
             412 if self.service == Service::S3 => Verdict::Changed,

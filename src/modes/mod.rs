@@ -19,7 +19,7 @@ use crate::aws::dynamodb::{ProgressTable, TenantTable};
 use crate::aws::s3::Source;
 use crate::aws::sts::{Hops, Roles};
 use crate::aws::{Aws, AwsSettings};
-use crate::config::{Dedupe, Mode, OversizeEvents, PollSettings, ProgressSettings, ReachSettings, Settings};
+use crate::config::{Compress, Dedupe, Mode, OversizeEvents, PollSettings, ProgressSettings, ReachSettings, Settings};
 use crate::console;
 use crate::core::batch::{BatchLimits, Oversize};
 use crate::core::checkpoint::Spacing;
@@ -30,7 +30,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::book::Book;
 use crate::pipeline::budget::{Budget, BudgetTooSmall};
 use crate::pipeline::circuits::Circuits;
-use crate::pipeline::compute::Compute;
+use crate::pipeline::compute::{Compute, Packing};
 use crate::pipeline::credentials::Credentials;
 use crate::pipeline::intake::IntakeError;
 use crate::pipeline::lane::Lanes;
@@ -311,6 +311,11 @@ impl Daemon {
             retries: retries.clone(),
             memory: budget.rejects(),
         });
+        let packing = Packing::new(match settings.compress {
+            Compress::On => true,
+            Compress::Off => false,
+            Compress::Auto => aws.is_encrypted(Service::Logs),
+        });
         let table = TenantTable::new(&aws, &settings.tenant_config_table);
         let resolver =
             Resolver::new(table, settings.tenant_cache_ttl, settings.tenant_cache_max, retries.clone(), world);
@@ -322,8 +327,15 @@ impl Daemon {
                 world,
                 tracker: tracker.clone(),
             },
-            compute,
-            sends: Sends { credentials, retries: retries.clone(), world, places: Pool::new(SENDS_MAX), rejects },
+            compute: compute.with_packing(packing.clone()),
+            sends: Sends {
+                credentials,
+                retries: retries.clone(),
+                world,
+                places: Pool::new(SENDS_MAX),
+                rejects,
+                packing,
+            },
             budget,
             limits: limits(settings),
             record_bytes_max: usize::try_from(settings.record_bytes_max).unwrap_or(usize::MAX),

@@ -1,10 +1,11 @@
-//! The compute threads, which run the lanes' machines.
+//! The compute threads, which run the lanes' machines and finish what they have sealed.
 //!
 //! A [`Machine`] travels: the lane sends it with its input, a thread runs it until something is missing and sends it back
 //! with what came out. A thread therefore never waits for a lane, for memory or for a send; it only ever waits for the next
-//! machine.
+//! piece of work. Sealed batches travel as well: while one thread hashes and packs them, another goes on with the machine.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::budget::LaneBudget;
 use super::machine::{Machine, Rest, Worker};
-use crate::core::batch::SendWindow;
+use crate::core::batch::{Batch, PACK_BYTES_MIN, SendWindow};
 use crate::core::pacing::drr::Rounds;
 use crate::core::tenant::TenantId;
 use crate::world::World;
@@ -20,17 +21,26 @@ use crate::world::World;
 /// Microseconds of a thread that a tenant gets in each round, while others wait: about one turn.
 const QUANTUM_MICROS: u32 = 5_000;
 
-/// One machine's turn on a thread.
-struct Turn {
-    machine: Box<Machine>,
-    budget: Arc<LaneBudget>,
-    window: SendWindow,
-    done: oneshot::Sender<(Box<Machine>, Rest)>,
+/// Bytes of bodies up to which they are hashed where they are: to pass them to a thread and back costs about as much.
+const HASH_IN_PLACE_MAX: usize = 32 << 10;
+
+/// A piece of work for a thread.
+enum Work {
+    /// One machine's turn.
+    Turn {
+        machine: Box<Machine>,
+        budget: Arc<LaneBudget>,
+        window: SendWindow,
+        done: oneshot::Sender<(Box<Machine>, Rest)>,
+    },
+    /// Batches to be finished.
+    Finish { batches: Vec<Batch>, packs: bool, done: oneshot::Sender<Vec<Batch>> },
 }
 
-/// The turns that wait: one for each lane at most, for a lane waits for its machine.
+/// The work that waits: of each lane a turn at most, for a lane waits for its machine, and as many groups as may wait for its
+/// sender.
 struct Waiting {
-    rounds: Rounds<TenantId, Turn>,
+    rounds: Rounds<TenantId, Work>,
     /// Whether the last handle was dropped.
     closed: bool,
 }
@@ -46,8 +56,13 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the next turn. `None` when there will be no more.
-    fn next(&self) -> Option<(TenantId, Turn)> {
+    fn push(&self, tenant: &TenantId, work: Work) {
+        self.waiting().rounds.push(tenant.clone(), work);
+        self.wake.notify_one();
+    }
+
+    /// Waits for the next piece of work. `None` when there will be no more.
+    fn next(&self) -> Option<(TenantId, Work)> {
         let mut waiting = self.waiting();
         loop {
             if let Some(next) = waiting.rounds.pop() {
@@ -75,6 +90,7 @@ impl Drop for Handle {
 #[derive(Clone)]
 pub struct Compute {
     place: Place,
+    packing: Packing,
 }
 
 /// Where machines run.
@@ -94,7 +110,50 @@ impl std::fmt::Debug for Compute {
     }
 }
 
-/// The machine's turn panicked: a fault of this program.
+/// Whether batches are packed, for all that share it. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Packing(Arc<AtomicBool>);
+
+impl Packing {
+    /// They are, or are not.
+    #[must_use]
+    pub fn new(packs: bool) -> Self {
+        Self(Arc::new(AtomicBool::new(packs)))
+    }
+
+    fn is_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// From now on they are not. Whether they were.
+    pub(super) fn stop(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// Batches that are being finished.
+#[derive(Debug)]
+pub enum Finishing {
+    /// They are.
+    Done(Vec<Batch>),
+    /// A thread has them, or will have.
+    Waits(oneshot::Receiver<Vec<Batch>>),
+}
+
+impl Finishing {
+    /// The finished batches.
+    ///
+    /// # Errors
+    /// [`ComputeEnded`]; the batches are lost.
+    pub async fn done(self) -> Result<Vec<Batch>, ComputeEnded> {
+        match self {
+            Self::Done(batches) => Ok(batches),
+            Self::Waits(batches) => batches.await.map_err(|_| ComputeEnded),
+        }
+    }
+}
+
+/// The work on a thread panicked: a fault of this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the work on the object broke off; this is a bug")]
 pub struct ComputeEnded;
@@ -107,7 +166,7 @@ impl Compute {
     pub fn start(threads: usize, world: World) -> std::io::Result<Self> {
         let waiting = Mutex::new(Waiting { rounds: Rounds::new(QUANTUM_MICROS), closed: false });
         let shared = Arc::new(Shared { waiting, wake: Condvar::new() });
-        let handle = Self { place: Place::Threads(Arc::new(Handle(Arc::clone(&shared)))) };
+        let handle = Self { place: Place::Threads(Arc::new(Handle(Arc::clone(&shared)))), packing: Packing::default() };
         for number in 0..threads.max(1) {
             let shared = Arc::clone(&shared);
             let _detached: JoinHandle<()> =
@@ -120,7 +179,13 @@ impl Compute {
     /// tasks that ask.
     #[must_use]
     pub fn in_place() -> Self {
-        Self { place: Place::InPlace(Arc::new(Mutex::new(Worker::new()))) }
+        Self { place: Place::InPlace(Arc::new(Mutex::new(Worker::new()))), packing: Packing::default() }
+    }
+
+    /// The same, which packs batches as long as `packing` says so.
+    #[must_use]
+    pub fn with_packing(self, packing: Packing) -> Self {
+        Self { packing, ..self }
     }
 
     /// Runs a machine until it rests, and gives it back.
@@ -142,32 +207,73 @@ impl Compute {
             }
         };
         let (done, back) = oneshot::channel();
-        let turn = Turn { machine, budget: Arc::clone(budget), window, done };
-        shared.waiting().rounds.push(budget.tenant().clone(), turn);
-        shared.wake.notify_one();
+        let work = Work::Turn { machine, budget: Arc::clone(budget), window, done };
+        shared.push(budget.tenant(), work);
         back.await.map_err(|_| ComputeEnded)
+    }
+
+    /// Begins to finish a tenant's batches: to pack them, if that is wanted, and to hash them.
+    #[must_use]
+    pub fn finish(&self, tenant: &TenantId, mut batches: Vec<Batch>) -> Finishing {
+        let packs = self.packing.is_on();
+        let in_place_max = if packs { PACK_BYTES_MIN } else { HASH_IN_PLACE_MAX };
+        match &self.place {
+            Place::InPlace(worker) => {
+                worker.lock().unwrap_or_else(PoisonError::into_inner).finish(&mut batches, packs);
+                Finishing::Done(batches)
+            }
+            Place::Threads(_) if batches.iter().map(|batch| batch.body().len()).sum::<usize>() <= in_place_max => {
+                batches.iter_mut().for_each(|batch| batch.finish(None));
+                Finishing::Done(batches)
+            }
+            Place::Threads(threads) => {
+                let (done, back) = oneshot::channel();
+                threads.0.push(tenant, Work::Finish { batches, packs, done });
+                Finishing::Waits(back)
+            }
+        }
     }
 }
 
-/// A compute thread: turn after turn. A panic, which is a fault of this program, costs the lane its machine and its
-/// objects' messages an attempt, but not the other lanes the thread.
+/// A compute thread: one piece of work after the other. A panic, which is a fault of this program, costs the lane what it gave
+/// and its objects' messages an attempt, but not the other lanes the thread.
 fn serve(shared: &Shared, world: &World) {
     let mut worker = Worker::new();
-    while let Some((tenant, Turn { mut machine, budget, window, done })) = shared.next() {
-        let begun = world.now();
-        let turn = AssertUnwindSafe(|| {
-            let rest = worker.turn(&mut machine, &budget, window);
-            (machine, rest)
-        });
-        let turned = catch_unwind(turn);
-        let cost = u32::try_from(world.now().since(begun).as_micros()).unwrap_or(u32::MAX);
-        shared.waiting().rounds.pay(&tenant, cost);
-        match turned {
-            // The lane may have been cut off meanwhile; its machine then goes with it.
-            Ok(turned) => {
-                let _lane_is_gone = done.send(turned);
+    while let Some((tenant, work)) = shared.next() {
+        // The lane may have been cut off meanwhile; what it gave then goes with it.
+        match work {
+            Work::Turn { mut machine, budget, window, done } => {
+                let turn = |worker: &mut Worker| {
+                    let rest = worker.turn(&mut machine, &budget, window);
+                    (machine, rest)
+                };
+                let _lane_is_gone = paid(shared, world, &tenant, &mut worker, turn).map(|turned| done.send(turned));
             }
-            Err(_) => worker = Worker::new(),
+            Work::Finish { mut batches, packs, done } => {
+                let finish = |worker: &mut Worker| {
+                    worker.finish(&mut batches, packs);
+                    batches
+                };
+                let _lane_is_gone = paid(shared, world, &tenant, &mut worker, finish).map(|batches| done.send(batches));
+            }
         }
     }
+}
+
+/// Has a tenant's work done, and the tenant pay for it. `None`: it panicked.
+fn paid<T>(
+    shared: &Shared,
+    world: &World,
+    tenant: &TenantId,
+    worker: &mut Worker,
+    work: impl FnOnce(&mut Worker) -> T,
+) -> Option<T> {
+    let begun = world.now();
+    let worked = catch_unwind(AssertUnwindSafe(|| work(worker)));
+    let cost = u32::try_from(world.now().since(begun).as_micros()).unwrap_or(u32::MAX);
+    shared.waiting().rounds.pay(tenant, cost);
+    if worked.is_err() {
+        *worker = Worker::new();
+    }
+    worked.ok()
 }

@@ -19,11 +19,11 @@ use super::book::{Book, Known};
 use super::budget::{Budget, CARRY_BYTES_MAX, LaneBudget, Permit};
 use super::compute::Compute;
 use super::ledger::{Claim, Ledger};
-use super::machine::{Group, Machine, Rest};
+use super::machine::{Machine, Rest};
 use super::open::{Job, JobDone, OpenObjects, Stage, Stopwatch};
 use super::read::{Chunk, ReadFault, Reads};
 use super::send::{Destination, Sends};
-use super::sender::Sender;
+use super::sender::{Passed, Sender};
 use super::source::{Before, ReadEnd, Source, Then};
 use super::totals::Totals;
 use crate::core::batch::{BatchLimits, Batcher, SegmentId, SendWindow};
@@ -114,7 +114,7 @@ struct Filler {
     lanes: Lanes,
     machine: Option<Box<Machine>>,
     budget: Arc<LaneBudget>,
-    to_sender: mpsc::Sender<Group>,
+    to_sender: mpsc::Sender<Passed>,
     open: Arc<OpenObjects>,
     delivery: DeliveryKey,
     segments: u64,
@@ -193,8 +193,10 @@ impl Filler {
             return;
         }
         let to_sender = self.to_sender.clone();
+        // It is finished while the machine goes on and the sender is busy with the one before.
+        let passed = Passed::new(group, &self.lanes.compute, self.budget.tenant());
         // The sender lives as long as this task.
-        let _sender_is_gone = self.patiently(source, async move { to_sender.send(group).await }).await;
+        let _sender_is_gone = self.patiently(source, async move { to_sender.send(passed).await }).await;
     }
 
     /// Waits for something that may take long. When it does, the object that is being read is let go of, if it is read

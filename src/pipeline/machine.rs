@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::budget::{GROWTH_STEP_BYTES, LaneBudget, Permit};
 use super::run::{ObjectCount, Run};
-use crate::core::batch::{Batcher, Event, Fed, Sealed, SegmentId, SendWindow};
+use crate::core::batch::{Batch, Batcher, Event, Fed, Packer, Sealed, SegmentId, SendWindow};
 use crate::core::checkpoint::{Checkpoint, Spacing};
 use crate::core::decode::{DecodeFault, Kept, SmallDecoder, Window};
 use crate::core::object::{ObjectFault, Position};
@@ -30,6 +30,7 @@ const WINDOW_FREE_BYTES: u64 = 128 * 1024;
 /// Stored bytes of the largest object that is taken to fit one batch: what is longer when compressed than a batch may be
 /// does not.
 const ONE_BATCH_STORED_MAX: u64 = 1024 * 1024;
+
 /// Why a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
@@ -271,7 +272,7 @@ impl Machine {
     /// Works until something is missing. The thread's window is empty between turns.
     fn work(&mut self, worker: &mut Worker, budget: &LaneBudget, send_window: SendWindow) -> Rest {
         let Some(mut run) = self.run.take() else { return Rest::Input };
-        let Worker { window, small } = worker;
+        let Worker { window, small, .. } = worker;
         window.take_up(&mut self.carry);
         let rest = self.fill_and_scan(&mut run, (window, small), budget, send_window);
         let kept = window.unscanned();
@@ -505,6 +506,7 @@ enum Taken {
 pub struct Worker {
     window: Window,
     small: SmallDecoder,
+    packer: Packer,
 }
 
 impl Default for Worker {
@@ -517,12 +519,19 @@ impl Worker {
     /// The tools of one thread.
     #[must_use]
     pub fn new() -> Self {
-        Self { window: Window::new(WINDOW_BYTES), small: SmallDecoder::new() }
+        Self { window: Window::new(WINDOW_BYTES), small: SmallDecoder::new(), packer: Packer::default() }
     }
 
-    /// Runs a machine until it rests. This is all that a compute thread does, and what benches measure.
+    /// Runs a machine until it rests. This and [`Self::finish`] is all that a compute thread does, and what benches measure.
     pub fn turn(&mut self, machine: &mut Machine, budget: &LaneBudget, send_window: SendWindow) -> Rest {
         machine.work(self, budget, send_window)
+    }
+
+    /// Finishes batches: packs them, if that is wanted, and hashes them.
+    pub fn finish(&mut self, batches: &mut [Batch], packs: bool) {
+        for batch in batches {
+            batch.finish(if packs { Some(&mut self.packer) } else { None });
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tracing::{info, warn};
 
+use super::compute::Packing;
 use super::credentials::Credentials;
 use super::rejects::{Kept, RejectStore, Why};
 use super::retries::Retries;
@@ -43,6 +44,8 @@ pub struct Sends {
     pub places: Pool,
     /// Keeps what is not taken, if that is wanted.
     pub rejects: Option<RejectStore>,
+    /// Whether batches come packed.
+    pub packing: Packing,
 }
 
 /// Where a lane's batches go.
@@ -108,13 +111,22 @@ impl Sends {
         let mut report = SendReport::default();
         // With each, whether the answer to a call with its events was lost.
         let mut waiting = vec![(batch, false)];
+        let mut refused_packed = false;
         while let Some((mut batch, mut doubtful)) = waiting.pop() {
-            let body = RequestBody { sha256: batch.sha256(), bytes: Bytes::from_owner(batch.take_body()) };
+            let was_refused_packed = std::mem::take(&mut refused_packed);
+            let (sha256, packed) = (batch.sha256(), batch.is_packed());
+            let body = RequestBody { bytes: Bytes::from_owner(batch.take_body()), sha256, packed };
             match self.put(to, &body, &mut doubtful).await {
                 Ok(accepted) => {
                     let may_be_twice = |origin: &Origin| {
                         doubtful || before.get(&origin.segment).is_some_and(|end| origin.position() < *end)
                     };
+                    if was_refused_packed && self.packing.stop() {
+                        warn!(
+                            tenant = %to.delivery.tenant(),
+                            "a batch was refused compressed and then taken as it is: none is compressed any more; set COMPRESS=off"
+                        );
+                    }
                     let rejected = report.accept(&batch, accepted, may_be_twice);
                     if self.rejects.is_some() && !rejected.is_empty() {
                         batch.restore_body(Vec::from(body.bytes));
@@ -123,6 +135,12 @@ impl Sends {
                 }
                 Err(failure) if failure.verdict() == Verdict::Bisect => {
                     batch.restore_body(Vec::from(body.bytes));
+                    if packed {
+                        // Perhaps it is only that which is not taken.
+                        refused_packed = true;
+                        waiting.push((batch, doubtful));
+                        continue;
+                    }
                     match batch.bisect() {
                         Some((left, right)) => waiting.extend([(right, doubtful), (left, doubtful)]),
                         None => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::compute::{Compute, Finishing};
 use super::ledger::Ledger;
 use super::machine::Group;
 use super::open::OpenObjects;
@@ -16,7 +17,21 @@ use crate::core::errand::Errand;
 use crate::core::object::ObjectRef;
 use crate::core::progress::Progress;
 use crate::core::rejects::{RejectFile, RejectedEvent};
-use crate::core::tenant::DeliveryKey;
+use crate::core::settlement::Finish;
+use crate::core::tenant::{DeliveryKey, TenantId};
+
+/// A sealed group on its way to the sender, whose batches are being finished.
+pub(super) struct Passed {
+    group: Group,
+    finishing: Finishing,
+}
+
+impl Passed {
+    pub(super) fn new(mut group: Group, compute: &Compute, tenant: &TenantId) -> Self {
+        let finishing = compute.finish(tenant, std::mem::take(&mut group.sealed.batches));
+        Self { group, finishing }
+    }
+}
 
 /// A lane's sender.
 pub(super) struct Sender {
@@ -29,8 +44,17 @@ pub(super) struct Sender {
 
 impl Sender {
     /// Sends one batch after the other, until there are no more groups.
-    pub(super) async fn run(self, mut groups: mpsc::Receiver<Group>) {
-        while let Some(Group { mut sealed, growth }) = groups.recv().await {
+    pub(super) async fn run(self, mut groups: mpsc::Receiver<Passed>) {
+        while let Some(Passed { group: Group { mut sealed, growth }, finishing }) = groups.recv().await {
+            let batches = match finishing.done().await {
+                Ok(batches) => batches,
+                Err(ended) => {
+                    let cause = ended.to_string();
+                    let lost = sealed.shares.iter();
+                    lost.for_each(|share| self.open.fail(share.segment, Finish::Retryable, &cause, share.sent));
+                    Vec::new()
+                }
+            };
             // What comes behind a gap moves no object's progress.
             let whole = |share: &&SegmentShare| !self.open.has_failed(share.segment);
             let shares: Vec<SegmentShare> = sealed.shares.iter().filter(whole).copied().collect();
@@ -41,7 +65,7 @@ impl Sender {
             if let Some(report) = self.keep_dropped(&mut sealed).await {
                 reports.push((report, Duration::ZERO));
             }
-            for batch in std::mem::take(&mut sealed.batches) {
+            for batch in batches {
                 let batch = self.sift(batch, &mut reports);
                 let Some(batch) = batch else { continue };
                 let begun = self.sends.world.now();

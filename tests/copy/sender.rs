@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use millrace::aws::sts::{Hops, Roles};
 use millrace::aws::{Aws, AwsSettings, Keys};
-use millrace::core::batch::{Batch, BatchLimits, Batcher, Event, Fed, SegmentId, SendWindow};
+use millrace::core::batch::{Batch, BatchLimits, Batcher, Event, Fed, PACK_BYTES_MIN, Packer, SegmentId, SendWindow};
 use millrace::core::failure::{RetryPolicy, Service};
 use millrace::core::object::{Ordinal, Position};
 use millrace::core::scan::Message;
 use millrace::core::settlement::Finish;
 use millrace::core::tenant::{ClusterId, Field, TenantId, deliveries};
 use millrace::core::time::UnixMillis;
+use millrace::pipeline::compute::{Compute, Packing};
 use millrace::pipeline::credentials::Credentials;
 use millrace::pipeline::retries::Retries;
 use millrace::pipeline::send::{Destination, SENDS_MAX, SendReport, Sends};
@@ -55,7 +56,8 @@ async fn sends(endpoint: &str) -> Sends {
     .await;
     let world = World::new();
     let credentials = Credentials::new(&aws, Roles::new(&aws, Hops::One, None), world);
-    Sends { credentials, retries: Retries::new(RETRIES, world), world, places: Pool::new(SENDS_MAX), rejects: None }
+    let (retries, places) = (Retries::new(RETRIES, world), Pool::new(SENDS_MAX));
+    Sends { credentials, retries, world, places, rejects: None, packing: Packing::new(true) }
 }
 
 fn destination() -> Destination {
@@ -101,9 +103,13 @@ async fn report_after(
 }
 
 fn batch(to: &Destination) -> Batch {
+    batch_of(to, EVENTS)
+}
+
+fn batch_of(to: &Destination, events: u64) -> Batch {
     let mut batcher = Batcher::new(BatchLimits::default(), GROUP, &to.stream);
     batcher.begin_segment(SegmentId(1));
-    for at in 0..EVENTS {
+    for at in 0..events {
         let event = Event {
             message: Message::Escaped(b"a line"),
             timestamp: UnixMillis(1),
@@ -227,6 +233,42 @@ async fn what_is_left_of_a_halved_batch_is_named() {
         unsent.sort_unstable();
         assert_eq!(unsent, left, "{case}");
         assert_eq!(report.failed.map(|fault| fault.finish), Some(Finish::TenantDenied), "{case}");
+    }
+}
+
+/// A packed batch that is refused is sent as it is before one of its events is blamed; and if that is taken, no other is
+/// packed any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_is_refused_packed_is_sent_as_it_is() {
+    let events = PACK_BYTES_MIN as u64;
+    let cases = [
+        ("packed bodies are taken", vec![OK], vec![true], true),
+        ("only others are", vec![INVALID, OK], vec![true, false], false),
+        ("by a service that says it by the status", vec![Answer::Text(415, ""), OK], vec![true, false], false),
+        ("it is an event that is not", vec![INVALID, INVALID, OK, OK], vec![true, false, false, false], true),
+    ];
+    for (case, mut answers, packed, goes_on) in cases {
+        let all = answers.len();
+        let mut stub = Stub::answering(move |request| match request.operation() {
+            Some(_) => answers.remove(0),
+            None => Answer::Text(200, ASSUMED),
+        })
+        .await;
+        let (to, sends) = (destination(), sends(&stub.endpoint).await);
+        let mut batch = batch_of(&to, events);
+        batch.finish(Some(&mut Packer::default()));
+        let report = sends.send(&to, batch, &BTreeMap::new()).await;
+
+        assert!(report.failed.is_none(), "{case}");
+        assert_eq!(report.settled.values().map(|outcome| outcome.delivered).sum::<u64>(), events, "{case}");
+        let requests = stub.requests();
+        let puts = requests.iter().filter(|request| request.operation().is_some());
+        let were: Vec<bool> =
+            puts.map(|it| it.headers.get("content-encoding").is_some_and(|it| it == "gzip")).collect();
+        assert_eq!((were.len(), were), (all, packed), "{case}");
+        let compute = Compute::start(1, sends.world).unwrap().with_packing(sends.packing);
+        let after = compute.finish(to.delivery.tenant(), vec![batch_of(&to, events)]).done().await.unwrap();
+        assert_eq!(after[0].is_packed(), goes_on, "{case}");
     }
 }
 

@@ -8,6 +8,35 @@ use crate::stage::{CENTRAL, GROUP, Stage, lines, until};
 
 const POLLERS_OWN: [&str; 3] = ["polling", "draining", "stopped"];
 
+/// What is sent is gzip when it is wanted, and the events are the same; also those beside one that the service does not take,
+/// for which the batch is sent as it is, and halved.
+#[tokio::test(flavor = "multi_thread")]
+async fn compressed_batches_bring_the_same_events() {
+    let messages: Vec<String> = (0..3_000).map(|at| format!("line {at}: as most of the others are")).collect();
+    let mut sent = Vec::new();
+    for compress in ["auto", "on"] {
+        let mut stage = Stage::new().await;
+        let acme = stage.tenant("acme", |_| {});
+        stage.put_messages("acme/c1/api/pod-0/1.json.gz", &messages);
+        let daemon = stage.sqs(&[("COMPRESS", compress)]);
+        stage.until_settled(0).await;
+        sent.push(stage.cloud.received_bytes("PutLogEvents"));
+        stage.cloud.refuse("line 1700:");
+        stage.put_messages("acme/c1/api/pod-1/2.json.gz", &messages);
+        stage.until_settled(0).await;
+        let (status, log) = daemon.stop().await;
+
+        assert!(status.success(), "{status}");
+        assert_eq!(stage.messages(&acme, "pod-0"), messages);
+        let but_one: Vec<String> = messages.iter().filter(|it| !it.starts_with("line 1700:")).cloned().collect();
+        assert_eq!(stage.messages(&acme, "pod-1"), but_one);
+        // An event was to blame, and not that the batch was compressed.
+        assert!(!log.iter().any(|line| line["message"].as_str().is_some_and(|it| it.contains("COMPRESS"))));
+    }
+    // By HTTP auto compresses nothing.
+    assert!(sent[0] > 200_000 && sent[1] < sent[0] / 4, "{sent:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_tenants_objects_arrive_in_its_own_account_in_order() {
     let mut stage = Stage::new().await;

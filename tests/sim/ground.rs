@@ -76,6 +76,7 @@ pub(crate) fn settings(cloud: &Cloud, plan: &Plan, central_role: String) -> SqsS
         ("linger", millis(plan.linger)),
         ("messages-max", plan.messages_max.to_string()),
         ("denied-wait", "5s".to_owned()),
+        ("compress", (if plan.packs { "on" } else { "off" }).to_owned()),
     ]
     .into_iter()
     .flat_map(|(name, value)| [format!("--{name}"), value])
@@ -129,7 +130,8 @@ pub(crate) fn content(plan: &Plan, number: usize) -> Vec<u8> {
 pub(crate) fn event(object: &Object, number: usize, record: usize) -> (i64, String) {
     let millis = i64::try_from(number * 1_000 + record).unwrap_or(i64::MAX);
     let refused = if object.refused.contains(&record) { REFUSED } else { "" };
-    (START_MS - 3_600_000 + millis, format!("object {number} record {record} {refused}"))
+    // Long enough for a batch to be worth compressing.
+    (START_MS - 3_600_000 + millis, format!("object {number} record {record} {refused}{:.<80}", ""))
 }
 
 pub(crate) fn mark((time, message): (i64, String)) -> Mark {

@@ -135,6 +135,8 @@ pub(crate) struct Plan {
     pub(crate) by_sns: bool,
     /// Whether what the API does not take is kept.
     pub(crate) keeps_rejects: bool,
+    /// Whether batches are compressed.
+    pub(crate) packs: bool,
     /// Most events of a batch.
     pub(crate) batch: u64,
     /// Batches after which progress is written; none: there is no table.
@@ -220,6 +222,7 @@ impl Plan {
             messages,
             by_sns: rng.bool(),
             keeps_rejects: rng.bool(),
+            packs: rng.bool(),
         }
     }
 }

@@ -35,7 +35,7 @@ impl S3Access for LocalS3 {
             // A session's key without its token is nobody's.
             Err(KeyError::Token | KeyError::Unknown) => return Err(s3_error!(InvalidAccessKeyId)),
         };
-        self.cloud.arrive("s3", &operation, &caller.account).await;
+        self.cloud.arrive("s3", &operation, &caller.account, 0).await;
         if let Some(slot) = context.extensions_mut().get::<FaultSlot>().cloned()
             && let Some(fault) = self.cloud.faults.choose("s3", &operation, &caller, Asks::of(context.headers()))
         {

@@ -11,6 +11,8 @@
 //! each body is valid JSON.
 
 mod body;
+mod finish;
+mod pack;
 pub mod reference;
 mod reject;
 mod seal;
@@ -23,6 +25,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 pub use self::body::{BadEscape, append_escaped, append_escaping};
+pub use self::finish::Batch;
+pub use self::pack::{PACK_BYTES_MIN, Packer};
 pub use self::reject::RejectRanges;
 pub use self::seal::{Sealed, SegmentShare, SendWindow};
 pub use self::shelf::{Body, KEPT_BODY_BYTES, Shelf};
@@ -185,17 +189,6 @@ impl Origin {
     pub const fn position(&self) -> Position {
         Position { ordinal: self.ordinal, part: self.part }
     }
-}
-
-/// A finished PutLogEvents request.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    body: Body,
-    /// Of the body. Signing it is most of what a call costs, so it is hashed once, by whoever sealed it, while it is hot.
-    sha256: [u8; 32],
-    head: usize,
-    entries: Vec<Entry>,
-    segments: Arc<[SegmentId]>,
 }
 
 /// Fills one log stream's commit groups.
@@ -458,106 +451,6 @@ impl Batcher {
         self.billed = 0;
         self.ascending = true;
         group.seal(window)
-    }
-}
-
-impl Batch {
-    /// The whole request body.
-    #[must_use]
-    pub fn body(&self) -> &[u8] {
-        &self.body
-    }
-
-    /// The SHA-256 of the whole request body.
-    #[must_use]
-    pub const fn sha256(&self) -> [u8; 32] {
-        self.sha256
-    }
-
-    /// Takes the request body out, to be shared with the HTTP client; [`Self::restore_body`] brings it back.
-    pub fn take_body(&mut self) -> Body {
-        std::mem::take(&mut self.body)
-    }
-
-    /// Brings the body back, for [`Self::bisect`].
-    pub fn restore_body(&mut self, body: impl Into<Body>) {
-        self.body = body.into();
-    }
-
-    /// Events in it, 1 to [`BATCH_EVENTS_MAX`].
-    #[must_use]
-    pub const fn events(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Bytes as CloudWatch Logs counts them.
-    #[must_use]
-    pub fn billed_bytes(&self) -> usize {
-        self.entries.iter().map(Entry::billed).sum()
-    }
-
-    /// The time of the first and the last event.
-    #[must_use]
-    pub fn span(&self) -> Option<(UnixMillis, UnixMillis)> {
-        Some((self.entries.first()?.timestamp, self.entries.last()?.timestamp))
-    }
-
-    /// Where its events came from, in the order in which they are sent.
-    pub fn origins(&self) -> impl ExactSizeIterator<Item = Origin> {
-        self.entries.iter().map(|entry| self.origin(entry))
-    }
-
-    fn origin(&self, entry: &Entry) -> Origin {
-        let segment = usize::try_from(entry.segment).ok().and_then(|at| self.segments.get(at)).copied();
-        let Some(segment) = segment else { unreachable!("an entry's segment is in its batch's table") };
-        Origin { segment, ordinal: entry.ordinal, part: entry.part, timestamp: entry.timestamp }
-    }
-
-    /// Takes the events out for which `gone` says so, and gives where they came from. `None`: no other is left.
-    #[must_use]
-    pub fn sift(self, gone: impl Fn(&Origin) -> bool) -> (Option<Self>, Vec<Origin>) {
-        let (mut keep, mut taken) = (Vec::new(), Vec::new());
-        for entry in &self.entries {
-            let origin = self.origin(entry);
-            if gone(&origin) { taken.push(origin) } else { keep.push(*entry) }
-        }
-        if taken.is_empty() {
-            return (Some(self), taken);
-        }
-        let head = self.body.get(..self.head).filter(|_| !keep.is_empty());
-        let rest = head.map(|head| {
-            let (body, entries) = seal::rebuild(head, &self.body, &keep);
-            Self::new(body.into(), self.head, entries, Arc::clone(&self.segments))
-        });
-        (rest, taken)
-    }
-
-    /// One event: where it came from, and as it stands in the body.
-    #[must_use]
-    pub fn event(&self, index: usize) -> Option<(Origin, &[u8])> {
-        let entry = self.entries.get(index)?;
-        Some((self.origin(entry), self.body.get(entry.start..entry.end)?))
-    }
-
-    /// The segments that its events may be of.
-    #[must_use]
-    pub fn segments(&self) -> &[SegmentId] {
-        &self.segments
-    }
-
-    /// Two halves of a batch that was refused as a whole. `None` for a single event: it alone is to blame.
-    #[must_use]
-    pub fn bisect(&self) -> Option<(Self, Self)> {
-        if self.entries.len() < 2 {
-            return None;
-        }
-        let (left, right) = self.entries.split_at_checked(self.entries.len() / 2)?;
-        let head = self.body.get(..self.head)?;
-        let half = |entries| {
-            let (body, entries) = seal::rebuild(head, &self.body, entries);
-            Self::new(body.into(), self.head, entries, Arc::clone(&self.segments))
-        };
-        Some((half(left), half(right)))
     }
 }
 

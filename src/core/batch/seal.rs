@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-
 use super::{BODY_END, Batch, Body, Entry, SPAN_MILLIS_MAX, SegmentId};
 use crate::core::object::{Ordinal, Position};
 use crate::core::tally::Dropped;
@@ -180,13 +178,4 @@ pub(super) fn rebuild(head: &[u8], from: &[u8], entries: &[Entry]) -> (Vec<u8>, 
         moved.push(Entry { start, end: body.len(), ..*entry });
     }
     (body, moved)
-}
-
-impl Batch {
-    /// Ends a body, and hashes it.
-    pub(super) fn new(mut body: Body, head: usize, entries: Vec<Entry>, segments: Arc<[SegmentId]>) -> Self {
-        body.bytes().extend_from_slice(BODY_END);
-        let sha256 = Sha256::digest(&*body).into();
-        Self { body, sha256, head, entries, segments }
-    }
 }

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::*;
 
@@ -483,5 +484,74 @@ fn a_text_that_grows_in_the_body_asks_for_its_room_first() {
         };
         assert!(matches!(batcher.feed(&event), Fed::Bad(_)));
         assert!(batcher.is_empty());
+    }
+}
+
+/// A batch of so many lines that are much alike.
+fn lines(count: usize) -> Batch {
+    let events: Vec<_> = (0..count).map(|at| (1, format!("line {at}: the same as all others"))).collect();
+    pack(&mut batcher(BatchLimits::default()), &events, SendWindow::ALL).remove(0).batches.remove(0)
+}
+
+/// What gzip gives of a body by another library.
+fn unpacked(body: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(body), &mut plain).unwrap();
+    plain
+}
+
+#[test]
+fn a_packed_batch_is_the_same_batch() {
+    let (plain, mut batch) = (lines(100), lines(100));
+    batch.finish(Some(&mut Packer::default()));
+    assert!(batch.is_packed() && batch.body().len() < plain.body().len() / 4);
+    assert_eq!(unpacked(batch.body()), plain.body());
+    assert_eq!(batch.sha256(), <[u8; 32]>::from(Sha256::digest(batch.body())));
+    assert_eq!((batch.events(), batch.billed_bytes()), (plain.events(), plain.billed_bytes()));
+
+    // Some of it is not sent.
+    let odd = |origin: &Origin| origin.ordinal.0 % 2 == 1;
+    let (left, gone) = batch.clone().sift(odd);
+    let (wanted, wanted_gone) = plain.clone().sift(odd);
+    assert_eq!((left.unwrap().body(), gone), (wanted.unwrap().body(), wanted_gone));
+
+    // It is refused.
+    let body = batch.take_body();
+    batch.restore_body(body);
+    assert!(!batch.is_packed());
+    assert_eq!(batch.body(), plain.body());
+    assert_eq!(batch.sha256(), <[u8; 32]>::from(Sha256::digest(plain.body())));
+    let (left, right) = batch.bisect().unwrap();
+    assert_eq!((left.events(), right.events(), batch.event(7)), (50, 50, plain.event(7)));
+}
+
+#[test]
+fn what_is_short_is_not_packed() {
+    let mut packer = Packer::default();
+    let mut short = lines(3);
+    short.finish(Some(&mut packer));
+    assert!(!short.is_packed() && short.body().len() < PACK_BYTES_MIN);
+    assert_eq!(read(&short).len(), 3);
+}
+
+proptest! {
+    /// Whatever a body holds, it is what was packed, and nothing is sent that is longer than before.
+    #[test]
+    fn packed_bodies_hold_what_they_held(texts in prop::collection::vec(".{0,300}", 1..60)) {
+        let events: Vec<_> = texts.into_iter().map(|text| (1, text)).collect();
+        let mut packer = Packer::default();
+        for group in pack(&mut batcher(BatchLimits::default()), &events, SendWindow::ALL) {
+            for mut batch in group.batches {
+                let plain = batch.body().to_vec();
+                batch.finish(Some(&mut packer));
+                prop_assert_eq!(batch.sha256(), <[u8; 32]>::from(Sha256::digest(batch.body())));
+                if batch.is_packed() {
+                    prop_assert!(batch.body().len() < plain.len());
+                    prop_assert_eq!(unpacked(batch.body()), plain);
+                } else {
+                    prop_assert_eq!(batch.body(), plain);
+                }
+            }
+        }
     }
 }
