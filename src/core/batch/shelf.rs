@@ -76,13 +76,16 @@ impl Body {
 
     #[cold]
     fn grow(&mut self, more: usize, shelf: Option<&Arc<Shelf>>) {
-        let is_small = self.bytes.capacity() < KEPT_BODY_BYTES;
-        if is_small
-            && self.bytes.len() + more > super::GROW_BYTES
-            && let Some(mut larger) = shelf.and_then(Shelf::take)
-        {
-            larger.bytes.extend_from_slice(&self.bytes);
-            *self = larger;
+        let outgrown = self.bytes.capacity() < KEPT_BODY_BYTES && self.bytes.len() + more > super::GROW_BYTES;
+        if outgrown {
+            match shelf.and_then(Shelf::take) {
+                Some(mut larger) => {
+                    larger.bytes.extend_from_slice(&self.bytes);
+                    *self = larger;
+                }
+                // What is not written takes no memory, only addresses: to grow step by step is a call of the system each time.
+                None => self.bytes.reserve_exact(KEPT_BODY_BYTES - self.bytes.len()),
+            }
         }
         super::body::reserve(&mut self.bytes, more);
     }
@@ -157,7 +160,7 @@ mod tests {
         let shelf = Shelf::new(2);
         let (one, two, three) = (grown(&shelf), grown(&shelf), grown(&shelf));
         assert!(one.bytes.capacity() >= KEPT_BODY_BYTES && two.bytes.capacity() >= KEPT_BODY_BYTES);
-        assert!(three.bytes.capacity() < KEPT_BODY_BYTES && three.shelf.is_none());
+        assert!(three.bytes.capacity() >= KEPT_BODY_BYTES && three.shelf.is_none());
         let place = one.bytes.as_ptr();
         drop((one, three));
         let again = grown(&shelf);
