@@ -117,20 +117,22 @@ pub fn run(mode: Mode) -> Result<(), ModeError> {
     // Before anything is done that would have to be ended in order.
     let (signals, told) = (Signals::catch(&runtime)?, Told::default());
     logging::start(settings.log_level, settings.log_format, stream);
+    let mode_told = told.clone();
+    // Among the tasks that it starts: each of them would else have to wake a thread of the runtime's.
+    let ended = runtime.spawn(async move {
+        match mode {
+            Mode::Sqs(settings) => Box::pin(sqs::run(*settings, &mode_told)).await,
+            Mode::Manual(settings) => Box::pin(manual::run(*settings, &mode_told)).await,
+            #[cfg(feature = "local")]
+            Mode::Local(settings) => Box::pin(local::run(*settings, &mode_told)).await,
+            Mode::Version => Ok(()),
+        }
+    });
     let outcome = runtime.block_on(async {
-        let ended = async {
-            match mode {
-                Mode::Sqs(settings) => Box::pin(sqs::run(*settings, &told)).await,
-                Mode::Manual(settings) => Box::pin(manual::run(*settings, &told)).await,
-                #[cfg(feature = "local")]
-                Mode::Local(settings) => Box::pin(local::run(*settings, &told)).await,
-                Mode::Version => Ok(()),
-            }
-        };
         tokio::select! {
             biased;
             killed = signals.pass_on(&told) => Err(killed),
-            ended = ended => ended,
+            ended = ended => ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())),
         }
     });
     // A read of standard input that nobody waits for any more would hold a proper shutdown for ever.

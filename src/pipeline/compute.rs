@@ -4,6 +4,7 @@
 //! with what came out. A thread therefore never waits for a lane, for memory or for a send; it only ever waits for the next
 //! piece of work. Sealed batches travel as well: while one thread hashes and packs them, another goes on with the machine.
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -199,6 +200,7 @@ impl Compute {
         window: SendWindow,
     ) -> Result<(Box<Machine>, Rest), ComputeEnded> {
         let shared = match &self.place {
+            Place::Threads(_) if machine.is_light() => return light(machine, budget, window),
             Place::Threads(threads) => &threads.0,
             Place::InPlace(worker) => {
                 let mut machine = machine;
@@ -233,6 +235,27 @@ impl Compute {
             }
         }
     }
+}
+
+/// A turn where the lane is, by the tools of its thread.
+fn light(
+    mut machine: Box<Machine>,
+    budget: &LaneBudget,
+    window: SendWindow,
+) -> Result<(Box<Machine>, Rest), ComputeEnded> {
+    thread_local! {
+        static WORKER: RefCell<Worker> = RefCell::new(Worker::new());
+    }
+    WORKER.with_borrow_mut(|worker| {
+        let turned = catch_unwind(AssertUnwindSafe(|| worker.light_turn(&mut machine, budget, window)));
+        match turned {
+            Ok(rest) => Ok((machine, rest)),
+            Err(_) => {
+                *worker = Worker::new();
+                Err(ComputeEnded)
+            }
+        }
+    })
 }
 
 /// A compute thread: one piece of work after the other. A panic, which is a fault of this program, costs the lane what it gave

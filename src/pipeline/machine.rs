@@ -22,6 +22,10 @@ use crate::core::time::UnixMillis;
 pub const WINDOW_BYTES: usize = 128 * 1024;
 /// Windows that a machine may fill in one turn before another lane gets the thread.
 const WINDOWS_PER_TURN: usize = 16;
+/// Windows that it may fill in a turn that is run where the lane is.
+const WINDOWS_PER_LIGHT_TURN: usize = 2;
+/// Stored bytes of an object whose first turn is light, and as a rule its only one.
+const LIGHT_STORED_MAX: u64 = 8 * 1024;
 /// Stored bytes of an object that are read and decoded again after a pause, at most. An object is paused once a second at
 /// most, and decodes to ten times as much in about a tenth of that.
 const READ_AGAIN_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -269,12 +273,19 @@ impl Machine {
         }
     }
 
-    /// Works until something is missing. The thread's window is empty between turns.
-    fn work(&mut self, worker: &mut Worker, budget: &LaneBudget, send_window: SendWindow) -> Rest {
+    /// Whether the next turn is so short that to pass the machine to a thread and back would cost more: all of a small object
+    /// is here, and nothing of it is decoded.
+    #[must_use]
+    pub fn is_light(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| run.stored_bytes <= LIGHT_STORED_MAX && self.whole(run).is_some())
+    }
+
+    /// Works until something is missing, or so many windows are filled. The thread's window is empty between turns.
+    fn work(&mut self, worker: &mut Worker, budget: &LaneBudget, send_window: SendWindow, windows: usize) -> Rest {
         let Some(mut run) = self.run.take() else { return Rest::Input };
         let Worker { window, small, .. } = worker;
         window.take_up(&mut self.carry);
-        let rest = self.fill_and_scan(&mut run, (window, small), budget, send_window);
+        let rest = self.fill_and_scan(&mut run, (window, small), budget, (send_window, windows));
         let kept = window.unscanned();
         self.carry = window.keep(run.decoder.reaches());
         if kept <= WINDOW_BYTES && self.long_record.bytes() > 0 && rest != Rest::Carry && rest != Rest::BigRecord {
@@ -290,9 +301,9 @@ impl Machine {
         run: &mut Run,
         (window, small): (&mut Window, &mut SmallDecoder),
         budget: &LaneBudget,
-        send_window: SendWindow,
+        (send_window, windows): (SendWindow, usize),
     ) -> Rest {
-        for _ in 0..WINDOWS_PER_TURN {
+        for _ in 0..windows {
             // What is in the window first: an earlier turn may have stopped before its end.
             if let Some(rest) = self.scan(run, window, run.scanned, budget, send_window) {
                 return rest;
@@ -524,7 +535,12 @@ impl Worker {
 
     /// Runs a machine until it rests. This and [`Self::finish`] is all that a compute thread does, and what benches measure.
     pub fn turn(&mut self, machine: &mut Machine, budget: &LaneBudget, send_window: SendWindow) -> Rest {
-        machine.work(self, budget, send_window)
+        machine.work(self, budget, send_window, WINDOWS_PER_TURN)
+    }
+
+    /// The same, and not for long, of a machine that [is light](Machine::is_light).
+    pub fn light_turn(&mut self, machine: &mut Machine, budget: &LaneBudget, send_window: SendWindow) -> Rest {
+        machine.work(self, budget, send_window, WINDOWS_PER_LIGHT_TURN)
     }
 
     /// Finishes batches: packs them, if that is wanted, and hashes them.

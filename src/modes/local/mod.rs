@@ -94,7 +94,7 @@ async fn judge(
     settings: LocalSettings,
     told: &Told,
     stalled: Duration,
-    tell: &dyn Fn(&Summary),
+    tell: &(dyn Fn(&Summary) + Sync),
 ) -> Result<(), ModeError> {
     let world = World::new();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -165,7 +165,7 @@ async fn conduct(
     watch: &Watch<'_>,
     objects: &Arc<ObjectSource>,
     (store, uploaded): (&Source, &Arc<AtomicU64>),
-    (told, tell): (&Told, &dyn Fn(&Summary)),
+    (told, tell): (&Told, &(dyn Fn(&Summary) + Sync)),
 ) -> Result<(), LocalError> {
     let Watch { cloud, tenancy, totals, world, .. } = *watch;
     let begun = world.now();
