@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use millrace::config::{self, Cli};
 use millrace::{allocator, console, modes};
 
+#[global_allocator]
+static ALLOCATOR: allocator::Allocator = allocator::Allocator;
+
 fn main() -> ExitCode {
     allocator::set_up();
     let cli: Cli = match config::parse() {
