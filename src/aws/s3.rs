@@ -200,6 +200,12 @@ impl Gets {
 }
 
 impl Part {
+    /// Bytes of it that have not come yet.
+    #[must_use]
+    pub const fn left(&self) -> u64 {
+        self.left
+    }
+
     /// The next bytes; `None` after the last ones.
     ///
     /// # Errors

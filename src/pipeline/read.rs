@@ -1,7 +1,12 @@
 //! Ranged GETs → chunks of stored bytes, fetched again from the byte they reached when a part fails.
 //!
+//! The next part is asked for while the last bytes of the one before are read, so that nobody waits for its first ones: as early as
+//! that takes at the speed at which they are read, and no earlier, for the store may close what is not taken.
+//!
 //! A reader runs ahead of its lane by a bounded number of chunks (see `budget::CHUNKS_PER_OBJECT`); when they are not
 //! taken, it stops reading from the connection, and the store's side waits.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -12,7 +17,7 @@ use super::retries::Retries;
 use crate::aws::s3::{Part, Source};
 use crate::core::failure::{Attempts, Failure, Service, Verdict};
 use crate::core::object::{ETag, ObjectRef};
-use crate::core::time::UnixMillis;
+use crate::core::time::{Tick, UnixMillis};
 use crate::world::World;
 
 /// Chunks between a reader and its lane.
@@ -87,8 +92,13 @@ impl Reading {
             (None, None) => None,
         };
         // The last one says so; if a reader is gone without, the object must not pass for complete.
-        next.unwrap_or_else(|| Chunk::Failed(ReadFault::Failed(Failure::ended("GetObject"))))
+        next.unwrap_or_else(|| Chunk::Failed(ended()))
     }
+}
+
+/// A task ended without a word.
+const fn ended() -> ReadFault {
+    ReadFault::Failed(Failure::ended("GetObject"))
 }
 
 impl Reads {
@@ -100,9 +110,10 @@ impl Reads {
     pub async fn open(&self, object: &ObjectRef, from: u64, same: Option<&ETag>) -> Result<Reading, ReadFault> {
         let mut pin = same.or(object.etag.as_ref()).cloned();
         let mut attempts = Attempts::default();
-        let part = loop {
+        let (part, asking) = loop {
+            let asked = self.world.now();
             match self.source.get(object, from, self.part_bytes, pin.as_ref()).await {
-                Ok(part) => break part,
+                Ok(part) => break (part, self.world.now().since(asked)),
                 Err(failure) if failure.verdict() == Verdict::BeyondEnd => {
                     let (modified, ready) = (UnixMillis(0), Some(Chunk::End));
                     return Ok(Reading { modified, etag: None, stored_bytes: 0, ready, reader: None });
@@ -115,10 +126,31 @@ impl Reads {
         let (modified, etag, stored_bytes) = (part.modified, part.etag.clone(), part.total);
         let (to_lane, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
         let (reads, object, pin) = (self.clone(), object.clone(), etag.clone());
-        let mut reader = Reader { reads, object, pin, total: stored_bytes, to_lane, reached: from };
+        let mut reader =
+            Reader { reads, object, pin, total: stored_bytes, to_lane, reached: from, asking, ahead: None };
         let (ready, rest) = reader.begin(part).await;
         let run = |rest| AbortOnDropHandle::new(self.tracker.spawn(reader.run(rest)));
         Ok(Reading { modified, etag, stored_bytes, ready, reader: rest.map(|rest| (chunks, run(rest))) })
+    }
+
+    /// The part that begins at a byte, and how long it took from the last question to its first bytes.
+    async fn fetch(
+        &self,
+        object: &ObjectRef,
+        from: u64,
+        pin: Option<&ETag>,
+        attempts: &mut Attempts,
+    ) -> Result<(Part, Duration), ReadFault> {
+        loop {
+            let asked = self.world.now();
+            match Box::pin(self.source.get(object, from, self.part_bytes, pin)).await {
+                Ok(part) => {
+                    self.retries.succeeded(Service::S3);
+                    return Ok((part, self.world.now().since(asked)));
+                }
+                Err(failure) => self.pause_or_fail(attempts, failure.verdict(), failure).await?,
+            }
+        }
     }
 
     async fn pause_or_fail(
@@ -159,6 +191,16 @@ struct Reader {
     to_lane: mpsc::Sender<Chunk>,
     /// Stored bytes given to the lane so far, or about to be.
     reached: u64,
+    /// How long the last part took from the question to its first bytes.
+    asking: Duration,
+    /// The part that was asked for ahead.
+    ahead: Option<Ahead>,
+}
+
+/// A part that was asked for while the one before was read.
+struct Ahead {
+    from: u64,
+    part: AbortOnDropHandle<Result<(Part, Duration), ReadFault>>,
 }
 
 /// What a reader goes on with: a part, or the next one after what broke the last one off.
@@ -204,32 +246,49 @@ impl Reader {
                 attempts = Attempts::default();
             }
             if let Some(failure) = broken {
+                self.ahead = None;
                 let verdict = failure.verdict();
                 self.reads.pause_or_fail(&mut attempts, verdict, failure).await?;
             }
             if self.left() == 0 || self.to_lane.is_closed() {
                 return Ok(());
             }
-            next = Ok(self.fetch(&mut attempts).await?);
+            let (part, asking) = match self.ahead.take().filter(|ahead| ahead.from == self.reached) {
+                Some(ahead) => ahead.part.await.unwrap_or_else(|_| Err(ended()))?,
+                None => {
+                    let Self { reads, object, pin, .. } = &self;
+                    reads.fetch(object, self.reached, pin.as_ref(), &mut attempts).await?
+                }
+            };
+            self.asking = asking;
+            next = Ok(part);
         }
     }
 
-    async fn fetch(&self, attempts: &mut Attempts) -> Result<Part, ReadFault> {
-        let Self { reads, object, pin, .. } = self;
-        loop {
-            match Box::pin(reads.source.get(object, self.reached, reads.part_bytes, pin.as_ref())).await {
-                Ok(part) => {
-                    reads.retries.succeeded(Service::S3);
-                    return Ok(part);
-                }
-                Err(failure) => reads.pause_or_fail(attempts, failure.verdict(), failure).await?,
-            }
+    /// Asks for the part that begins at a byte, if it is time: so many bytes of the one before are left, which has been read since
+    /// `begun`, from a byte on.
+    fn look_ahead(&mut self, left: u64, (begun, start): (Tick, u64)) {
+        let next = self.reached + left;
+        if self.ahead.is_some() || next >= self.total || left > self.is_enough(begun, start) {
+            return;
         }
+        let (reads, object, pin) = (self.reads.clone(), self.object.clone(), self.pin.clone());
+        let fetch = async move { reads.fetch(&object, next, pin.as_ref(), &mut Attempts::default()).await };
+        self.ahead = Some(Ahead { from: next, part: AbortOnDropHandle::new(self.reads.tracker.spawn(fetch)) });
+    }
+
+    /// Bytes that take as long as twice the last question took, at the speed of those that were read since `begun`.
+    fn is_enough(&self, begun: Tick, start: u64) -> u64 {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let took = micros(self.reads.world.now().since(begun)).max(1);
+        let read = self.reached - start;
+        (read.saturating_mul(micros(self.asking).saturating_mul(2)) / took).max(CHUNK_BYTES)
     }
 
     /// Gives a part's bytes to the lane in chunks. `Some` when it broke off.
     async fn pass_on(&mut self, mut part: Part) -> Option<Failure> {
         let mut over = Bytes::new();
+        let since = (self.reads.world.now(), self.reached);
         loop {
             let mut chunk = self.empty();
             let filled = fill(&mut part, &mut over, &mut chunk).await;
@@ -239,6 +298,7 @@ impl Reader {
                 if self.to_lane.send(chunk).await.is_err() {
                     return None;
                 }
+                self.look_ahead(part.left() + u64::try_from(over.len()).unwrap_or(u64::MAX), since);
             }
             match filled {
                 Ok(true) => {}

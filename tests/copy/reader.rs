@@ -10,6 +10,7 @@ use millrace::core::object::ObjectRef;
 use millrace::pipeline::read::{Chunk, ReadFault, Reads};
 use millrace::pipeline::retries::Retries;
 use millrace::world::World;
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use super::stub::{Answer, Stub};
@@ -19,7 +20,10 @@ const RETRIES: RetryPolicy =
 
 /// Reads an object of twenty bytes in parts of ten. Gives its bytes, why it ended early, and the ranges that were asked for.
 async fn read(answers: impl IntoIterator<Item = Answer>) -> (String, Option<ReadFault>, Vec<String>) {
-    let mut stub = Stub::start(answers).await;
+    read_from(Stub::start(answers).await, 10).await
+}
+
+async fn read_from(mut stub: Stub, part_bytes: u64) -> (String, Option<ReadFault>, Vec<String>) {
     let aws = Aws::connect(AwsSettings {
         region: "us-east-1".to_owned(),
         endpoints: [(Service::S3, stub.endpoint.clone())].into(),
@@ -30,7 +34,7 @@ async fn read(answers: impl IntoIterator<Item = Answer>) -> (String, Option<Read
     .await;
     let (source, tracker) = (Source::new(&aws), TaskTracker::new());
     let reads =
-        Reads { source, part_bytes: 10, retries: Retries::new(RETRIES, World::new()), world: World::new(), tracker };
+        Reads { source, part_bytes, retries: Retries::new(RETRIES, World::new()), world: World::new(), tracker };
     let object = ObjectRef {
         bucket: Arc::from("b"),
         key: Arc::from("k"),
@@ -80,4 +84,36 @@ async fn parts_are_taken_only_for_what_they_are() {
     }
     let (text, fault, _) = read([first, empty, second]).await;
     assert_eq!((text.as_str(), fault), ("0123456789abcdefghij", None));
+}
+
+/// The end of the first part comes only when the second one was asked for. If that cannot be had then, it is asked for again.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_part_is_asked_for_before_the_last_bytes_of_the_one_before() {
+    const MIB: usize = 1 << 20;
+    let ranges = ["bytes 0-1048575/2097152", "bytes 1048576-2097151/2097152"];
+    for refusals in [0, 1] {
+        let (gate, open) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        open.notify_one();
+        let mut asked = 0;
+        let stub = Stub::answering(move |_| {
+            asked += 1;
+            match asked {
+                1 => Answer::Gated(ranges[0], MIB, Arc::clone(&gate)),
+                _ => {
+                    gate.notify_one();
+                    if asked == 2 + refusals {
+                        Answer::Gated(ranges[1], MIB, Arc::clone(&open))
+                    } else {
+                        Answer::Text(503, "")
+                    }
+                }
+            }
+        })
+        .await;
+        let read = tokio::time::timeout(Duration::from_secs(60), read_from(stub, MIB as u64));
+        let (text, fault, asked) = read.await.unwrap();
+        assert_eq!((text.len(), fault), (2 * MIB, None));
+        let second = vec!["bytes=1048576-2097151"; 1 + refusals];
+        assert_eq!(asked, [vec!["bytes=0-1048575"], second].concat());
+    }
 }

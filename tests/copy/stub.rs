@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 /// Requests that a test may leave unread.
@@ -18,6 +18,8 @@ pub(super) enum Answer {
     Head(&'static str, u64),
     /// A part of an object: its Content-Range and its bytes.
     Part(&'static str, &'static str),
+    /// The same with so many bytes, of which the last ones come when it is told.
+    Gated(&'static str, usize, Arc<Notify>),
     /// A status and a body.
     Text(u16, &'static str),
     /// Nothing, ever.
@@ -103,6 +105,16 @@ async fn serve(mut connection: TcpStream, answers: Arc<Mutex<Answers>>, told: mp
                 "HTTP/1.1 206 Partial Content\r\nETag: \"1\"\r\nContent-Range: {range}\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
             ),
+            Answer::Gated(range, bytes, gate) => {
+                let head = format!(
+                    "HTTP/1.1 206 Partial Content\r\nETag: \"1\"\r\nContent-Range: {range}\r\nContent-Length: {bytes}\r\n\r\n"
+                );
+                let body = "x".repeat(bytes);
+                let (now, then) = body.split_at(bytes - bytes / 100);
+                connection.write_all((head + now).as_bytes()).await.unwrap();
+                gate.notified().await;
+                then.to_owned()
+            }
             Answer::Text(status, body) => {
                 format!("HTTP/1.1 {status} Told\r\nContent-Length: {}\r\n\r\n{body}", body.len())
             }
