@@ -4,6 +4,7 @@
 //! The ceiling is what is left when only the two things are done that nobody can leave out: libdeflate decodes whole objects
 //! into a buffer that is used again, and the bodies are hashed. `-- --instructions` counts alone, which takes less than a
 //! minute; `-- core_long` measures that set alone, and `-- stages` says what each stage takes of each set.
+//! `-- hostile` measures what is made to be slow.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot make its objects has nothing to measure")]
 #![expect(clippy::print_stdout, reason = "it says what it measured")]
@@ -14,6 +15,7 @@
 mod clock;
 #[path = "../support/figures.rs"]
 mod figures;
+mod hostile;
 mod others;
 mod ours;
 mod sets;
@@ -67,6 +69,9 @@ fn main() -> ExitCode {
             }
             if names.is_empty() || names.contains(&"two_threads") {
                 two_threads(&mut figures);
+            }
+            if names.is_empty() || names.contains(&"hostile") {
+                hostile::say(&mut figures);
             }
             if names.is_empty() || names.contains(&"loadgen") {
                 generator(&mut figures);

@@ -99,6 +99,12 @@ impl Set {
         })
     }
 
+    /// So many objects of lines, of so many decompressed bytes each, with messages of so many bytes.
+    pub(crate) fn sized(objects: u64, object_bytes: u64, message_bytes: usize) -> Self {
+        let (size, message) = (ObjectSize::Bytes(object_bytes), message(Format::Mixed, (message_bytes, message_bytes)));
+        Self::generated(ObjectSpec { objects, size, message, framing: Framing::Lines, ..ObjectSpec::default() })
+    }
+
     /// What `spec` says, as Vector compresses it.
     fn generated(spec: ObjectSpec) -> Self {
         let objects = spec.objects;
@@ -141,7 +147,8 @@ impl Set {
         set
     }
 
-    fn add(&mut self, stored: Bytes, bytes: u64, records: u64) {
+    /// Adds an object.
+    pub(crate) fn add(&mut self, stored: Bytes, bytes: u64, records: u64) {
         self.stored.push(stored);
         self.bytes += bytes;
         self.largest = self.largest.max(usize::try_from(bytes).unwrap());

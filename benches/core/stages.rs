@@ -127,7 +127,7 @@ pub(crate) fn encoders(kind: Kind, objects: u64) {
 }
 
 /// The objects without their container.
-fn plain(set: &Set) -> Set {
+pub(crate) fn plain(set: &Set) -> Set {
     let text = |object: &Bytes| {
         let mut text = Vec::with_capacity(set.largest);
         std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(&object[..]), &mut text).unwrap();

@@ -1,8 +1,8 @@
 //! The daemon as a process: the processor's time, the memory, the calls and the time that it takes, in mode `sqs`.
 //!
 //! The released binary works for tenants of an embedded cloud, which runs in this process: it verifies and counts what arrives,
-//! and keeps none of it. The processor's time is the daemon's alone. `-- NAME…` measures those parts alone: large, usual, small,
-//! sparse, latency, memory, start, size.
+//! and keeps none of it. The processor's time is the daemon's alone. `-- NAME…` measures those parts alone: large, usual,
+//! compress, small, sparse, latency, memory, resume, start, size.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run has nothing to say")]
 #![expect(clippy::print_stdout, reason = "it says what it measured")]
@@ -12,6 +12,7 @@
 
 #[path = "../support/clock.rs"]
 mod clock;
+mod cost;
 #[path = "../support/figures.rs"]
 mod figures;
 #[path = "../core/ours.rs"]
@@ -30,6 +31,7 @@ use bytes::Bytes;
 use localcloud::Keep;
 
 use self::clock::{median_of, seconds_of};
+use self::cost::{ARM64_USD, Measured, X86_USD, usd_per_tb};
 use self::figures::{Figures, Gate, Target};
 use self::ours::Ours;
 use self::sets::Set;
@@ -59,6 +61,9 @@ const LIGHT_OBJECTS: usize = 300;
 const LIGHT_EVERY: Duration = Duration::from_millis(40);
 /// One object of this size, as members of those of [`LARGE`].
 const HUGE_BYTES: u64 = 10 << 30;
+/// The one that is gone on with, and how often.
+const RESUMED_BYTES: u64 = 4 << 30;
+const RESUMES: usize = 3;
 /// Settings of the stage's that are as users have them.
 const AS_SHIPPED: [(&str, &str); 2] = [("LINGER", "1s"), ("SQS_WAIT", "20s")];
 /// Starts of the daemon.
@@ -160,10 +165,22 @@ fn seconds(daemon: &Daemon) -> f64 {
     ticks / rustix::param::clock_ticks_per_second() as f64
 }
 
-/// Bytes of a set in each stream, delivered by a daemon, for each second of the processor.
-async fn large_speed(set: &Set, usual: bool) -> f64 {
+/// Whose work is measured.
+#[derive(Clone, Copy)]
+enum Whose<'s> {
+    /// Ours, with these settings.
+    Ours(&'s [(&'s str, &'s str)]),
+    /// That of a program as others write it.
+    Usual,
+}
+
+/// Bytes of a set in each stream, delivered by a daemon, for each second of the processor; and bytes sent for each of them.
+async fn large_speed(set: &Set, whose: Whose<'_>) -> (f64, f64) {
     let scene = Scene::new(LARGE_STREAMS, Keep::Counts).await;
-    let daemon = if usual { usual::start(&scene.stage) } else { scene.stage.sqs(&[]) };
+    let daemon = match whose {
+        Whose::Ours(settings) => scene.stage.sqs(settings),
+        Whose::Usual => usual::start(&scene.stage),
+    };
     scene.polled().await;
     let before = seconds(&daemon);
     for (at, object) in set.stored.iter().enumerate() {
@@ -171,7 +188,8 @@ async fn large_speed(set: &Set, usual: bool) -> f64 {
     }
     let streams = scene.streams.len() as u64;
     scene.until(streams * set.records).await;
-    (streams * set.bytes) as f64 / MB / (seconds(&daemon) - before)
+    let bytes = (streams * set.bytes) as f64;
+    (bytes / MB / (seconds(&daemon) - before), scene.stage.cloud.received_bytes("PutLogEvents") as f64 / bytes)
 }
 
 /// Beside the core alone, on one thread of this process.
@@ -190,7 +208,7 @@ async fn large(figures: &mut Figures) {
     let mut ratios = Vec::new();
     let mut speeds = Vec::new();
     for _ in 0..ROUNDS {
-        let (alone, daemon) = (core(), large_speed(&set, false).await);
+        let (alone, (daemon, _)) = (core(), large_speed(&set, Whose::Ours(&[])).await);
         ratios.push(daemon / alone);
         speeds.push(daemon);
     }
@@ -215,10 +233,38 @@ async fn usual(figures: &mut Figures) {
     let set = large_set();
     let mut ratios = Vec::new();
     for _ in 0..3 {
-        let (ours, theirs) = (large_speed(&set, false).await, large_speed(&set, true).await);
-        ratios.push(ours / theirs);
+        let (ours, theirs) = (large_speed(&set, Whose::Ours(&[])).await, large_speed(&set, Whose::Usual).await);
+        ratios.push(ours.0 / theirs.0);
     }
     figures.add("vs_idiomatic_daemon", median_of(ratios), "times", Target::AtLeast(2.0), Gate::Ratio);
+}
+
+/// What compressed bodies cost, and what they save; and what that comes to in Lambda.
+async fn compress(figures: &mut Figures) {
+    let set = large_set();
+    let mut times = [Vec::new(), Vec::new()];
+    let mut sent = [0.0; 2];
+    for _ in 0..ROUNDS {
+        for (which, setting) in ["off", "on"].into_iter().enumerate() {
+            let (speed, bytes) = large_speed(&set, Whose::Ours(&[("COMPRESS", setting)])).await;
+            times[which].push(MIB / MB / speed * 1e3);
+            sent[which] = bytes;
+        }
+    }
+    let [off, on] = times.map(median_of);
+    figures.add("cpu_ms_per_mib", off, "ms", Target::None, Gate::None);
+    figures.add("cpu_ms_per_mib_compressed", on, "ms", Target::None, Gate::None);
+    figures.add("sent_bytes", sent[0], "of bytes", Target::None, Gate::None);
+    figures.add("sent_bytes_compressed", sent[1], "of bytes", Target::None, Gate::None);
+    let got = set.stored.iter().map(Bytes::len).sum::<usize>() as f64 / set.bytes as f64;
+    for (name, cpu_ms, sent, target) in
+        [("usd_per_tb", on, sent[1], Target::AtMost(0.25)), ("usd_per_tb_uncompressed", off, sent[0], Target::None)]
+    {
+        let measured = Measured { cpu_ms, got, sent };
+        for (kind, price) in [("x86", X86_USD), ("arm64", ARM64_USD)] {
+            figures.add(&format!("{name}_{kind}"), usd_per_tb(measured, price), "USD", target, Gate::None);
+        }
+    }
 }
 
 async fn small(figures: &mut Figures) {
@@ -312,21 +358,63 @@ async fn latency(figures: &mut Figures) {
 }
 
 async fn memory(figures: &mut Figures) {
+    let (object, records) = members(&large_set(), HUGE_BYTES);
+    let scene = Scene::new((1, 1), Keep::Counts).await;
+    let daemon = scene.daemon(&[]).await;
+    figures.add("rss_idle_mib", daemon.peak_rss() as f64 / MIB, "MiB", Target::AtMost(20.0), Gate::Ratio);
+    scene.put(0, 0, &object);
+    let begun = Instant::now();
+    scene.until(records).await;
+    println!("one object of {} GiB: {:.0} s", HUGE_BYTES >> 30, begun.elapsed().as_secs_f64());
+    figures.add("rss_large_mib", daemon.peak_rss() as f64 / MIB, "MiB", Target::AtMost(64.0), Gate::Ratio);
+}
+
+/// One object, whole; and from where it is gone on with when the process is killed after nine tenths of it.
+async fn resume(figures: &mut Figures) {
     let set = large_set();
+    let (object, records) = members(&set, RESUMED_BYTES);
+    let settings = [("PROGRESS_TABLE", "progress")];
+    let scene = async |records: u64| {
+        let scene = Scene::new((1, 1), Keep::Counts).await;
+        scene.stage.cloud.create_table(CENTRAL, "progress", "id", None);
+        let daemon = scene.daemon(&settings).await;
+        let begun = Instant::now();
+        scene.put(0, 0, &object);
+        scene.until_arrived(records).await;
+        (scene, daemon, begun.elapsed())
+    };
+    let mut ratios = Vec::new();
+    for _ in 0..RESUMES {
+        let (_, _, whole) = scene(records).await;
+        let (scene, killed, _) = scene(records / 10 * 9).await;
+        drop(killed);
+        until("nothing of it is on its way", || scene.stage.cloud.connections() == 0).await;
+        let (before, given) = (scene.arrived(), scene.stage.cloud.given_bytes());
+        scene.stage.cloud.advance(VISIBILITY);
+        let daemon = scene.stage.sqs(&settings);
+        let begun = Instant::now();
+        until("the queue is empty", || scene.stage.left() == (0, 0)).await;
+        let took = begun.elapsed();
+        drop(daemon);
+        let twice = scene.arrived() - records;
+        println!("killed at {before} of {records} events; {twice} came twice; all took {:.2} s", whole.as_secs_f64());
+        let bytes = (scene.stage.cloud.given_bytes() - given) as f64 / object.len() as f64;
+        ratios.push((bytes, took.as_secs_f64() / whole.as_secs_f64()));
+    }
+    let (bytes, times) = ratios.into_iter().unzip();
+    figures.add("resume_bytes", median_of(bytes), "of all", Target::AtMost(0.12), Gate::Ratio);
+    figures.add("resume_time", median_of(times), "of all", Target::AtMost(0.15), Gate::Ratio);
+}
+
+/// One object of so many bytes, of a set's as its members, and its records.
+fn members(set: &Set, wanted: u64) -> (Bytes, u64) {
     let (mut object, mut bytes, mut records) = (Vec::new(), 0, 0);
-    while bytes < HUGE_BYTES {
+    while bytes < wanted {
         set.stored.iter().for_each(|member| object.extend_from_slice(member));
         bytes += set.bytes;
         records += set.records;
     }
-    let scene = Scene::new((1, 1), Keep::Counts).await;
-    let daemon = scene.daemon(&[]).await;
-    figures.add("rss_idle_mib", daemon.peak_rss() as f64 / MIB, "MiB", Target::AtMost(20.0), Gate::Ratio);
-    scene.put(0, 0, &object.into());
-    let begun = Instant::now();
-    scene.until(records).await;
-    println!("one object of {:.1} GiB: {:.0} s", bytes as f64 / MIB / 1024.0, begun.elapsed().as_secs_f64());
-    figures.add("rss_large_mib", daemon.peak_rss() as f64 / MIB, "MiB", Target::AtMost(64.0), Gate::Ratio);
+    (object.into(), records)
 }
 
 async fn start(figures: &mut Figures) {
@@ -372,6 +460,9 @@ async fn main() -> ExitCode {
     if wants("usual") {
         usual(&mut figures).await;
     }
+    if wants("compress") {
+        compress(&mut figures).await;
+    }
     if wants("small") {
         small(&mut figures).await;
     }
@@ -383,6 +474,9 @@ async fn main() -> ExitCode {
     }
     if wants("memory") {
         memory(&mut figures).await;
+    }
+    if wants("resume") {
+        resume(&mut figures).await;
     }
     if wants("start") {
         start(&mut figures).await;

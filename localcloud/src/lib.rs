@@ -76,6 +76,8 @@ struct Inner {
     /// Has a token of each open connection.
     connections: TaskTracker,
     requests: AtomicU64,
+    /// Bytes of objects that were asked for.
+    given: AtomicU64,
 }
 
 /// The calls of one kind.
@@ -197,6 +199,7 @@ impl Cloud {
             tasks: tasks.clone(),
             connections: TaskTracker::new(),
             requests: AtomicU64::default(),
+            given: AtomicU64::default(),
         });
         let local = LocalS3 { cloud: Arc::clone(&inner) };
         let mut s3 = S3ServiceBuilder::new(local.clone());
@@ -415,6 +418,12 @@ impl Cloud {
     pub fn received_bytes(&self, operation: &str) -> u64 {
         let calls = lock(&self.inner.calls);
         calls.iter().filter(|((_, of, _), _)| of == operation).map(|(_, of_its_kind)| of_its_kind.bytes).sum()
+    }
+
+    /// Bytes of objects in all answers to GetObject so far, also of those that were broken off.
+    #[must_use]
+    pub fn given_bytes(&self) -> u64 {
+        self.inner.given.load(Ordering::Relaxed)
     }
 
     /// Connections that are open. Until a killed client's are closed, calls of it may still be answered: a poll that waits, say,

@@ -11,6 +11,7 @@ mod tests;
 mod uploads;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 
 use http_body_util::BodyExt;
@@ -228,6 +229,7 @@ impl S3 for LocalS3 {
         };
         let piece = Piece { body: object.body, range };
         let body = piece.read().await.map_err(unkept)?;
+        self.cloud.given.fetch_add(piece.len(), Ordering::Relaxed);
         Ok(S3Response::new(GetObjectOutput {
             content_length: length(piece.len()),
             body: Some(StreamingBlob::from(body)),
