@@ -60,11 +60,11 @@ fn main() {
         std::env::args().skip(1).find(|arg| arg != "--bench").unwrap_or_else(|| "target/bench/plots".to_owned()).into();
     // A bench is run where its package is.
     std::fs::create_dir_all(&folder).unwrap();
-    let sizes = by_size(&MESSAGES, |bytes| Set::sized(SET_BYTES / (4 << 20), 4 << 20, bytes));
+    let sizes = by_size(&MESSAGES, |bytes| Set::bare(4, (bytes, bytes)));
     let words = ["one core, by the length of records", "bytes of a record", "MB/s, decompressed"];
     draw(&folder.join("records.svg"), words, ends(&sizes).log_scale(), &sizes);
 
-    let sizes = by_size(&OBJECTS, |bytes| Set::sized((SET_BYTES / bytes).clamp(1, 2_000), bytes, 600));
+    let sizes = by_size(&OBJECTS, |bytes| Set::since(0, (SET_BYTES / bytes).clamp(1, 2_000), bytes));
     let by_object = |line: Line| Line {
         points: line.points.into_iter().zip(OBJECTS).map(|((_, y), x)| (x as f64, y)).collect(),
         ..line
@@ -184,7 +184,10 @@ where
         .y_label_area_size(58)
         .build_cartesian_2d(across, 0.0..most * 1.15)
         .unwrap();
-    chart.configure_mesh().x_desc(below).y_desc(beside).light_line_style(WHITE).draw().unwrap();
+    let number = |value: &f64| format!("{value:.1}").trim_end_matches(".0").to_owned();
+    let mut mesh = chart.configure_mesh();
+    mesh.x_desc(below).y_desc(beside).light_line_style(WHITE);
+    mesh.x_label_formatter(&number).y_label_formatter(&number).draw().unwrap();
     for (line, color) in lines.iter().zip([BLUE, RED]) {
         let points = line.points.iter().copied();
         let drawn = chart.draw_series(LineSeries::new(points, color.stroke_width(2))).unwrap();

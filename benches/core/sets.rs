@@ -80,7 +80,7 @@ impl Set {
             Kind::Long => generated(Framing::Lines, Format::Mixed),
             Kind::Array => generated(Framing::Array, Format::Mixed),
             Kind::Escaped => generated(Framing::Lines, Format::JsonTime),
-            Kind::Short => Self::short(objects),
+            Kind::Short => Self::bare(objects, SHORT_BYTES),
         }
     }
 
@@ -99,12 +99,6 @@ impl Set {
         })
     }
 
-    /// So many objects of lines, of so many decompressed bytes each, with messages of so many bytes.
-    pub(crate) fn sized(objects: u64, object_bytes: u64, message_bytes: usize) -> Self {
-        let (size, message) = (ObjectSize::Bytes(object_bytes), message(Format::Mixed, (message_bytes, message_bytes)));
-        Self::generated(ObjectSpec { objects, size, message, framing: Framing::Lines, ..ObjectSpec::default() })
-    }
-
     /// What `spec` says, as Vector compresses it.
     fn generated(spec: ObjectSpec) -> Self {
         let objects = spec.objects;
@@ -117,9 +111,10 @@ impl Set {
         set
     }
 
-    fn short(objects: u64) -> Self {
-        let mut lines =
-            Lines::new(&LineSpec { message: message(Format::Mixed, SHORT_BYTES), ..LineSpec::default() }).unwrap();
+    /// So many objects of records without the pod's metadata, with messages of so many bytes.
+    pub(crate) fn bare(objects: u64, message_bytes: (usize, usize)) -> Self {
+        let spec = LineSpec { message: message(Format::Mixed, message_bytes), ..LineSpec::default() };
+        let mut lines = Lines::new(&spec).unwrap();
         let mut micros = u64::try_from(loadgen::DEFAULT_START_MS).unwrap() * 1000;
         let mut set = Self::default();
         let (mut line, mut text) = (Vec::new(), Vec::new());

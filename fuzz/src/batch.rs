@@ -2,8 +2,8 @@
 
 use millrace::core::batch::reference::{self, Packed, Request};
 use millrace::core::batch::{
-    BATCH_BYTES_MAX, Batch, BatchLimits, Batcher, EVENT_OVERHEAD_BYTES, Event, Fed, SPAN_MILLIS_MAX, SegmentId,
-    SegmentShare, SendWindow,
+    BATCH_BYTES_MAX, Batch, BatchLimits, Batcher, EVENT_OVERHEAD_BYTES, Event, Fed, PACK_BYTES_MIN, Packer,
+    SPAN_MILLIS_MAX, SegmentId, SegmentShare, SendWindow,
 };
 use serde_json::Value;
 
@@ -117,7 +117,9 @@ impl Pair {
 
     fn batch(&self, mut batch: Batch, request: &Request) {
         self.agree(&batch, request);
-        // The body's way through the HTTP client and back.
+        // The body's way through the HTTP client and back, packed if it is worth it.
+        batch.finish(Some(&mut Packer::default()));
+        assert_eq!(batch.is_packed(), request.body.len() >= PACK_BYTES_MIN);
         let body = batch.take_body();
         batch.restore_body(body);
         let halves = batch.bisect();
@@ -128,9 +130,12 @@ impl Pair {
             self.agree(&right, &self.naive.request(later));
         }
         let rest: Vec<Packed> = request.events.iter().filter(|it| it.origin.segment.0 != 1).cloned().collect();
+        batch.finish(Some(&mut Packer::default()));
         let (left, taken) = batch.sift(|origin| origin.segment.0 == 1);
         assert_eq!(taken.len() + rest.len(), request.events.len());
         match left {
+            // What nothing was taken from is as it was.
+            Some(batch) if batch.is_packed() => assert!(taken.is_empty()),
             Some(batch) => self.agree(&batch, &self.naive.request(&rest)),
             None => assert!(rest.is_empty()),
         }

@@ -39,6 +39,25 @@ fn run_from(stored: &[u8], piece: usize, settled: Progress) -> Made {
     run_at(stored, piece, settled, (Spacing::default().made, None), usize::MAX)
 }
 
+/// What decodes to much has a light turn no longer than another, and what is left of it is not light.
+#[test]
+fn a_light_turn_is_short() {
+    let line = format!("{{\"message\":\"{}\"}}\n", "a".repeat(1_000));
+    let stored = Bytes::from(gzip(line.repeat(400).as_bytes()));
+    let budget = Budget::new(256 << 20, RECORD_BYTES_MAX as u64).unwrap();
+    let budget = budget.lane(&TenantId::try_from("acme").unwrap(), 0);
+    let batcher = Batcher::new(BatchLimits::default(), "/acme", "pod");
+    let (mut machine, mut worker) = (Machine::new(batcher, RECORD_BYTES_MAX), Worker::new());
+    machine.begin(SegmentId(0), stored.len() as u64, UnixMillis(7), Progress::default());
+    assert!(!machine.is_light(), "its bytes are not here");
+    machine.push(stored);
+    machine.end_of_input();
+    assert!(machine.is_light());
+    assert_eq!(worker.light_turn(&mut machine, &budget, SendWindow::ALL), Rest::Turn);
+    assert_eq!(machine.take_count().bytes, 2 * WINDOW_BYTES as u64);
+    assert!(!machine.is_light());
+}
+
 /// The same with checkpoints every so often, from one of them on, with a pause after so many pieces, three times.
 fn run_at(
     stored: &[u8],
