@@ -25,7 +25,7 @@ use crate::core::time::UnixMillis;
 use crate::world::World;
 
 /// First and longest wait after a failed poll.
-const POLL_DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+const POLL_DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Least time that a message in work is hidden for, whatever the queue's own is: a queue may have none.
 const VISIBILITY_MIN: Duration = Duration::from_secs(3);
 /// While less than this part of the places is free, polls wait a little for some to come back: else tenants would hold their
