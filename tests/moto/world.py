@@ -206,7 +206,7 @@ def main():
     # Mode sqs: everything that S3 notified, through SNS and SQS.
     run = daemon(
         "sqs",
-        env={"SQS_QUEUE_URL": queue, "DLQ_URL": dead, "SQS_WAIT": "1s", "LINGER": "100ms"},
+        env={"SQS_QUEUE_URL": queue, "DLQ_URL": dead, "SQS_WAIT": "1s", "LINGER": "100ms", "COMPRESS": "on"},
         stdout=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
