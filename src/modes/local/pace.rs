@@ -15,8 +15,9 @@ pub(super) const MOVES_IN_VAIN_MAX: u32 = 20;
 pub(super) const MOVE: Duration = Duration::from_secs(900);
 /// By how much in all. Events are 7 days old at most, and CloudWatch Logs takes those of 14.
 const MOVES_MAX: Duration = Duration::from_secs(6 * 24 * 60 * 60);
-/// Looks in a row at which nothing is in work before the time is moved on: what is on its way arrives.
-const QUIET_LOOKS: u32 = 10;
+/// Time without any progress before the time is moved on, when nothing is in work: what is on its way arrives. Messages of
+/// denied tenants, which come again and again, are no progress.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// What is seen at a look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,12 +95,11 @@ pub(super) struct Pace {
     put_back: bool,
     /// When something moved last, and what was seen then.
     since: Tick,
-    /// When the cloud's time was moved on last.
+    /// When the cloud's time was moved on last, or dead letters put back.
     moved_at: Tick,
     last: Option<(u64, usize, u64)>,
     /// When the last object was written.
     written: Option<Tick>,
-    quiet: u32,
     moves: u32,
     moves_in_vain: u32,
 }
@@ -117,7 +117,6 @@ impl Pace {
             moved_at: now,
             last: None,
             written: None,
-            quiet: 0,
             moves: 0,
             moves_in_vain: 0,
         }
@@ -144,19 +143,19 @@ impl Pace {
             return Step::Done;
         }
         if let Some(end) = self.faults_on.then(|| self.end(drained, now)).flatten() {
-            (self.faults_on, self.since, self.moves_in_vain, self.quiet) = (false, now, 0, 0);
+            (self.faults_on, self.since, self.moves_in_vain) = (false, now, 0);
             return Step::EndFaults(end);
         }
         if !self.faults_on && now.since(self.since) > self.patience {
             return Step::GiveUp;
         }
-        self.quiet = if self.faulty && idle && seen.visible == 0 { self.quiet + 1 } else { 0 };
-        if self.quiet < QUIET_LOOKS {
+        let still = now.since(self.since.max(self.moved_at));
+        if !self.faulty || !idle || seen.visible > 0 || still < QUIET {
             return Step::Wait;
         }
-        self.quiet = 0;
         if drained {
             // Those that were put back before are a lost cause, which the verdict has to name.
+            self.moved_at = now;
             return if std::mem::replace(&mut self.put_back, true) { Step::Done } else { Step::PutBack };
         }
         if self.moved() + MOVE > MOVES_MAX {
@@ -201,9 +200,12 @@ mod tests {
         Seen { uploaded: 4, left, ..Seen::default() }
     }
 
-    /// The first step that is no wait, of so many looks.
-    fn step(pace: &mut Pace, seen: Seen, now: Tick, looks: u32) -> Step {
-        (0..looks).map(|_| pace.next(seen, now)).find(|step| *step != Step::Wait).unwrap_or(Step::Wait)
+    /// The first step that is no wait, at a time or when it has been quiet since.
+    fn step(pace: &mut Pace, seen: Seen, now: Tick) -> Step {
+        match pace.next(seen, now) {
+            Step::Wait => pace.next(seen, now.after(QUIET)),
+            step => step,
+        }
     }
 
     #[test]
@@ -221,30 +223,36 @@ mod tests {
 
     #[test]
     fn time_moves_on_only_under_faults_and_when_nothing_is_in_work() {
-        assert_eq!(step(&mut pace(true), hidden(3), at(1), QUIET_LOOKS), Step::MoveOn);
-        assert_eq!(step(&mut pace(true), hidden(3), at(1), QUIET_LOOKS - 1), Step::Wait);
-        assert_eq!(step(&mut pace(false), hidden(3), at(1), 2 * QUIET_LOOKS), Step::Wait);
+        assert_eq!(step(&mut pace(true), hidden(3), at(1)), Step::MoveOn);
+        assert_eq!(step(&mut pace(false), hidden(3), at(1)), Step::Wait);
+        let early = at(1).after(QUIET - Duration::from_millis(1));
+        let (mut soon, mut noisy) = (pace(true), pace(true));
+        assert_eq!((soon.next(hidden(3), at(1)), soon.next(hidden(3), early)), (Step::Wait, Step::Wait));
+        // A denied tenant's come again meanwhile, and are handed back.
+        let denied = Seen { held: 1, ..hidden(3) };
+        assert_eq!((noisy.next(hidden(3), at(1)), noisy.next(denied, early)), (Step::Wait, Step::Wait));
+        assert_eq!(noisy.next(hidden(3), at(2)), Step::MoveOn);
         for busy in [Seen { held: 1, ..hidden(3) }, Seen { visible: 1, ..hidden(3) }, Seen { uploaded: 3, ..hidden(3) }]
         {
-            assert_eq!(step(&mut pace(true), busy, at(1), 2 * QUIET_LOOKS), Step::Wait, "{busy:?}");
+            assert_eq!(step(&mut pace(true), busy, at(1)), Step::Wait, "{busy:?}");
         }
     }
 
     #[test]
     fn faults_end_when_nothing_moves_or_after_a_while() {
         let mut vain = pace(true);
-        for _ in 0..MOVES_IN_VAIN_MAX {
-            assert_eq!(step(&mut vain, hidden(3), at(1), QUIET_LOOKS), Step::MoveOn);
+        for times in 0..MOVES_IN_VAIN_MAX {
+            assert_eq!(step(&mut vain, hidden(3), at(1 + u64::from(times))), Step::MoveOn);
         }
         assert_eq!(vain.moved(), MOVE * MOVES_IN_VAIN_MAX);
-        assert_eq!(vain.next(hidden(3), at(1)), Step::EndFaults(End::InVain));
+        assert_eq!(vain.next(hidden(3), at(30)), Step::EndFaults(End::InVain));
         // From now on it goes on without them, and in the end gives up as ever.
-        assert_eq!(step(&mut vain, hidden(3), at(2), QUIET_LOOKS), Step::MoveOn);
-        assert_eq!(vain.next(hidden(3), at(70)), Step::GiveUp);
+        assert_eq!(step(&mut vain, hidden(3), at(31)), Step::MoveOn);
+        assert_eq!(vain.next(hidden(3), at(92)), Step::GiveUp);
 
         let mut moving = pace(true);
         for times in 1..15 {
-            assert_eq!(step(&mut moving, hidden(3), at(20 * times), QUIET_LOOKS), Step::MoveOn);
+            assert_eq!(step(&mut moving, hidden(3), at(20 * times)), Step::MoveOn);
         }
         let busy = |delivered| Seen { held: 1, delivered, ..hidden(3) };
         let mut stalled = pace(true);
@@ -260,8 +268,8 @@ mod tests {
         let mut pace = pace(true);
         let dead = Seen { dead: 2, ..hidden(1) };
         assert_eq!(pace.next(dead, at(1)), Step::EndFaults(End::DeadLetters));
-        assert_eq!(step(&mut pace, dead, at(1), QUIET_LOOKS), Step::PutBack);
-        assert_eq!(step(&mut pace, dead, at(1), QUIET_LOOKS - 1), Step::Wait);
-        assert_eq!(pace.next(dead, at(1)), Step::Done, "a lost cause is left to the verdict");
+        assert_eq!(step(&mut pace, dead, at(1)), Step::PutBack);
+        assert_eq!(pace.next(dead, at(2)), Step::Wait);
+        assert_eq!(step(&mut pace, dead, at(2)), Step::Done, "a lost cause is left to the verdict");
     }
 }
