@@ -33,7 +33,7 @@ enum How {
 impl Ours {
     pub(crate) fn new() -> Self {
         let budget = Budget::new(BUDGET_BYTES, RECORD_BYTES_MAX as u64).unwrap();
-        let batcher = Batcher::new(BatchLimits::default(), "/acme/logs", "pod-0").with_shelf(budget.bodies());
+        let batcher = Batcher::new(BatchLimits::default(), "/acme/logs", "pod-0");
         Self {
             worker: Worker::new(),
             machine: Machine::new(batcher, RECORD_BYTES_MAX),

@@ -9,10 +9,9 @@ use aws_sdk_s3::config::IdentityCache;
 use aws_sdk_s3::types::{
     CompletedMultipartUpload, CompletedPart, MetadataDirective, ObjectCannedAcl, TaggingDirective,
 };
-use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::sts::Writer;
-use super::{Aws, CONNECT_TIMEOUT, answer};
+use super::{Aws, answer, timeouts};
 use crate::core::copy::copy_source;
 use crate::core::failure::{Failure, FailureKind, Service, Verdict};
 use crate::core::object::{ETag, ObjectRef};
@@ -73,9 +72,8 @@ impl TargetBucket {
     #[must_use]
     pub fn new(aws: &Aws, target: &S3Target, writer: &Writer) -> Self {
         let region = target.region.as_deref().unwrap_or_else(|| aws.region());
-        let timeouts =
-            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(COPY_TIMEOUT).build();
-        let mut config = super::s3::config(aws).region(Region::new(region.to_owned())).timeout_config(timeouts);
+        let mut config =
+            super::s3::config(aws).region(Region::new(region.to_owned())).timeout_config(timeouts(COPY_TIMEOUT));
         if let Writer::Central(session) = writer {
             config = config.identity_cache(IdentityCache::no_cache()).credentials_provider(session.credentials.clone());
         }

@@ -7,6 +7,7 @@
 //! [`bucket::TargetBucket`] bound to it.
 
 pub mod bucket;
+pub mod connector;
 pub mod dynamodb;
 pub mod logs;
 pub mod s3;
@@ -25,11 +26,8 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::RequestId;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::http::{
-    HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
-};
+use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::endpoint::Endpoint;
 use aws_smithy_types::retry::{ErrorKind, RetryConfig};
@@ -38,16 +36,13 @@ use aws_types::sdk_config::{SharedTimeSource, TimeSource};
 use aws_types::service_config::ServiceConfigKey;
 use futures_util::FutureExt as _;
 
+use self::connector::Connector;
 use self::wire::Ambient;
 use crate::core::failure::{Failure, FailureKind, Service};
 use crate::world::World;
 
-/// Longest wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// Longest wait for the whole answer of a call, but for those that wait or stream on purpose.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Idle connections are closed before the service closes them.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Characters kept of what a service says in an error.
 const ERROR_TEXT_MAX: usize = 300;
 
@@ -98,8 +93,9 @@ impl TimeSource for WorldTime {
     }
 }
 
-fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(CALL_TIMEOUT).build()
+/// A call's whole answer is to come within so long.
+fn timeouts(call: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().operation_attempt_timeout(call).build()
 }
 
 /// The connection to AWS with the ambient identity. Cheap to clone.
@@ -117,17 +113,12 @@ impl Aws {
     /// Finds the ambient identity by the SDK's usual chain (environment, profile with SSO, web identity, container,
     /// instance). It is used at the first call, not here.
     pub async fn connect(settings: AwsSettings) -> Self {
-        let http = aws_smithy_http_client::Connector::builder()
-            .connector_settings(HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build())
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .build();
-        let http = SharedHttpConnector::new(http);
+        let http = SharedHttpConnector::new(Connector::new());
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(client(&http))
             .region(Region::new(settings.region.clone()))
             .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts());
+            .timeout_config(timeouts(CALL_TIMEOUT));
         if let Some(profile) = &settings.profile {
             loader = loader.profile_name(profile);
         }
@@ -149,7 +140,7 @@ impl Aws {
             .time_source(WorldTime(world))
             .region(Region::new(settings.region.clone()))
             .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts());
+            .timeout_config(timeouts(CALL_TIMEOUT));
         base.set_credentials_provider(
             settings.keys.as_ref().map(Keys::credentials).map(SharedCredentialsProvider::new),
         );

@@ -5,14 +5,13 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
 use aws_sdk_sqs::types::{MessageAttributeValue, QueueAttributeName};
-use aws_smithy_types::timeout::TimeoutConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::wire::{OwnWire, Request};
-use super::{Aws, CONNECT_TIMEOUT, address, answer};
+use super::{Aws, address, answer};
 use crate::core::failure::{Failure, FailureKind, Service};
 use crate::core::time::UnixMillis;
 
@@ -141,7 +140,7 @@ impl Queue {
     /// The queue at `url`, called with the ambient identity.
     #[must_use]
     pub fn new(aws: &Aws, url: &str) -> Self {
-        let mut config = aws_sdk_sqs::config::Builder::from(&aws.base).timeout_config(timeouts(CALL_TIMEOUT));
+        let mut config = aws_sdk_sqs::config::Builder::from(&aws.base);
         config.set_endpoint_url(aws.endpoint(Service::Sqs));
         let wire = OwnWire::new(aws, Service::Sqs);
         Self { client: Client::from_conf(config.build()), wire, uri: uri(aws), url: url.to_owned() }
@@ -254,10 +253,6 @@ impl Queue {
         }
         answer(Service::Sqs, "SendMessage", call.send().await).map(|_| ())
     }
-}
-
-fn timeouts(call: Duration) -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(call).build()
 }
 
 fn message(message: Told) -> Option<Message> {

@@ -14,6 +14,7 @@ pub mod progress;
 pub mod rejects;
 pub mod scan;
 pub mod settlement;
+pub mod shelf;
 pub mod simd;
 pub mod tally;
 pub mod tenant;

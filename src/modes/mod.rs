@@ -325,6 +325,7 @@ impl Daemon {
             reads: Reads {
                 source: Source::new(&aws),
                 part_bytes: settings.part_bytes,
+                chunks: budget.chunks(),
                 retries: retries.clone(),
                 world,
                 tracker: tracker.clone(),

@@ -9,16 +9,21 @@
 //!
 //! Each class is shared between tenants as [`super::share`] says: a tenant holds at most half, and those whose accounts
 //! accept nothing leave a part to the others. While a growth permit waits, the largest lingering batch is told to seal.
+//!
+//! Bodies of full batches and chunks are used again ([`Shelf`]). What is kept of them is part of what their class has free:
+//! less is kept when more is claimed, three at least, and none when there is no lane left.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::share::{Claim, Pool};
-use crate::core::batch::{KEPT_BODY_BYTES, Shelf};
+use crate::core::batch::FULL_BODY_BYTES;
 use crate::core::rejects::FILE_BYTES_MAX;
+use crate::core::shelf::{Buffer, Shelf};
 use crate::core::tenant::TenantId;
 
 const KIB: u64 = 1024;
@@ -55,10 +60,11 @@ const REJECT_FILES_MAX: u64 = 4;
 /// Bytes that are set aside for them when they are written at all.
 pub const REJECTS_BYTES: u64 = REJECT_FILES_MAX * FILE_BYTES_MAX as u64;
 
-/// Bodies that are used again with any budget: one that is filled, one that waits, one that is sent.
-const BODIES_MIN: usize = 3;
-/// The part of growth, beyond the least, that is set aside for more of them: an eighth.
-const BODIES_PART: u64 = 8;
+/// Buffers of either kind that are kept whatever is claimed: what has just been given back is wanted by the next in line.
+const KEPT_MIN: u64 = 3;
+/// What the body of a full batch claims, which is used again.
+pub const BODY_BYTES: u64 = FULL_BODY_BYTES as u64;
+const _: () = assert!(BODY_BYTES.is_multiple_of(GROWTH_STEP_BYTES) && BODY_BYTES <= GROWTH_MIN / 2);
 
 /// The budget is too small for what the other settings ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -124,6 +130,8 @@ struct Inner {
     growth: Pool,
     rejects: Pool,
     bodies: Arc<Shelf>,
+    chunks: Arc<Shelf>,
+    lanes: AtomicUsize,
     lingering: Mutex<HashMap<u64, Lingering>>,
 }
 
@@ -159,14 +167,15 @@ impl Budget {
             return Err(BudgetTooSmall { given: bytes, record: record_bytes_max, least });
         }
         let spare = bytes - least;
-        let bodies = spare / 2 / BODIES_PART / KEPT_BODY_BYTES as u64;
         let inner = Inner {
             reserve: Pool::new(RESERVE_MIN + spare / 2),
             carry: Pool::new(carry),
             big: Pool::new(record_bytes_max.max(KIB)),
-            growth: Pool::new(GROWTH_MIN + (spare - spare / 2) - bodies * KEPT_BODY_BYTES as u64),
+            growth: Pool::new(GROWTH_MIN + (spare - spare / 2)),
             rejects: Pool::new(rejects),
-            bodies: Shelf::new(BODIES_MIN + usize::try_from(bodies).unwrap_or(0)),
+            bodies: Shelf::new(FULL_BODY_BYTES),
+            chunks: Shelf::new(usize::try_from(CHUNK_BYTES).unwrap_or(usize::MAX)),
+            lanes: AtomicUsize::new(0),
             lingering: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -175,6 +184,7 @@ impl Budget {
     /// A lane's view of the budget, within its tenant's share.
     #[must_use]
     pub fn lane(&self, tenant: &TenantId, lane: u64) -> LaneBudget {
+        self.inner.lanes.fetch_add(1, Ordering::Relaxed);
         LaneBudget { budget: self.clone(), tenant: tenant.clone(), lane, seal: Arc::default() }
     }
 
@@ -185,11 +195,16 @@ impl Budget {
         inner.reserve.used() + inner.carry.used() + inner.big.used() + inner.growth.used() + inner.rejects.used()
     }
 
-    /// Bodies of full batches. What is on it is charged to nobody but for [`BODIES_MIN`] of them, which the process has besides;
-    /// the bytes that are written to one are charged as of any body.
+    /// Chunks of [`CHUNK_BYTES`]. Whoever takes one holds an object's reserve.
     #[must_use]
-    pub fn bodies(&self) -> Arc<Shelf> {
-        Arc::clone(&self.inner.bodies)
+    pub fn chunks(&self) -> Arc<Shelf> {
+        Arc::clone(&self.inner.chunks)
+    }
+
+    /// Keeps no more buffers than there is room for beside what is claimed.
+    fn tidy(&self) {
+        self.inner.bodies.cut(self.inner.growth.free() + KEPT_MIN * BODY_BYTES);
+        self.inner.chunks.cut(self.inner.reserve.free() + KEPT_MIN * CHUNK_BYTES);
     }
 
     /// Where files of rejected events claim their bytes.
@@ -239,13 +254,17 @@ impl LaneBudget {
     /// window that is wider than that counts as half of the class: two of such are at work at a time, not one, lest a
     /// tenant that accepts nothing keep all others from theirs.
     pub async fn admit(&self, size: Option<u64>, window: u64) -> Permit {
-        self.budget.inner.reserve.claim(&self.tenant, self.reserve(size, window)).await.into()
+        let claim = self.budget.inner.reserve.claim(&self.tenant, self.reserve(size, window)).await;
+        self.budget.tidy();
+        claim.into()
     }
 
     /// The same, if it is free.
     #[must_use]
     pub fn try_admit(&self, size: Option<u64>, window: u64) -> Option<Permit> {
-        self.budget.inner.reserve.try_claim(&self.tenant, self.reserve(size, window)).map(Permit::from)
+        let claim = self.budget.inner.reserve.try_claim(&self.tenant, self.reserve(size, window))?;
+        self.budget.tidy();
+        Some(claim.into())
     }
 
     fn reserve(&self, size: Option<u64>, window: u64) -> u64 {
@@ -272,10 +291,23 @@ impl LaneBudget {
     #[must_use]
     pub fn try_grow(&self, bytes: u64) -> Option<Permit> {
         let grown = self.budget.inner.growth.try_claim(&self.tenant, bytes);
-        if grown.is_none() {
-            self.budget.press();
+        match &grown {
+            Some(_) => self.budget.tidy(),
+            None => self.budget.press(),
         }
         grown.map(Permit::from)
+    }
+
+    /// Whether this lane's tenant has claimed memory for batches, of any lane.
+    #[must_use]
+    pub fn has_grown(&self) -> bool {
+        self.budget.inner.growth.held(&self.tenant) > 0
+    }
+
+    /// The body of a full batch. The caller has claimed [`BODY_BYTES`] for it.
+    #[must_use]
+    pub fn body(&self) -> Buffer {
+        self.budget.inner.bodies.take()
     }
 
     /// Waits for bytes for a batch. The caller must hold no growth: its sealed batches are sent first.
@@ -285,7 +317,10 @@ impl LaneBudget {
         loop {
             tokio::select! {
                 biased;
-                claim = &mut claim => return claim.into(),
+                claim = &mut claim => {
+                    self.budget.tidy();
+                    return claim.into();
+                }
                 () = tokio::time::sleep(PRESS_EVERY) => self.budget.press(),
             }
         }
@@ -308,6 +343,10 @@ impl LaneBudget {
 impl Drop for LaneBudget {
     fn drop(&mut self) {
         self.busy();
+        if self.budget.inner.lanes.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.budget.inner.bodies.cut(0);
+            self.budget.inner.chunks.cut(0);
+        }
     }
 }
 
@@ -331,9 +370,31 @@ mod tests {
         }
         let large = Budget::new(1024 * MIB, RECORD).unwrap();
         let classes = [&large.inner.reserve, &large.inner.carry, &large.inner.big, &large.inner.growth];
-        let set_aside = 1024 * MIB - classes.iter().map(|pool| pool.total()).sum::<u64>();
-        assert!(set_aside > 40 * MIB && set_aside.is_multiple_of(KEPT_BODY_BYTES as u64));
+        assert_eq!(classes.iter().map(|pool| pool.total()).sum::<u64>(), 1024 * MIB);
         assert_eq!(Budget::new(20 * MIB, RECORD).unwrap_err().given, 20 * MIB);
+    }
+
+    /// What is kept is part of what is free, but for the few that are wanted next.
+    #[test]
+    fn fewer_buffers_are_kept_when_more_is_claimed_and_none_without_lanes() {
+        let budget = Budget::new(BUDGET, RECORD).unwrap();
+        let kept = || budget.inner.bodies.buffers() as u64;
+        let (one, other) = (budget.lane(&tenant("one"), 1), budget.lane(&tenant("other"), 2));
+        let grow = |lane: &LaneBudget| lane.try_grow(BODY_BYTES).map(|permit| (permit, lane.body()));
+        let mut grown: Vec<_> = std::iter::from_fn(|| grow(&one)).collect();
+        grown.extend(std::iter::from_fn(|| grow(&other)));
+        let bodies = grown.len() as u64;
+        assert!(bodies > 2 * KEPT_MIN);
+        drop(grown);
+        assert_eq!(kept(), bodies);
+        let held = one.try_grow(budget.inner.growth.total() / 2).unwrap();
+        assert_eq!(kept(), bodies.min(budget.inner.growth.free() / BODY_BYTES + KEPT_MIN));
+        let all: Vec<_> = std::iter::from_fn(|| other.try_grow(GROWTH_STEP_BYTES)).collect();
+        assert_eq!(kept(), budget.inner.growth.free() / BODY_BYTES + KEPT_MIN);
+        drop((held, all, one));
+        assert!(kept() > 0);
+        drop(other);
+        assert_eq!(kept(), 0);
     }
 
     #[test]

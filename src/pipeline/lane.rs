@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::book::{Book, Known};
@@ -82,7 +82,7 @@ pub fn start(
         debug_assert!(false, "a lane needs a log group");
         return;
     };
-    let batcher = Batcher::new(lanes.limits, &target.log_group, &to.stream).with_shelf(lanes.budget.bodies());
+    let batcher = Batcher::new(lanes.limits, &target.log_group, &to.stream);
     let budget = Arc::new(lanes.budget.lane(to.delivery.tenant(), number));
     let (to_sender, groups) = mpsc::channel(GROUPS_WAITING_MAX);
     let open = Arc::new(OpenObjects::new(to.clone(), Arc::clone(&lanes.totals), lanes.reads.world));
@@ -142,9 +142,7 @@ impl Filler {
 
     /// Waits for a job while the open batch lingers. `None` when there will be no more.
     async fn wait_for_job(&mut self, jobs: &mut mpsc::Receiver<Job>, idle: &impl Fn() -> bool) -> Option<Job> {
-        let held = self.machine.as_ref().map_or((0, 0), |machine| (machine.open_bytes(), machine.filled_bytes()));
-        if held.0 > 0 {
-            let pressed = self.budget.linger(held);
+        if let Some(pressed) = self.linger() {
             let job = tokio::select! {
                 biased;
                 job = jobs.recv() => Some(job),
@@ -171,6 +169,12 @@ impl Filler {
                 return jobs.recv().await;
             }
         }
+    }
+
+    /// Says that the open batch, if there is one, may be sealed when others need what it holds. Gives what tells of that.
+    fn linger(&self) -> Option<Arc<Notify>> {
+        let machine = self.machine.as_ref().filter(|machine| machine.open_bytes() > 0)?;
+        Some(self.budget.linger((machine.open_bytes(), machine.filled_bytes())))
     }
 
     fn send_window(&self) -> SendWindow {
@@ -215,15 +219,25 @@ impl Filler {
         waits.await
     }
 
-    /// Waits for the memory of an object; the open batch does not linger longer than it may meanwhile.
+    /// Waits for the memory of an object; the open batch does not linger longer than it may meanwhile, and not at all when
+    /// others need what it holds.
     async fn admit(&mut self, size: Option<u64>, decoder_window: u64) -> Permit {
         let budget = Arc::clone(&self.budget);
+        if let Some(permit) = budget.try_admit(size, decoder_window) {
+            return permit;
+        }
         let admit = budget.admit(size, decoder_window);
+        let Some(pressed) = self.linger() else { return admit.await };
         tokio::pin!(admit);
-        tokio::select! {
+        let permit = tokio::select! {
             biased;
-            permit = &mut admit => return permit,
-            () = tokio::time::sleep(self.lanes.linger.min(PAUSE_AFTER)) => {}
+            permit = &mut admit => Some(permit),
+            () = tokio::time::sleep(self.lanes.linger.min(PAUSE_AFTER)) => None,
+            () = pressed.notified() => None,
+        };
+        self.budget.busy();
+        if let Some(permit) = permit {
+            return permit;
         }
         self.seal().await;
         admit.await

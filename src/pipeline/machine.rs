@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::budget::{GROWTH_STEP_BYTES, LaneBudget, Permit};
+use super::budget::{BODY_BYTES, GROWTH_STEP_BYTES, LaneBudget, Permit};
 use super::run::{ObjectCount, Run};
 use crate::core::batch::{Batch, Batcher, Event, Fed, Packer, Sealed, SegmentId, SendWindow};
 use crate::core::checkpoint::{Checkpoint, Spacing};
@@ -16,16 +16,19 @@ use crate::core::decode::{DecodeFault, Kept, SmallDecoder, Window};
 use crate::core::object::{ObjectFault, Position};
 use crate::core::progress::Progress;
 use crate::core::scan::{Record, ScanLimits, Scanner, Shape, Step};
+use crate::core::shelf::Buffer;
 use crate::core::time::UnixMillis;
 
 /// Decompressed bytes that are scanned at a time. With its neighbours it stays in a core's L2 cache.
 pub const WINDOW_BYTES: usize = 128 * 1024;
 /// Windows that a machine may fill in one turn before another lane gets the thread.
-const WINDOWS_PER_TURN: usize = 16;
+const WINDOWS_PER_TURN: usize = 32;
 /// Windows that it may fill in a turn that is run where the lane is.
 const WINDOWS_PER_LIGHT_TURN: usize = 2;
 /// Stored bytes of an object whose first turn is light, and as a rule its only one.
 const LIGHT_STORED_MAX: u64 = 8 * 1024;
+/// Stored bytes of an object that are likely to fill a batch, or half of one.
+const LONG_STORED_MIN: u64 = 128 * 1024;
 /// Stored bytes of an object that are read and decoded again after a pause, at most. An object is paused once a second at
 /// most, and decodes to ten times as much in about a tenth of that.
 const READ_AGAIN_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -40,7 +43,7 @@ const ONE_BATCH_STORED_MAX: u64 = 1024 * 1024;
 pub enum Rest {
     /// All input is used: give the next chunk, or say that there is none.
     Input,
-    /// A batch was sealed: take it, and come again when there is a place for the next.
+    /// A batch was sealed: take it, and come again when there is a place for the next. Another one may be open already.
     Sealed,
     /// The next event needs so many bytes of growth, and the open batch is empty.
     Growth(u64),
@@ -229,7 +232,7 @@ impl Machine {
     pub fn abandon(&mut self, segment: SegmentId) -> u64 {
         let events = self.batcher.abandon_unsealed(segment);
         if self.batcher.is_empty() {
-            self.growth = Permit::default();
+            self.shrink();
         }
         events
     }
@@ -250,7 +253,7 @@ impl Machine {
     pub fn seal(&mut self, window: SendWindow) {
         debug_assert!(self.sealed.is_none());
         if self.batcher.is_empty() {
-            self.growth = Permit::default();
+            self.shrink();
             return;
         }
         let sealed = self.batcher.seal(window);
@@ -303,7 +306,8 @@ impl Machine {
         budget: &LaneBudget,
         (send_window, windows): (SendWindow, usize),
     ) -> Rest {
-        for _ in 0..windows {
+        let mut left = windows;
+        loop {
             // What is in the window first: an earlier turn may have stopped before its end.
             if let Some(rest) = self.scan(run, window, run.scanned, budget, send_window) {
                 return rest;
@@ -311,6 +315,11 @@ impl Machine {
             if run.scanned {
                 return Rest::ObjectEnd(Ok(()));
             }
+            // Between turns nothing is kept but the beginning of a record, and what may be reached.
+            if left == 0 {
+                return Rest::Turn;
+            }
+            left -= 1;
             if window.unscanned() >= self.carry_limit {
                 return if self.carry_limit <= WINDOW_BYTES { Rest::Carry } else { Rest::BigRecord };
             }
@@ -321,7 +330,6 @@ impl Machine {
                 Err(fault) => return Rest::ObjectEnd(Err(fault)),
             }
         }
-        Rest::Turn
     }
 
     /// Decodes behind what the window holds, up to one step more.
@@ -394,7 +402,7 @@ impl Machine {
             match step {
                 Step::NeedMore | Step::End => {
                     window.scanned_to(next);
-                    return None;
+                    return self.sealed.as_ref().map(|_| Rest::Sealed);
                 }
                 Step::Bad(fault) => {
                     window.scanned_to(next);
@@ -444,10 +452,14 @@ impl Machine {
                 return Taken::Stop(rest);
             }
             let fed = self.batcher.feed(&event);
-            if fed != Fed::Wide || event.wide {
+            if fed == Fed::Wide && !event.wide {
+                event.wide = true;
+            } else if fed == Fed::Full && self.sealed.is_none() && !self.batcher.is_empty() {
+                // The rest of the window goes into the next batch, if there is memory for it.
+                self.make_room(run, send_window);
+            } else {
                 break fed;
             }
-            event.wide = true;
         };
         match fed {
             Fed::Taken { parts } => {
@@ -455,14 +467,13 @@ impl Machine {
                 Taken::Whole
             }
             // A wide event is as wide as it gets.
-            Fed::Full | Fed::Wide => {
-                self.make_room(run, send_window);
-                Taken::Stop(Rest::Sealed)
-            }
+            Fed::Full | Fed::Wide => Taken::Stop(Rest::Sealed),
             Fed::PartTaken { next, parts } => {
                 run.count.tally.pend(u64::from(parts));
                 run.cut = Position { ordinal: record.ordinal, part: next };
-                self.seal(send_window);
+                if self.sealed.is_none() {
+                    self.seal(send_window);
+                }
                 Taken::Stop(Rest::Sealed)
             }
             Fed::Dropped(rule) => {
@@ -480,8 +491,40 @@ impl Machine {
         }
     }
 
+    /// Lets go of what an empty batch holds.
+    fn shrink(&mut self) {
+        self.growth = Permit::default();
+        self.batcher.place(Buffer::default());
+    }
+
+    /// Takes a body that has room for a full batch, for an object that is likely to fill one. `Some` when it must wait for that:
+    /// its tenant has others, which will be sent. One that has none begins small if it must.
+    fn claim_body(&mut self, budget: &LaneBudget) -> Option<Rest> {
+        let held = self.growth.bytes();
+        if held < BODY_BYTES {
+            match budget.try_grow(BODY_BYTES - held) {
+                Some(permit) => self.growth.merge(permit),
+                None if self.sealed.is_some() => return Some(Rest::Sealed),
+                None if budget.has_grown() => {
+                    self.shrink();
+                    return Some(Rest::Growth(BODY_BYTES));
+                }
+                None => return None,
+            }
+        }
+        self.batcher.place(budget.body());
+        None
+    }
+
     /// Sees to it that the open batch may grow by an event. `Some` when it must stop for that.
     fn claim(&mut self, run: &Run, event: &Event<'_>, budget: &LaneBudget, send_window: SendWindow) -> Option<Rest> {
+        if self.batcher.is_empty()
+            && !self.batcher.is_roomy()
+            && run.left() >= LONG_STORED_MIN
+            && let Some(rest) = self.claim_body(budget)
+        {
+            return Some(rest);
+        }
         let need = u64::try_from(self.batcher.memory_with(&event.message, event.wide)).unwrap_or(u64::MAX);
         let held = self.growth.bytes();
         if need <= held {
@@ -492,8 +535,11 @@ impl Machine {
             self.growth.merge(permit);
             return None;
         }
+        if self.sealed.is_some() {
+            return Some(Rest::Sealed);
+        }
         if self.batcher.is_empty() {
-            self.growth = Permit::default();
+            self.shrink();
             return Some(Rest::Growth(need.next_multiple_of(GROWTH_STEP_BYTES)));
         }
         self.make_room(run, send_window);

@@ -58,6 +58,60 @@ fn a_light_turn_is_short() {
     assert!(!machine.is_light());
 }
 
+/// Lines that make more than one batch, and are longer than what makes one at all likely when they are stored as they are.
+fn several_batches() -> Vec<u8> {
+    (0..3_000).map(|at| format!("{{\"message\":\"{at} {}\"}}\n", "a".repeat(1_000))).collect::<String>().into_bytes()
+}
+
+/// What stands behind a batch's end in a window goes into the next one: only the beginning of a record is kept between turns.
+/// A batch whose object is long has a body for all of it from the start.
+#[test]
+fn a_turn_goes_on_to_the_windows_end_when_a_batch_is_full() {
+    let stored = Bytes::from(several_batches());
+    let budget = Budget::new(256 << 20, RECORD_BYTES_MAX as u64).unwrap();
+    let lane = budget.lane(&TenantId::try_from("acme").unwrap(), 0);
+    let mut machine = Machine::new(Batcher::new(BatchLimits::default(), "/acme", "pod"), RECORD_BYTES_MAX);
+    let mut worker = Worker::new();
+    machine.begin(SegmentId(0), stored.len() as u64, UnixMillis(7), Progress::default());
+    machine.push(stored);
+    machine.end_of_input();
+    assert_eq!(worker.turn(&mut machine, &lane, SendWindow::ALL), Rest::Sealed);
+    assert!(machine.carry.len() < 2_000, "{} bytes are kept", machine.carry.len());
+    assert!(machine.filled_bytes() > 0, "the next batch is begun");
+    assert_eq!(machine.open_bytes(), BODY_BYTES);
+    let first = machine.take_sealed().unwrap();
+    assert_eq!(first.growth.bytes(), BODY_BYTES);
+    let place = |group: &Group| group.sealed.batches[0].body().as_ptr();
+    let used = place(&first);
+    drop(first);
+    assert_eq!(worker.turn(&mut machine, &lane, SendWindow::ALL), Rest::Sealed);
+    let second = machine.take_sealed().unwrap();
+    machine.seal(SendWindow::ALL);
+    let third = machine.take_sealed().unwrap();
+    assert!(place(&second) != used && place(&third) == used, "a body that was sent is used again");
+}
+
+/// A batch waits for memory for all of it while its tenant has others, and begins small when it has none.
+#[test]
+fn a_body_is_waited_for_only_while_others_of_the_tenant_are_there() {
+    let stored = Bytes::from(several_batches());
+    let budget = Budget::new(40 << 20, RECORD_BYTES_MAX as u64).unwrap();
+    let tenant = |name: &str| budget.lane(&TenantId::try_from(name).unwrap(), 0);
+    for (holder, expected) in [("acme", Rest::Growth(BODY_BYTES)), ("other", Rest::Sealed)] {
+        let (lane, other) = (tenant("acme"), tenant(holder));
+        // One holds all that one may, and a third leaves little of the rest.
+        let mut held: Vec<Permit> = std::iter::from_fn(|| other.try_grow(GROWTH_STEP_BYTES)).collect();
+        held.extend(tenant("third").try_grow(7 << 20));
+        let mut machine = Machine::new(Batcher::new(BatchLimits::default(), "/acme", "pod"), RECORD_BYTES_MAX);
+        let mut worker = Worker::new();
+        machine.begin(SegmentId(0), stored.len() as u64, UnixMillis(7), Progress::default());
+        machine.push(stored.clone());
+        assert_eq!(worker.turn(&mut machine, &lane, SendWindow::ALL), expected, "{holder} holds much");
+        drop(held);
+    }
+    assert_eq!(budget.used(), 0);
+}
+
 /// The same with checkpoints every so often, from one of them on, with a pause after so many pieces, three times.
 fn run_at(
     stored: &[u8],

@@ -6,6 +6,7 @@
 //! A reader runs ahead of its lane by a bounded number of chunks (see `budget::CHUNKS_PER_OBJECT`); when they are not
 //! taken, it stops reading from the connection, and the store's side waits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,9 +18,12 @@ use super::retries::Retries;
 use crate::aws::s3::{Part, Source};
 use crate::core::failure::{Attempts, Failure, Service, Verdict};
 use crate::core::object::{ETag, ObjectRef};
+use crate::core::shelf::{Buffer, Shelf};
 use crate::core::time::{Tick, UnixMillis};
 use crate::world::World;
 
+/// Bytes of a chunk from which on it has one of the buffers that are used again: below, one of that size costs little.
+const KEPT_CHUNK_MIN: usize = 64 * 1024;
 /// Chunks between a reader and its lane.
 const CHUNKS_WAITING_MAX: usize = 1;
 
@@ -60,6 +64,8 @@ pub struct Reads {
     pub source: Source,
     /// Bytes of one GET.
     pub part_bytes: u64,
+    /// Buffers for chunks, which are charged to the objects' reserves.
+    pub chunks: Arc<Shelf>,
     /// How often a part is tried without a byte of progress.
     pub retries: Retries,
     /// Times and chance.
@@ -216,8 +222,8 @@ impl Reader {
         if left > CHUNK_BYTES {
             return (None, Some(Ok(part)));
         }
-        let mut chunk = self.empty();
-        let filled = fill(&mut part, &mut Bytes::new(), &mut chunk).await;
+        let (mut chunk, size) = self.empty();
+        let filled = fill(&mut part, &mut Bytes::new(), (chunk.bytes(), size)).await;
         let ready = if chunk.is_empty() { None } else { Some(self.chunk(chunk)) };
         if self.left() > 0 {
             return (ready, Some(Err(filled.err())));
@@ -290,8 +296,8 @@ impl Reader {
         let mut over = Bytes::new();
         let since = (self.reads.world.now(), self.reached);
         loop {
-            let mut chunk = self.empty();
-            let filled = fill(&mut part, &mut over, &mut chunk).await;
+            let (mut chunk, size) = self.empty();
+            let filled = fill(&mut part, &mut over, (chunk.bytes(), size)).await;
             if !chunk.is_empty() {
                 let chunk = self.chunk(chunk);
                 // The lane may have been cut off; the caller sees that.
@@ -313,23 +319,25 @@ impl Reader {
         self.total.saturating_sub(self.reached)
     }
 
-    /// Room for the next chunk: one byte behind the last one, where the answer ends.
-    fn empty(&self) -> Vec<u8> {
-        Vec::with_capacity(usize::try_from(self.left().clamp(1, CHUNK_BYTES)).unwrap_or(usize::MAX))
+    /// A buffer for the next chunk, and its bytes: one behind the last one, where the answer ends.
+    fn empty(&self) -> (Buffer, usize) {
+        let size = usize::try_from(self.left().clamp(1, CHUNK_BYTES)).unwrap_or(usize::MAX);
+        let buffer = if size < KEPT_CHUNK_MIN { Vec::with_capacity(size).into() } else { self.reads.chunks.take() };
+        (buffer, size)
     }
 
-    fn chunk(&mut self, bytes: Vec<u8>) -> Chunk {
-        self.reached += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        if self.left() == 0 { Chunk::Last(bytes.into()) } else { Chunk::Bytes(bytes.into()) }
+    fn chunk(&mut self, buffer: Buffer) -> Chunk {
+        self.reached += u64::try_from(buffer.len()).unwrap_or(u64::MAX);
+        let bytes = Bytes::from_owner(buffer);
+        if self.left() == 0 { Chunk::Last(bytes) } else { Chunk::Bytes(bytes) }
     }
 }
 
-/// Fills a chunk from a part and from what was `over` of its last bytes. False: the part has ended.
+/// Fills a chunk of so many bytes from a part and from what was `over` of its last bytes. False: the part has ended.
 ///
 /// Bytes are copied: what comes from a connection is a slice of its buffer, which may be much larger and would be kept with
 /// it, outside the budget.
-async fn fill(part: &mut Part, over: &mut Bytes, chunk: &mut Vec<u8>) -> Result<bool, Failure> {
-    let size = chunk.capacity();
+async fn fill(part: &mut Part, over: &mut Bytes, (chunk, size): (&mut Vec<u8>, usize)) -> Result<bool, Failure> {
     while chunk.len() < size {
         if over.is_empty() {
             match part.next().await? {

@@ -140,6 +140,11 @@ impl Run {
         kept
     }
 
+    /// Stored bytes that are not decoded yet.
+    pub(super) const fn left(&self) -> u64 {
+        self.stored_bytes.saturating_sub(self.decoded)
+    }
+
     /// The stored byte of the last place, or the first one.
     pub(super) fn from(&self) -> u64 {
         self.places.last.as_ref().map_or(0, |checkpoint| checkpoint.mark.stored())

@@ -216,7 +216,19 @@ impl Pool {
     /// Units held now.
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.inner.total - self.state().free
+        self.inner.total - self.free()
+    }
+
+    /// Units that nobody holds.
+    #[must_use]
+    pub fn free(&self) -> u64 {
+        self.state().free
+    }
+
+    /// Units that a tenant holds.
+    #[must_use]
+    pub fn held(&self, tenant: &TenantId) -> u64 {
+        self.state().tenants.get(tenant).map_or(0, |of| of.held)
     }
 
     /// Claims `units` (at most the total, for nobody waits for what can never come) if they are free for the tenant.

@@ -7,6 +7,8 @@ use millrace::aws::s3::Source;
 use millrace::aws::{Aws, AwsSettings, Keys};
 use millrace::core::failure::{RetryPolicy, Service};
 use millrace::core::object::ObjectRef;
+use millrace::core::shelf::Shelf;
+use millrace::pipeline::budget::CHUNK_BYTES;
 use millrace::pipeline::read::{Chunk, ReadFault, Reads};
 use millrace::pipeline::retries::Retries;
 use millrace::world::World;
@@ -33,8 +35,8 @@ async fn read_from(mut stub: Stub, part_bytes: u64) -> (String, Option<ReadFault
     })
     .await;
     let (source, tracker) = (Source::new(&aws), TaskTracker::new());
-    let reads =
-        Reads { source, part_bytes, retries: Retries::new(RETRIES, World::new()), world: World::new(), tracker };
+    let (retries, chunks) = (Retries::new(RETRIES, World::new()), Shelf::new(CHUNK_BYTES.try_into().unwrap()));
+    let reads = Reads { source, part_bytes, chunks, retries, world: World::new(), tracker };
     let object = ObjectRef {
         bucket: Arc::from("b"),
         key: Arc::from("k"),

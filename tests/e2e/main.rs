@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod delivery;
+mod encrypted;
 mod flow;
 mod hostile;
 mod local;

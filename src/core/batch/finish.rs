@@ -5,13 +5,14 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::pack::{self, Packer};
-use super::{BODY_END, Body, Entry, Origin, SegmentId, seal};
+use super::{BODY_END, Entry, Origin, SegmentId, seal};
+use crate::core::shelf::Buffer;
 use crate::core::time::UnixMillis;
 
 /// A finished PutLogEvents request.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    body: Body,
+    body: Buffer,
     /// Bytes of the body before it was packed, if it is.
     packed_from: Option<usize>,
     /// Of the body as it is. Signing it is most of what a call costs, so it is hashed once for all attempts.
@@ -23,7 +24,7 @@ pub struct Batch {
 
 impl Batch {
     /// Ends a body.
-    pub(super) fn new(mut body: Body, head: usize, entries: Vec<Entry>, segments: Arc<[SegmentId]>) -> Self {
+    pub(super) fn new(mut body: Buffer, head: usize, entries: Vec<Entry>, segments: Arc<[SegmentId]>) -> Self {
         body.bytes().extend_from_slice(BODY_END);
         Self { body, packed_from: None, sha256: None, head, entries, segments }
     }
@@ -59,12 +60,12 @@ impl Batch {
     }
 
     /// Takes the request body out, to be shared with the HTTP client; [`Self::restore_body`] brings it back.
-    pub fn take_body(&mut self) -> Body {
+    pub fn take_body(&mut self) -> Buffer {
         std::mem::take(&mut self.body)
     }
 
     /// Brings the body back that was taken out, and unpacks it.
-    pub fn restore_body(&mut self, body: impl Into<Body>) {
+    pub fn restore_body(&mut self, body: impl Into<Buffer>) {
         self.body = body.into();
         self.unpack();
     }
@@ -130,7 +131,7 @@ impl Batch {
     pub fn event(&self, index: usize) -> Option<(Origin, &[u8])> {
         debug_assert!(!self.is_packed());
         let entry = self.entries.get(index)?;
-        Some((self.origin(entry), self.body.get(entry.start..entry.end)?))
+        Some((self.origin(entry), self.body.get(entry.range())?))
     }
 
     /// The segments that its events may be of.

@@ -16,24 +16,22 @@ mod pack;
 pub mod reference;
 mod reject;
 mod seal;
-mod shelf;
 mod split;
 #[cfg(test)]
 mod tests;
 
-use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::ops::{ControlFlow, Range};
 
 pub use self::body::{BadEscape, append_escaped, append_escaping};
 pub use self::finish::Batch;
 pub use self::pack::{PACK_BYTES_MIN, Packer};
 pub use self::reject::RejectRanges;
 pub use self::seal::{Sealed, SegmentShare, SendWindow};
-pub use self::shelf::{Body, KEPT_BODY_BYTES, Shelf};
 
 use self::body::Writer;
 use super::object::{Ordinal, Position};
 use super::scan::Message;
+use super::shelf::Buffer;
 use super::simd::Level;
 use super::tally::Dropped;
 use super::time::UnixMillis;
@@ -59,6 +57,8 @@ pub const ESCAPED_MAX: usize = 6;
 const FRAME_BYTES_MAX: usize = 64;
 /// Step in which a body grows, bytes.
 const GROW_BYTES: usize = 64 << 10;
+/// Bytes of a body that has room for a full batch of all but the shortest messages.
+pub const FULL_BODY_BYTES: usize = 1280 << 10;
 /// What ends a body after its last event.
 const BODY_END: &[u8] = b"]}";
 
@@ -152,9 +152,9 @@ pub enum Fed {
 /// One event of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
-    /// Where it stands in the body, without separators.
-    start: usize,
-    end: usize,
+    /// Where it stands in the body, without separators; no body is longer than 4 GiB.
+    start: u32,
+    end: u32,
     timestamp: UnixMillis,
     ordinal: Ordinal,
     part: u32,
@@ -165,6 +165,11 @@ struct Entry {
 }
 
 impl Entry {
+    /// Where it stands in the body.
+    fn range(&self) -> Range<usize> {
+        at(self.start)..at(self.end)
+    }
+
     const fn billed(&self) -> usize {
         self.message_bytes + EVENT_OVERHEAD_BYTES
     }
@@ -212,9 +217,10 @@ pub struct Batcher {
     limits: BatchLimits,
     level: Level,
     head: Vec<u8>,
-    body: Body,
-    shelf: Option<Arc<Shelf>>,
+    body: Buffer,
     entries: Vec<Entry>,
+    /// How many the last group had: the next one is likely to have about as many.
+    usual: usize,
     segments: Vec<SegmentId>,
     billed: usize,
     /// Whether the entries' times ascend so far.
@@ -240,9 +246,9 @@ impl Batcher {
             limits,
             level,
             head,
-            body: Body::default(),
-            shelf: None,
+            body: Buffer::default(),
             entries: Vec::new(),
+            usual: 0,
             segments: Vec::new(),
             billed: 0,
             ascending: true,
@@ -258,15 +264,21 @@ impl Batcher {
         Self { level, ..self }
     }
 
-    /// The same with bodies from a shelf, as long as there are some.
-    #[must_use]
-    pub fn with_shelf(self, shelf: Arc<Shelf>) -> Self {
-        Self { shelf: Some(shelf), ..self }
-    }
-
     /// Says whose the events are that are fed from now on.
     pub const fn begin_segment(&mut self, segment: SegmentId) {
         self.begun = Some(segment);
+    }
+
+    /// Whether the body has room for a full batch.
+    #[must_use]
+    pub fn is_roomy(&self) -> bool {
+        self.body.capacity() >= FULL_BODY_BYTES
+    }
+
+    /// Has the next group's body stand in this buffer. No event may be open.
+    pub fn place(&mut self, body: Buffer) {
+        debug_assert!(self.is_empty() && body.is_empty());
+        self.body = body;
     }
 
     /// Packs one event, or says why not.
@@ -302,8 +314,11 @@ impl Batcher {
 
     /// Writes what stands before a message. Gives where to roll back to, and where the event begins.
     fn open_event(&mut self, timestamp: UnixMillis, message_bytes: usize) -> (usize, usize) {
-        self.body.reserve(self.head.len() + message_bytes + FRAME_BYTES_MAX, self.shelf.as_ref());
         let body = self.body.bytes();
+        let more = self.head.len() + message_bytes + FRAME_BYTES_MAX;
+        if body.capacity() - body.len() < more {
+            make_room(body, more);
+        }
         let mark = body.len();
         if self.entries.is_empty() {
             body.clear();
@@ -339,10 +354,12 @@ impl Batcher {
         self.billed += message_bytes + EVENT_OVERHEAD_BYTES;
         self.ascending &= self.entries.last().is_none_or(|last| last.timestamp <= event.timestamp);
         let segment = self.segment();
-        let end = self.body.len();
+        if self.entries.is_empty() {
+            self.entries.reserve(self.usual);
+        }
         self.entries.push(Entry {
-            start,
-            end,
+            start: place(start),
+            end: place(self.body.len()),
             timestamp: event.timestamp,
             ordinal: event.ordinal,
             part,
@@ -422,7 +439,7 @@ impl Batcher {
         let entries = self.entries.split_off(at);
         let (rest, mut moved) = seal::rebuild(&self.head, &self.body, &entries);
         moved.iter_mut().for_each(|entry| entry.segment = 0);
-        self.body.cut(self.entries.last().map_or(0, |last| last.end));
+        self.body.cut(self.entries.last().map_or(0, |last| last.range().end));
         self.segments.retain(|segment| *segment != begun);
         let sealed = self.seal(window);
         self.billed = moved.iter().map(Entry::billed).sum();
@@ -448,9 +465,32 @@ impl Batcher {
             cut: self.cut.take(),
             keeps_dropped: self.limits.keeps_dropped,
         };
+        self.usual = (group.entries.len() + group.entries.len() / 4).min(self.limits.events_max);
         self.billed = 0;
         self.ascending = true;
         group.seal(window)
+    }
+}
+
+/// A place in a body.
+fn at(place: u32) -> usize {
+    usize::try_from(place).unwrap_or(usize::MAX)
+}
+
+/// See [`at`].
+fn place(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// Makes room for `more` bytes of a body that has none. What is not written takes no memory, only addresses: one that has
+/// outgrown the least gets those of a full one, for to grow step by step is a call of the system each time.
+#[cold]
+fn make_room(body: &mut Vec<u8>, more: usize) {
+    let len = body.len() + more;
+    if len > GROW_BYTES && len <= FULL_BODY_BYTES {
+        body.reserve_exact(FULL_BODY_BYTES - body.len());
+    } else {
+        body::reserve(body, more);
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{BODY_END, Batch, Body, Entry, SPAN_MILLIS_MAX, SegmentId};
+use super::{BODY_END, Batch, Entry, SPAN_MILLIS_MAX, SegmentId, place};
 use crate::core::object::{Ordinal, Position};
+use crate::core::shelf::Buffer;
 use crate::core::tally::Dropped;
 use crate::core::time::UnixMillis;
 
@@ -71,7 +72,7 @@ pub struct Sealed {
 
 pub(super) struct Group<'h> {
     pub(super) head: &'h [u8],
-    pub(super) body: Body,
+    pub(super) body: Buffer,
     pub(super) entries: Vec<Entry>,
     pub(super) segments: Vec<SegmentId>,
     pub(super) ascending: bool,
@@ -165,7 +166,7 @@ fn spans(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
 
 /// A body, still open, with `head` and the given events of another body.
 pub(super) fn rebuild(head: &[u8], from: &[u8], entries: &[Entry]) -> (Vec<u8>, Vec<Entry>) {
-    let bytes: usize = entries.iter().map(|entry| entry.end - entry.start + 1).sum();
+    let bytes: usize = entries.iter().map(|entry| entry.range().len() + 1).sum();
     let mut body = Vec::with_capacity(head.len() + bytes + BODY_END.len());
     body.extend_from_slice(head);
     let mut moved = Vec::with_capacity(entries.len());
@@ -173,9 +174,9 @@ pub(super) fn rebuild(head: &[u8], from: &[u8], entries: &[Entry]) -> (Vec<u8>, 
         if at > 0 {
             body.push(b',');
         }
-        let start = body.len();
-        body.extend_from_slice(from.get(entry.start..entry.end).unwrap_or_default());
-        moved.push(Entry { start, end: body.len(), ..*entry });
+        let start = place(body.len());
+        body.extend_from_slice(from.get(entry.range()).unwrap_or_default());
+        moved.push(Entry { start, end: place(body.len()), ..*entry });
     }
     (body, moved)
 }

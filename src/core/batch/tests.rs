@@ -302,7 +302,7 @@ fn a_message_over_the_limit_takes_the_memory_of_its_parts_only() {
         assert!(room <= (6 << 20) + (128 << 10), "no more than the largest event needs: {room}");
         assert_eq!(batcher.feed(&event), Fed::PartTaken { parts: 1, next: 1 });
         assert!(
-            batcher.body.bytes().capacity() <= (room + 2 * GROW_BYTES).max(KEPT_BODY_BYTES),
+            batcher.body.bytes().capacity() <= (room + 2 * GROW_BYTES).max(FULL_BODY_BYTES),
             "{}",
             batcher.body.bytes().capacity()
         );
