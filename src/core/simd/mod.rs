@@ -3,6 +3,8 @@
 //! A loop is written once, for any [`Simd`], and is compiled for each [`Level`]; which one runs is found out at run time. All
 //! give the same answers: a vector says something of each of its bytes, and nothing depends on how many there are.
 
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -55,6 +57,8 @@ pub struct Level(Kind);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Portable(portable::Words),
+    #[cfg(target_arch = "aarch64")]
+    Neon(neon::Neon),
     #[cfg(target_arch = "x86_64")]
     Avx2(x86::Avx2),
     #[cfg(target_arch = "x86_64")]
@@ -90,6 +94,8 @@ impl Level {
     pub fn all() -> impl Iterator<Item = Self> {
         let levels = [
             Some(Self::PORTABLE),
+            #[cfg(target_arch = "aarch64")]
+            neon::Neon::detect().map(Kind::Neon).map(Self),
             #[cfg(target_arch = "x86_64")]
             x86::Avx2::detect().map(Kind::Avx2).map(Self),
             #[cfg(target_arch = "x86_64")]
@@ -103,6 +109,8 @@ impl Level {
     pub const fn name(self) -> &'static str {
         match self.0 {
             Kind::Portable(_) => "portable",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon(_) => "neon",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
@@ -121,6 +129,8 @@ impl Level {
     pub(super) fn run<T: Task>(self, task: T) -> T::Output {
         match self.0 {
             Kind::Portable(words) => task.run(words),
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon(neon) => neon.run(task),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(avx2) => avx2.run(task),
             #[cfg(target_arch = "x86_64")]
@@ -293,5 +303,7 @@ mod tests {
         }
         assert_eq!(Level::named("none"), None);
         assert_eq!(Level::all().last(), Some(Level::best()));
+        #[cfg(target_arch = "aarch64")]
+        assert_eq!(Level::best().name(), "neon");
     }
 }
