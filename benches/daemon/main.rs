@@ -2,7 +2,7 @@
 //!
 //! The released binary works for tenants of an embedded cloud, which runs in this process: it verifies and counts what arrives,
 //! and keeps none of it. The processor's time is the daemon's alone. `-- NAME…` measures those parts alone: large, usual,
-//! compress, small, sparse, latency, memory, resume, start, size.
+//! compress, small, sparse, latency, members, memory, resume, start, size.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run has nothing to say")]
 #![expect(clippy::print_stdout, reason = "it says what it measured")]
@@ -59,6 +59,9 @@ const SPARSE_EVERY: Duration = Duration::from_millis(30);
 /// Objects that come one by one, one every so often.
 const LIGHT_OBJECTS: usize = 300;
 const LIGHT_EVERY: Duration = Duration::from_millis(40);
+/// Members that are decoded early, as [`LARGE`], and the size of an object of them.
+const EARLY: (u64, u64) = (64, 256 << 10);
+const EARLY_BYTES: u64 = 1 << 30;
 /// One object of this size, as members of those of [`LARGE`].
 const HUGE_BYTES: u64 = 10 << 30;
 /// The one that is gone on with, and how often.
@@ -406,6 +409,26 @@ async fn resume(figures: &mut Figures) {
     figures.add("resume_time", median_of(times), "of all", Target::AtMost(0.15), Gate::Ratio);
 }
 
+/// One object in one stream, of members that other threads decode before their turn, to one of members that are too long for that.
+async fn early(figures: &mut Figures) {
+    let sets = [Set::since(started(), EARLY.0, EARLY.1), large_set()];
+    let objects = sets.map(|set| members(&set, EARLY_BYTES));
+    let mut ratios = Vec::new();
+    for _ in 0..ROUNDS {
+        let mut speeds = Vec::new();
+        for (object, records) in &objects {
+            let scene = Scene::new((1, 1), Keep::Counts).await;
+            let _daemon = scene.daemon(&[("COMPUTE_THREADS", "2")]).await;
+            let begun = Instant::now();
+            scene.put(0, 0, object);
+            scene.until(*records).await;
+            speeds.push(*records as f64 / begun.elapsed().as_secs_f64());
+        }
+        ratios.push(speeds[0] / speeds[1]);
+    }
+    figures.add("members_decoded_early", median_of(ratios), "of the speed without", Target::None, Gate::None);
+}
+
 /// One object of so many bytes, of a set's as its members, and its records.
 fn members(set: &Set, wanted: u64) -> (Bytes, u64) {
     let (mut object, mut bytes, mut records) = (Vec::new(), 0, 0);
@@ -471,6 +494,9 @@ async fn main() -> ExitCode {
     }
     if wants("latency") {
         latency(&mut figures).await;
+    }
+    if wants("members") {
+        early(&mut figures).await;
     }
     if wants("memory") {
         memory(&mut figures).await;

@@ -20,6 +20,12 @@ impl Shelf {
         Arc::new(Self { bytes, kept: Mutex::default() })
     }
 
+    /// Bytes of each of its buffers.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn kept(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

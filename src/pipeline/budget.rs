@@ -267,6 +267,20 @@ impl LaneBudget {
         Some(claim.into())
     }
 
+    /// Claims memory for what is decoded before its turn, if it is free.
+    #[must_use]
+    pub fn try_early(&self, bytes: u64) -> Option<Permit> {
+        let claim = self.budget.inner.reserve.try_claim(&self.tenant, bytes)?;
+        self.budget.tidy();
+        Some(claim.into())
+    }
+
+    /// Buffers for what is decoded before its turn.
+    #[must_use]
+    pub fn chunks(&self) -> &Arc<Shelf> {
+        &self.budget.inner.chunks
+    }
+
     fn reserve(&self, size: Option<u64>, window: u64) -> u64 {
         reserve_of(size, window).min(self.budget.inner.reserve.total() / 2)
     }

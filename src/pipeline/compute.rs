@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::budget::LaneBudget;
-use super::machine::{Machine, Rest, Worker};
+use super::machine::{Machine, Piece, Rest, Worker};
 use crate::core::batch::{Batch, PACK_BYTES_MIN, SendWindow};
 use crate::core::pacing::drr::Rounds;
+use crate::core::shelf::Shelf;
 use crate::core::tenant::TenantId;
 use crate::world::World;
 
@@ -34,6 +36,8 @@ enum Work {
         window: SendWindow,
         done: oneshot::Sender<(Box<Machine>, Rest)>,
     },
+    /// Stored bytes that may be whole members, and how many decompressed ones they say that they hold.
+    Decode { stored: Bytes, text: usize, shelf: Arc<Shelf>, done: oneshot::Sender<Piece> },
     /// Batches to be finished.
     Finish { batches: Vec<Batch>, packs: bool, done: oneshot::Sender<Vec<Batch>> },
 }
@@ -77,8 +81,8 @@ impl Shared {
     }
 }
 
-/// Ends the threads with the last handle.
-struct Handle(Arc<Shared>);
+/// Ends the threads with the last handle; how many they are.
+struct Handle(Arc<Shared>, usize);
 
 impl Drop for Handle {
     fn drop(&mut self) {
@@ -167,7 +171,8 @@ impl Compute {
     pub fn start(threads: usize, world: World) -> std::io::Result<Self> {
         let waiting = Mutex::new(Waiting { rounds: Rounds::new(QUANTUM_MICROS), closed: false });
         let shared = Arc::new(Shared { waiting, wake: Condvar::new() });
-        let handle = Self { place: Place::Threads(Arc::new(Handle(Arc::clone(&shared)))), packing: Packing::default() };
+        let handle =
+            Self { place: Place::Threads(Arc::new(Handle(Arc::clone(&shared), threads))), packing: Packing::default() };
         for number in 0..threads.max(1) {
             let shared = Arc::clone(&shared);
             let _detached: JoinHandle<()> =
@@ -212,6 +217,27 @@ impl Compute {
         let work = Work::Turn { machine, budget: Arc::clone(budget), window, done };
         shared.push(budget.tenant(), work);
         back.await.map_err(|_| ComputeEnded)
+    }
+
+    /// Whether a thread has time for what may be done before its turn, beside the one that a turn was just given to.
+    #[must_use]
+    pub fn has_time(&self) -> bool {
+        match &self.place {
+            Place::Threads(threads) => threads.1 > 1 && threads.0.waiting().rounds.len() <= 1,
+            Place::InPlace(_) => true,
+        }
+    }
+
+    /// Begins to decode stored bytes that may be whole members, which say that they hold so many bytes.
+    #[must_use]
+    pub fn decode(&self, budget: &LaneBudget, stored: Bytes, text: usize) -> oneshot::Receiver<Piece> {
+        let (done, decoded) = oneshot::channel();
+        let shelf = Arc::clone(budget.chunks());
+        match &self.place {
+            Place::InPlace(_) => _ = done.send(Worker::decode(stored, text, &shelf)),
+            Place::Threads(threads) => threads.0.push(budget.tenant(), Work::Decode { stored, text, shelf, done }),
+        }
+        decoded
     }
 
     /// Begins to finish a tenant's batches: to pack them, if that is wanted, and to hash them.
@@ -271,6 +297,10 @@ fn serve(shared: &Shared, world: &World) {
                     (machine, rest)
                 };
                 let _lane_is_gone = paid(shared, world, &tenant, &mut worker, turn).map(|turned| done.send(turned));
+            }
+            Work::Decode { stored, text, shelf, done } => {
+                let decode = |_: &mut Worker| Worker::decode(stored, text, &shelf);
+                let _lane_is_gone = paid(shared, world, &tenant, &mut worker, decode).map(|piece| done.send(piece));
             }
             Work::Finish { mut batches, packs, done } => {
                 let finish = |worker: &mut Worker| {

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::book::{Book, Known};
 use super::budget::{Budget, CARRY_BYTES_MAX, LaneBudget, Permit};
 use super::compute::Compute;
+use super::early::Given;
 use super::ledger::{Claim, Ledger};
 use super::machine::{Machine, Rest};
 use super::open::{Job, JobDone, OpenObjects, Stage, Stopwatch};
@@ -328,13 +329,19 @@ impl Filler {
     async fn feed(&mut self, source: &mut Source) -> Result<(), ReadFault> {
         let (Some(reading), Some(machine)) = (&mut source.reading, &mut self.machine) else { return Ok(()) };
         match reading.next().await {
-            Chunk::Bytes(bytes) => machine.push(bytes),
-            Chunk::Last(bytes) => {
+            Given::Pieces(pieces, last) => {
+                pieces.into_iter().for_each(|piece| machine.push_piece(piece));
+                if last {
+                    machine.end_of_input();
+                }
+            }
+            Given::Chunk(Chunk::Bytes(bytes)) => machine.push(bytes),
+            Given::Chunk(Chunk::Last(bytes)) => {
                 machine.push(bytes);
                 machine.end_of_input();
             }
-            Chunk::End => machine.end_of_input(),
-            Chunk::Failed(fault) => return Err(fault),
+            Given::Chunk(Chunk::End) => machine.end_of_input(),
+            Given::Chunk(Chunk::Failed(fault)) => return Err(fault),
         }
         Ok(())
     }
@@ -353,7 +360,7 @@ impl Filler {
             // What a notification says of an object's size is not always true of what is there now.
             if source.reserve.as_ref().is_some_and(|reserve| LaneBudget::is_enough(reserve, reading.stored_bytes)) {
                 source.etag.clone_from(&reading.etag);
-                source.reading = Some(reading);
+                source.reading = Some(reading.into());
                 return Ok(());
             }
             source.size = Some(reading.stored_bytes);
@@ -440,8 +447,10 @@ impl Filler {
                 return Ok(ReadEnd::Fault(fault));
             }
         }
-        let (modified, stored_bytes) =
-            source.reading.as_ref().map_or((UnixMillis(0), 0), |reading| (reading.modified, reading.stored_bytes));
+        let (modified, stored_bytes) = source
+            .reading
+            .as_ref()
+            .map_or((UnixMillis(0), 0), |stream| (stream.reading.modified, stream.reading.stored_bytes));
         let Some(machine) = &mut self.machine else { return Err(Broken) };
         machine.begin(segment, stored_bytes, modified, settled);
         if let Some(checkpoint) = checkpoint {
@@ -508,7 +517,13 @@ impl Filler {
             }
             self.enter(source, Stage::Compute);
             let Some(machine) = self.machine.take() else { return Err(Broken) };
-            let turned = self.lanes.compute.run(machine, &self.budget, window).await;
+            let (compute, reading) = (&self.lanes.compute, &mut source.reading);
+            let ahead = async {
+                if let Some(reading) = reading {
+                    reading.look_ahead(compute, &self.budget);
+                }
+            };
+            let (turned, ()) = tokio::join!(biased; compute.run(machine, &self.budget, window), ahead);
             let Ok((mut machine, rests)) = turned else { return Err(Broken) };
             self.open.book(segment, machine.take_count());
             if let Some(checkpoint) = machine.take_checkpoint()

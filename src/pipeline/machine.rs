@@ -12,11 +12,11 @@ use super::budget::{BODY_BYTES, GROWTH_STEP_BYTES, LaneBudget, Permit};
 use super::run::{ObjectCount, Run};
 use crate::core::batch::{Batch, Batcher, Event, Fed, Packer, Sealed, SegmentId, SendWindow};
 use crate::core::checkpoint::{Checkpoint, Spacing};
-use crate::core::decode::{DecodeFault, Kept, SmallDecoder, Window};
+use crate::core::decode::{DecodeFault, Kept, SmallDecoder, Window, members};
 use crate::core::object::{ObjectFault, Position};
 use crate::core::progress::Progress;
 use crate::core::scan::{Record, ScanLimits, Scanner, Shape, Step};
-use crate::core::shelf::Buffer;
+use crate::core::shelf::{Buffer, Shelf};
 use crate::core::time::UnixMillis;
 
 /// Decompressed bytes that are scanned at a time. With its neighbours it stays in a core's L2 cache.
@@ -57,6 +57,47 @@ pub enum Rest {
     ObjectEnd(Result<(), DecodeFault>),
 }
 
+/// Bytes of an object, in their order.
+#[derive(Debug)]
+pub enum Piece {
+    /// As they are stored.
+    Stored(Bytes),
+    /// Those that were decoded before their turn.
+    Early(Early),
+}
+
+/// What was decoded before its turn: whole members, if it comes to that.
+#[derive(Debug)]
+pub struct Early {
+    stored: Bytes,
+    text: Buffer,
+    given: usize,
+}
+
+impl Early {
+    /// What these stored bytes hold.
+    #[must_use]
+    pub const fn new(stored: Bytes, text: Buffer) -> Self {
+        Self { stored, text, given: 0 }
+    }
+
+    /// Gives as much of the text as there is room for. How much that is.
+    fn give(&mut self, room: &mut [u8]) -> usize {
+        let rest = self.text.get(self.given..).unwrap_or_default();
+        let len = rest.len().min(room.len());
+        if let (Some(room), Some(rest)) = (room.get_mut(..len), rest.get(..len)) {
+            room.copy_from_slice(rest);
+        }
+        self.given += len;
+        len
+    }
+
+    /// Its stored bytes, when all of the text was given.
+    fn done(&self) -> Option<u64> {
+        (self.given == self.text.len()).then(|| u64::try_from(self.stored.len()).unwrap_or(u64::MAX))
+    }
+}
+
 /// A sealed group with the memory that its bodies hold.
 #[derive(Debug)]
 pub struct Group {
@@ -71,7 +112,7 @@ pub struct Group {
 pub struct Machine {
     batcher: Batcher,
     run: Option<Run>,
-    input: VecDeque<Bytes>,
+    input: VecDeque<Piece>,
     input_ended: bool,
     /// Decompressed bytes that are not scanned yet, and those that the decoder may still reach.
     carry: Kept,
@@ -193,7 +234,12 @@ impl Machine {
 
     /// Gives stored bytes of the object that has begun.
     pub fn push(&mut self, chunk: Bytes) {
-        self.input.push_back(chunk);
+        self.push_piece(Piece::Stored(chunk));
+    }
+
+    /// Gives bytes of the object that has begun.
+    pub fn push_piece(&mut self, piece: Piece) {
+        self.input.push_back(piece);
     }
 
     /// Says that the object has no more bytes.
@@ -348,7 +394,27 @@ impl Machine {
             if filled == buffer.len() {
                 break Ok(Filled::More);
             }
-            let input = self.input.front().map_or(&[][..], |bytes| bytes.as_ref());
+            let input = match self.input.front_mut() {
+                Some(Piece::Early(early)) if early.given > 0 || run.decoder.at_border() => {
+                    filled += early.give(buffer.get_mut(filled..).unwrap_or_default());
+                    if let Some(stored) = early.done() {
+                        run.decoder.pass(stored);
+                        run.decoded += stored;
+                        self.input.pop_front();
+                    }
+                    continue;
+                }
+                // No member begins here after all.
+                Some(Piece::Early(early)) => {
+                    let stored = std::mem::take(&mut early.stored);
+                    if let Some(front) = self.input.front_mut() {
+                        *front = Piece::Stored(stored);
+                    }
+                    continue;
+                }
+                Some(Piece::Stored(bytes)) => &**bytes,
+                None => &[],
+            };
             if input.is_empty() && !run.decoder.pending() {
                 self.input.pop_front();
                 if !self.input.is_empty() {
@@ -364,7 +430,7 @@ impl Machine {
                 Ok(progress) => {
                     filled += progress.produced;
                     run.decoded += u64::try_from(progress.consumed).unwrap_or(u64::MAX);
-                    if let Some(front) = self.input.front_mut() {
+                    if let Some(Piece::Stored(front)) = self.input.front_mut() {
                         bytes::Buf::advance(front, progress.consumed);
                     }
                     run.take_place(buffer.get(..filled).unwrap_or_default(), filled - start);
@@ -384,7 +450,7 @@ impl Machine {
 
     /// All stored bytes of the object that has begun, if they are here and none is decoded yet.
     fn whole(&self, run: &Run) -> Option<&Bytes> {
-        let [stored, ..] = self.input.as_slices().0 else { return None };
+        let [Piece::Stored(stored), ..] = self.input.as_slices().0 else { return None };
         (run.decoded == 0 && u64::try_from(stored.len()) == Ok(run.stored_bytes)).then_some(stored)
     }
 
@@ -587,6 +653,18 @@ impl Worker {
     /// The same, and not for long, of a machine that [is light](Machine::is_light).
     pub fn light_turn(&mut self, machine: &mut Machine, budget: &LaneBudget, send_window: SendWindow) -> Rest {
         machine.work(self, budget, send_window, WINDOWS_PER_LIGHT_TURN)
+    }
+
+    /// Decodes stored bytes that may be whole members, into a buffer from the shelf if it is long enough. What are none stay as
+    /// they are.
+    pub fn decode(stored: Bytes, bytes: usize, shelf: &Arc<Shelf>) -> Piece {
+        // Room for one byte more.
+        let mut text = if bytes < shelf.bytes() { shelf.take() } else { Vec::with_capacity(bytes + 1).into() };
+        if members::decode(&stored, bytes, text.bytes()) {
+            Piece::Early(Early::new(stored, text))
+        } else {
+            Piece::Stored(stored)
+        }
     }
 
     /// Finishes batches: packs them, if that is wanted, and hashes them.

@@ -174,6 +174,35 @@ fn run_at(
     Made { bodies, end, tally, good, bytes, checkpoints }
 }
 
+/// What becomes of an object's pieces: bodies, its end, and its stored bytes that are decoded.
+fn run_pieces(pieces: Vec<Piece>, stored_bytes: u64) -> (Vec<Vec<u8>>, Result<(), DecodeFault>, u64) {
+    let budget = Budget::new(256 << 20, RECORD_BYTES_MAX as u64).unwrap();
+    let budget = budget.lane(&TenantId::try_from("acme").unwrap(), 0);
+    let mut machine = Machine::new(Batcher::new(BatchLimits::default(), "/acme", "pod"), RECORD_BYTES_MAX);
+    let mut worker = Worker::new();
+    machine.begin(SegmentId(0), stored_bytes, UnixMillis(7), Progress::default());
+    pieces.into_iter().for_each(|piece| machine.push_piece(piece));
+    machine.end_of_input();
+    let mut bodies = Vec::new();
+    let mut take = |machine: &mut Machine| {
+        let group = machine.take_sealed();
+        bodies.extend(group.into_iter().flat_map(|group| group.sealed.batches).map(|batch| batch.body().to_vec()));
+    };
+    let end = loop {
+        match worker.turn(&mut machine, &budget, SendWindow::ALL) {
+            Rest::Turn => {}
+            Rest::Sealed => take(&mut machine),
+            Rest::ObjectEnd(end) => break end,
+            rest => unreachable!("{rest:?}"),
+        }
+    };
+    let decoded = machine.run.as_ref().map_or(0, |run| run.decoded);
+    machine.finish();
+    machine.seal(SendWindow::ALL);
+    take(&mut machine);
+    (bodies, end, decoded)
+}
+
 /// Events by their time and text.
 fn events(bodies: &[Vec<u8>]) -> Vec<(i64, String)> {
     let events = bodies.iter().flat_map(|body| {
@@ -278,6 +307,50 @@ fn what_was_settled_beyond_a_gap_is_not_sent_again() {
 }
 
 proptest! {
+    /// Members that were decoded early are what they are, whatever stands between; and what is none, though it was taken for one,
+    /// is decoded as it is stored.
+    #[test]
+    fn it_makes_no_difference_what_is_decoded_early(
+        members in prop::collection::vec((prop::collection::vec("[a-z]{0,200}", 0..40), 0..5_usize), 1..30),
+        lost in prop::bool::weighted(0.2),
+    ) {
+        let shelf = Shelf::new(256 << 10);
+        let (mut all, mut pieces) = (Vec::new(), Vec::new());
+        for (lines, how) in &members {
+            let text: String = lines.iter().map(|line| format!("{{\"message\":\"a {line}\"}}\n")).collect();
+            let stored = Bytes::from(gzip(text.as_bytes()));
+            all.extend_from_slice(&stored);
+            match how {
+                0 | 1 => {
+                    let early = Worker::decode(stored, text.len(), &shelf);
+                    prop_assert!(matches!(early, Piece::Early(_)));
+                    pieces.push(early);
+                }
+                // What stands within a member is taken for one.
+                2 => {
+                    let other: Buffer = b"{\"message\":\"wrong\"}\n".to_vec().into();
+                    pieces.push(Piece::Stored(stored.slice(..stored.len() / 2)));
+                    pieces.push(Piece::Early(Early::new(stored.slice(stored.len() / 2..), other)));
+                }
+                _ => pieces.push(Piece::Stored(stored)),
+            }
+        }
+        if lost {
+            // A member's end is missing.
+            all.pop();
+            match pieces.pop() {
+                Some(Piece::Stored(last)) => pieces.push(Piece::Stored(last.slice(..last.len() - 1))),
+                Some(Piece::Early(last)) => pieces.push(Worker::decode(last.stored.slice(..last.stored.len() - 1), last.text.len(), &shelf)),
+                None => {}
+            }
+        }
+        let all = Bytes::from(all);
+        let stored_bytes = all.len() as u64;
+        let plain = run_pieces(vec![Piece::Stored(all)], stored_bytes);
+        prop_assert_eq!(plain.1.is_err(), lost);
+        prop_assert_eq!(run_pieces(pieces, stored_bytes), plain);
+    }
+
     /// An object that is there as a whole, which may be decoded in one go, gives what it gives in pieces: of one member or
     /// of several, with something behind them, cut off or damaged.
     #[test]

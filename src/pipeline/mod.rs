@@ -9,6 +9,7 @@ pub mod circuits;
 pub mod compute;
 pub mod copy;
 pub mod credentials;
+mod early;
 pub mod gate;
 mod holding;
 pub mod intake;

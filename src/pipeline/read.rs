@@ -90,6 +90,16 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// The next chunk, if it is there already.
+    pub(super) fn try_next(&mut self) -> Option<Chunk> {
+        self.ready.take().or_else(|| self.reader.as_mut()?.0.try_recv().ok())
+    }
+
+    /// Whether a chunk is there already.
+    pub(super) fn has_next(&self) -> bool {
+        self.ready.is_some() || self.reader.as_ref().is_some_and(|(chunks, _)| !chunks.is_empty())
+    }
+
     /// The next chunk. After [`Chunk::Last`], [`Chunk::End`] or [`Chunk::Failed`] there is none.
     pub async fn next(&mut self) -> Chunk {
         let next = match (self.ready.take(), &mut self.reader) {
@@ -136,7 +146,8 @@ impl Reads {
             Reader { reads, object, pin, total: stored_bytes, to_lane, reached: from, asking, ahead: None };
         let (ready, rest) = reader.begin(part).await;
         let run = |rest| AbortOnDropHandle::new(self.tracker.spawn(reader.run(rest)));
-        Ok(Reading { modified, etag, stored_bytes, ready, reader: rest.map(|rest| (chunks, run(rest))) })
+        let reader = rest.map(|rest| (chunks, run(rest)));
+        Ok(Reading { modified, etag, stored_bytes, ready, reader })
     }
 
     /// The part that begins at a byte, and how long it took from the last question to its first bytes.

@@ -1,9 +1,10 @@
 //! What a lane reads an object from, and how that ended.
 
 use super::budget::Permit;
+use super::early::Stream;
 use super::ledger::{Claim, LedgerFault};
 use super::open::Stopwatch;
-use super::read::{ReadFault, Reading};
+use super::read::ReadFault;
 use crate::core::decode::DecodeFault;
 use crate::core::errand::Errand;
 use crate::core::object::ETag;
@@ -18,7 +19,7 @@ pub(super) struct Source {
     /// Bytes of the window that its decoder needs beyond what each object has.
     pub(super) window: u64,
     pub(super) reserve: Option<Permit>,
-    pub(super) reading: Option<Reading>,
+    pub(super) reading: Option<Stream>,
     /// The tag of what was read, once it was begun: nothing else may take its place.
     pub(super) etag: Option<ETag>,
     /// The stored byte from which on it is read.

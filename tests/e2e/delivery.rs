@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::stage::{CENTRAL, GROUP, Stage, lines, until};
+use crate::stage::{CENTRAL, GROUP, Stage, gzip, lines, until};
 
 const POLLERS_OWN: [&str; 3] = ["polling", "draining", "stopped"];
 
@@ -35,6 +35,35 @@ async fn compressed_batches_bring_the_same_events() {
     }
     // By HTTP auto compresses nothing.
     assert!(sent[0] > 200_000 && sent[1] < sent[0] / 4, "{sent:?}");
+}
+
+/// As collectors write them that compress each flush by itself: of all chunks but the first, other threads decode the members
+/// before their turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_of_many_members_arrives_in_order() {
+    let mut stage = Stage::new().await;
+    let acme = stage.tenant("acme", |_| {});
+    let (mut seed, mut object, mut messages) = (7_u64, Vec::new(), Vec::new());
+    let at = stage.cloud.now_ms() - 60_000;
+    for member in 0..1_500 {
+        let mut text = Vec::new();
+        for line in 0..member % 20 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            messages.push(format!("member {member} line {line} {seed:x} {:x}", seed.rotate_left(31) ^ 0x5555));
+            let record =
+                json!({ "timestamp": at + member, "message": messages.last(), "padding": seed.to_string().repeat(3) });
+            text.extend(record.to_string().into_bytes());
+            text.push(b'\n');
+        }
+        object.extend(gzip(&text));
+    }
+    assert!(object.len() > 3 * 256 * 1024, "{} bytes", object.len());
+    stage.put("acme/c1/api/pod-0/1.json.gz", object);
+    let daemon = stage.sqs(&[("COMPUTE_THREADS", "2")]);
+    stage.until_settled(0).await;
+    let (status, _) = daemon.stop().await;
+    assert!(status.success(), "{status}");
+    assert_eq!(stage.messages(&acme, "pod-0"), messages);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,7 +58,7 @@ fn dependencies_point_downward() {
 #[test]
 fn steps_of_the_pipeline_name_no_later_step() {
     // The order of src/pipeline/mod.rs: services first, then the steps of an object's way.
-    const ORDER: [&str; 25] = [
+    const ORDER: [&str; 26] = [
         "share",
         "book",
         "circuits",
@@ -74,6 +74,7 @@ fn steps_of_the_pipeline_name_no_later_step() {
         "run",
         "machine",
         "compute",
+        "early",
         "rejects",
         "send",
         "open",

@@ -109,8 +109,8 @@ impl Gzip {
         Some(Mark { stored: taken - unused as u64, member: Some(member), before })
     }
 
-    pub(super) fn at_member_end(&self) -> bool {
-        self.part == Part::Between
+    pub(super) const fn at_member_end(&self) -> bool {
+        matches!(self.part, Part::Between)
     }
 
     /// How much of what came before must stand in front of what comes next.

@@ -15,6 +15,7 @@
 mod gzip;
 pub mod inflate;
 mod mark;
+pub mod members;
 mod window;
 mod zstd;
 
@@ -310,6 +311,28 @@ impl Decoder {
             State::Gzip(gzip) => gzip.reaches(),
             State::Sniffing(_) | State::Plain(_) | State::Zstd(_) => 0,
         }
+    }
+
+    /// Whether a gzip member may begin here.
+    #[must_use]
+    pub const fn at_border(&self) -> bool {
+        match &self.state {
+            State::Sniffing(held) => held.len == 0,
+            State::Gzip(gzip) => gzip.at_member_end() && self.fault.is_none(),
+            State::Plain(_) | State::Zstd(_) => false,
+        }
+    }
+
+    /// Passes over so many stored bytes at a border: whole members, which were decoded elsewhere.
+    pub fn pass(&mut self, stored: u64) {
+        debug_assert!(self.at_border());
+        if let State::Sniffing(_) = self.state {
+            let mut gzip = Box::new(Gzip::new(self.engine));
+            gzip.halt(self.halts);
+            self.state = State::Gzip(gzip);
+        }
+        self.taken += stored;
+        self.pending = false;
     }
 
     /// Whether there may be output left that needs no further input: call [`Self::decode`] before [`Self::finish`].
