@@ -228,7 +228,7 @@ pub struct ReachSettings {
     #[arg(long, env = "AWS_PROFILE", value_name = "NAME")]
     pub aws_profile: Option<String>,
 
-    /// Another endpoint for all services.
+    /// Another endpoint for all services. By HTTPS those are trusted whom the system trusts, or whom the file does that SSL_CERT_FILE names.
     #[arg(long, env = "AWS_ENDPOINT_URL", value_name = "URL", value_parser = url)]
     pub aws_endpoint_url: Option<String>,
 

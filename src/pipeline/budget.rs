@@ -262,9 +262,7 @@ impl LaneBudget {
     /// The same, if it is free.
     #[must_use]
     pub fn try_admit(&self, size: Option<u64>, window: u64) -> Option<Permit> {
-        let claim = self.budget.inner.reserve.try_claim(&self.tenant, self.reserve(size, window))?;
-        self.budget.tidy();
-        Some(claim.into())
+        self.try_early(self.reserve(size, window))
     }
 
     /// Claims memory for what is decoded before its turn, if it is free.

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::budget::LaneBudget;
+use super::budget::{LaneBudget, Permit};
 use super::machine::{Machine, Piece, Rest, Worker};
 use crate::core::batch::{Batch, PACK_BYTES_MIN, SendWindow};
 use crate::core::pacing::drr::Rounds;
@@ -37,7 +37,7 @@ enum Work {
         done: oneshot::Sender<(Box<Machine>, Rest)>,
     },
     /// Stored bytes that may be whole members, and how many decompressed ones they say that they hold.
-    Decode { stored: Bytes, text: usize, shelf: Arc<Shelf>, done: oneshot::Sender<Piece> },
+    Decode { stored: Bytes, text: usize, memory: Permit, shelf: Arc<Shelf>, done: oneshot::Sender<Piece> },
     /// Batches to be finished.
     Finish { batches: Vec<Batch>, packs: bool, done: oneshot::Sender<Vec<Batch>> },
 }
@@ -81,13 +81,16 @@ impl Shared {
     }
 }
 
-/// Ends the threads with the last handle; how many they are.
-struct Handle(Arc<Shared>, usize);
+/// Ends the threads with the last handle.
+struct Handle {
+    shared: Arc<Shared>,
+    threads: usize,
+}
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.waiting().closed = true;
-        self.0.wake.notify_all();
+        self.shared.waiting().closed = true;
+        self.shared.wake.notify_all();
     }
 }
 
@@ -108,7 +111,7 @@ enum Place {
 impl std::fmt::Debug for Compute {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let waiting = match &self.place {
-            Place::Threads(threads) => threads.0.waiting().rounds.len(),
+            Place::Threads(handle) => handle.shared.waiting().rounds.len(),
             Place::InPlace(_) => 0,
         };
         f.debug_struct("Compute").field("waiting", &waiting).finish_non_exhaustive()
@@ -171,8 +174,10 @@ impl Compute {
     pub fn start(threads: usize, world: World) -> std::io::Result<Self> {
         let waiting = Mutex::new(Waiting { rounds: Rounds::new(QUANTUM_MICROS), closed: false });
         let shared = Arc::new(Shared { waiting, wake: Condvar::new() });
-        let handle =
-            Self { place: Place::Threads(Arc::new(Handle(Arc::clone(&shared), threads))), packing: Packing::default() };
+        let handle = Self {
+            place: Place::Threads(Arc::new(Handle { shared: Arc::clone(&shared), threads })),
+            packing: Packing::default(),
+        };
         for number in 0..threads.max(1) {
             let shared = Arc::clone(&shared);
             let _detached: JoinHandle<()> =
@@ -206,7 +211,7 @@ impl Compute {
     ) -> Result<(Box<Machine>, Rest), ComputeEnded> {
         let shared = match &self.place {
             Place::Threads(_) if machine.is_light() => return light(machine, budget, window),
-            Place::Threads(threads) => &threads.0,
+            Place::Threads(handle) => &handle.shared,
             Place::InPlace(worker) => {
                 let mut machine = machine;
                 let rest = worker.lock().map_err(|_| ComputeEnded)?.turn(&mut machine, budget, window);
@@ -223,19 +228,26 @@ impl Compute {
     #[must_use]
     pub fn has_time(&self) -> bool {
         match &self.place {
-            Place::Threads(threads) => threads.1 > 1 && threads.0.waiting().rounds.len() <= 1,
+            Place::Threads(handle) => handle.threads > 1 && handle.shared.waiting().rounds.len() <= 1,
             Place::InPlace(_) => true,
         }
     }
 
-    /// Begins to decode stored bytes that may be whole members, which say that they hold so many bytes.
+    /// Begins to decode stored bytes that may be whole members, which say that they hold so many bytes; there is memory for them.
     #[must_use]
-    pub fn decode(&self, budget: &LaneBudget, stored: Bytes, text: usize) -> oneshot::Receiver<Piece> {
+    pub fn decode(
+        &self,
+        budget: &LaneBudget,
+        stored: Bytes,
+        (text, memory): (usize, Permit),
+    ) -> oneshot::Receiver<Piece> {
         let (done, decoded) = oneshot::channel();
         let shelf = Arc::clone(budget.chunks());
         match &self.place {
-            Place::InPlace(_) => _ = done.send(Worker::decode(stored, text, &shelf)),
-            Place::Threads(threads) => threads.0.push(budget.tenant(), Work::Decode { stored, text, shelf, done }),
+            Place::InPlace(_) => _ = done.send(Worker::decode(stored, text, &shelf, memory)),
+            Place::Threads(handle) => {
+                handle.shared.push(budget.tenant(), Work::Decode { stored, text, memory, shelf, done });
+            }
         }
         decoded
     }
@@ -254,9 +266,9 @@ impl Compute {
                 batches.iter_mut().for_each(|batch| batch.finish(None));
                 Finishing::Done(batches)
             }
-            Place::Threads(threads) => {
+            Place::Threads(handle) => {
                 let (done, back) = oneshot::channel();
-                threads.0.push(tenant, Work::Finish { batches, packs, done });
+                handle.shared.push(tenant, Work::Finish { batches, packs, done });
                 Finishing::Waits(back)
             }
         }
@@ -298,8 +310,10 @@ fn serve(shared: &Shared, world: &World) {
                 };
                 let _lane_is_gone = paid(shared, world, &tenant, &mut worker, turn).map(|turned| done.send(turned));
             }
-            Work::Decode { stored, text, shelf, done } => {
-                let decode = |_: &mut Worker| Worker::decode(stored, text, &shelf);
+            // Nobody waits for it: the object was let go of.
+            Work::Decode { done, .. } if done.is_closed() => {}
+            Work::Decode { stored, text, memory, shelf, done } => {
+                let decode = |_: &mut Worker| Worker::decode(stored, text, &shelf, memory);
                 let _lane_is_gone = paid(shared, world, &tenant, &mut worker, decode).map(|piece| done.send(piece));
             }
             Work::Finish { mut batches, packs, done } => {

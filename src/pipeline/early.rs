@@ -2,7 +2,8 @@
 //!
 //! A chunk that is there already when another one is given to the machine is looked through for what may be whole members,
 //! and those go to the compute threads in pieces. Their text takes memory, of an object's class of the budget; what there is none
-//! for stays as it is stored, and is decoded by the machine. So on few cores, or in little memory, it is that more often.
+//! for stays as it is stored, and is decoded by the machine. So on few cores, or in little memory, it is that more often. What looks
+//! like members and is none has been decoded in vain, once.
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -24,7 +25,7 @@ pub(super) struct Stream {
     /// What is read.
     pub(super) reading: Reading,
     next: Option<Next>,
-    /// The memory of what was decoded early of the chunk that was given last.
+    /// The memory of the chunk that was given last, if it was one more than an object has.
     memory: Permit,
 }
 
@@ -97,7 +98,7 @@ enum Coming {
 
 impl EarlyChunk {
     /// Has the members of a chunk decoded, for which there is memory, as far as there is some for their text.
-    fn begin(chunk: &Bytes, compute: &Compute, budget: &LaneBudget, mut memory: Permit) -> Self {
+    fn begin(chunk: &Bytes, compute: &Compute, budget: &LaneBudget, memory: Permit) -> Self {
         let (mut pieces, mut at, mut early) = (Vec::new(), 0, 0);
         // A byte less: a buffer has one more than the text.
         for span in spans(chunk, usize::try_from(PIECE_BYTES - 1).unwrap_or(usize::MAX)) {
@@ -106,14 +107,13 @@ impl EarlyChunk {
             if early > EARLY_BYTES_MAX {
                 break;
             }
-            let Some(claim) = budget.try_early(text) else { break };
-            memory.merge(claim);
+            let Some(memory) = budget.try_early(text) else { break };
             if at < span.stored.start {
                 pieces.push(Coming::Stored(chunk.slice(at..span.stored.start)));
             }
             at = span.stored.end;
             let stored = chunk.slice(span.stored);
-            let decoded = compute.decode(budget, stored.clone(), span.text);
+            let decoded = compute.decode(budget, stored.clone(), (span.text, memory));
             pieces.push(Coming::Members(stored, decoded));
         }
         if at < chunk.len() {
@@ -122,7 +122,7 @@ impl EarlyChunk {
         Self { pieces, memory }
     }
 
-    /// What has become of it, when all is decoded; and the memory that it takes.
+    /// What has become of it, when all is decoded; and the memory of its stored bytes.
     async fn done(self) -> (Vec<Piece>, Permit) {
         let mut pieces = Vec::with_capacity(self.pieces.len());
         for coming in self.pieces {
@@ -132,5 +132,48 @@ impl EarlyChunk {
             });
         }
         (pieces, self.memory)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+    use crate::core::tenant::TenantId;
+    use crate::pipeline::budget::Budget;
+
+    fn member(text: &str) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// Of each piece whether it was decoded, and for how many memory is held.
+    async fn pieces(budget: &Budget) -> (Vec<bool>, u64) {
+        let lane = budget.lane(&TenantId::try_from("acme").unwrap(), 0);
+        let members = ["one", "two", "three", "four", "five"].map(member).concat();
+        // The first one begins in the chunk before, the last one ends in the next.
+        let chunk = Bytes::from(members).slice(5..);
+        let early = EarlyChunk::begin(&chunk, &Compute::in_place(), &lane, Permit::default());
+        let (pieces, _) = early.done().await;
+        let claimed = budget.used() / PIECE_BYTES;
+        (pieces.iter().map(|piece| matches!(piece, Piece::Early(_))).collect(), claimed)
+    }
+
+    /// What stands whole in a chunk is decoded early while there is memory for it, which is held as long as the text is.
+    #[tokio::test]
+    async fn whole_members_are_decoded_early_if_there_is_memory() {
+        let budget = Budget::new(40 << 20, 16 << 20).unwrap();
+        assert_eq!(pieces(&budget).await, (vec![false, true, false], 1));
+        assert_eq!(budget.used(), 0);
+        let other = budget.lane(&TenantId::try_from("other").unwrap(), 1);
+        let all = other.try_early(u64::MAX).unwrap();
+        assert_eq!(pieces(&budget).await.0, [false], "the chunk as it is stored");
+        drop(all);
+        assert_eq!(budget.used(), 0);
     }
 }

@@ -72,13 +72,14 @@ pub struct Early {
     stored: Bytes,
     text: Buffer,
     given: usize,
+    _memory: Permit,
 }
 
 impl Early {
-    /// What these stored bytes hold.
+    /// What these stored bytes hold, and the memory that it takes.
     #[must_use]
-    pub const fn new(stored: Bytes, text: Buffer) -> Self {
-        Self { stored, text, given: 0 }
+    pub const fn new(stored: Bytes, text: Buffer, memory: Permit) -> Self {
+        Self { stored, text, given: 0, _memory: memory }
     }
 
     /// Gives as much of the text as there is room for. How much that is.
@@ -560,7 +561,7 @@ impl Machine {
     /// Lets go of what an empty batch holds.
     fn shrink(&mut self) {
         self.growth = Permit::default();
-        self.batcher.place(Buffer::default());
+        self.batcher.set_body(Buffer::default());
     }
 
     /// Takes a body that has room for a full batch, for an object that is likely to fill one. `Some` when it must wait for that:
@@ -578,7 +579,7 @@ impl Machine {
                 None => return None,
             }
         }
-        self.batcher.place(budget.body());
+        self.batcher.set_body(budget.body());
         None
     }
 
@@ -655,13 +656,13 @@ impl Worker {
         machine.work(self, budget, send_window, WINDOWS_PER_LIGHT_TURN)
     }
 
-    /// Decodes stored bytes that may be whole members, into a buffer from the shelf if it is long enough. What are none stay as
-    /// they are.
-    pub fn decode(stored: Bytes, bytes: usize, shelf: &Arc<Shelf>) -> Piece {
+    /// Decodes stored bytes that may be whole members, into a buffer from the shelf if it is long enough, for which there is memory.
+    /// What are none stay as they are.
+    pub fn decode(stored: Bytes, bytes: usize, shelf: &Arc<Shelf>, memory: Permit) -> Piece {
         // Room for one byte more.
         let mut text = if bytes < shelf.bytes() { shelf.take() } else { Vec::with_capacity(bytes + 1).into() };
         if members::decode(&stored, bytes, text.bytes()) {
-            Piece::Early(Early::new(stored, text))
+            Piece::Early(Early::new(stored, text, memory))
         } else {
             Piece::Stored(stored)
         }

@@ -322,7 +322,7 @@ proptest! {
             all.extend_from_slice(&stored);
             match how {
                 0 | 1 => {
-                    let early = Worker::decode(stored, text.len(), &shelf);
+                    let early = Worker::decode(stored, text.len(), &shelf, Permit::default());
                     prop_assert!(matches!(early, Piece::Early(_)));
                     pieces.push(early);
                 }
@@ -330,7 +330,7 @@ proptest! {
                 2 => {
                     let other: Buffer = b"{\"message\":\"wrong\"}\n".to_vec().into();
                     pieces.push(Piece::Stored(stored.slice(..stored.len() / 2)));
-                    pieces.push(Piece::Early(Early::new(stored.slice(stored.len() / 2..), other)));
+                    pieces.push(Piece::Early(Early::new(stored.slice(stored.len() / 2..), other, Permit::default())));
                 }
                 _ => pieces.push(Piece::Stored(stored)),
             }
@@ -340,7 +340,10 @@ proptest! {
             all.pop();
             match pieces.pop() {
                 Some(Piece::Stored(last)) => pieces.push(Piece::Stored(last.slice(..last.len() - 1))),
-                Some(Piece::Early(last)) => pieces.push(Worker::decode(last.stored.slice(..last.stored.len() - 1), last.text.len(), &shelf)),
+                Some(Piece::Early(last)) => {
+                    let stored = last.stored.slice(..last.stored.len() - 1);
+                    pieces.push(Worker::decode(stored, last.text.len(), &shelf, Permit::default()));
+                }
                 None => {}
             }
         }

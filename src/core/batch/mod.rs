@@ -167,6 +167,7 @@ struct Entry {
 impl Entry {
     /// Where it stands in the body.
     fn range(&self) -> Range<usize> {
+        let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
         at(self.start)..at(self.end)
     }
 
@@ -276,7 +277,7 @@ impl Batcher {
     }
 
     /// Has the next group's body stand in this buffer. No event may be open.
-    pub fn place(&mut self, body: Buffer) {
+    pub fn set_body(&mut self, body: Buffer) {
         debug_assert!(self.is_empty() && body.is_empty());
         self.body = body;
     }
@@ -358,8 +359,8 @@ impl Batcher {
             self.entries.reserve(self.usual);
         }
         self.entries.push(Entry {
-            start: place(start),
-            end: place(self.body.len()),
+            start: offset(start),
+            end: offset(self.body.len()),
             timestamp: event.timestamp,
             ordinal: event.ordinal,
             part,
@@ -472,13 +473,8 @@ impl Batcher {
     }
 }
 
-/// A place in a body.
-fn at(place: u32) -> usize {
-    usize::try_from(place).unwrap_or(usize::MAX)
-}
-
-/// See [`at`].
-fn place(at: usize) -> u32 {
+/// A place in a body, as entries have it.
+fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 

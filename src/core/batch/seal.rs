@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{BODY_END, Batch, Entry, SPAN_MILLIS_MAX, SegmentId, place};
+use super::{BODY_END, Batch, Entry, SPAN_MILLIS_MAX, SegmentId, offset};
 use crate::core::object::{Ordinal, Position};
 use crate::core::shelf::Buffer;
 use crate::core::tally::Dropped;
@@ -174,9 +174,9 @@ pub(super) fn rebuild(head: &[u8], from: &[u8], entries: &[Entry]) -> (Vec<u8>, 
         if at > 0 {
             body.push(b',');
         }
-        let start = place(body.len());
+        let start = offset(body.len());
         body.extend_from_slice(from.get(entry.range()).unwrap_or_default());
-        moved.push(Entry { start, end: place(body.len()), ..*entry });
+        moved.push(Entry { start, end: offset(body.len()), ..*entry });
     }
     (body, moved)
 }
