@@ -2,7 +2,7 @@
 //!
 //! The released binary works for tenants of an embedded cloud, which runs in this process: it verifies and counts what arrives,
 //! and keeps none of it. The processor's time is the daemon's alone. `-- NAME…` measures those parts alone: large, usual,
-//! compress, small, sparse, latency, members, memory, resume, start, size.
+//! compress, small, sparse, latency, members, connections, memory, resume, start, size.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run has nothing to say")]
 #![expect(clippy::print_stdout, reason = "it says what it measured")]
@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use localcloud::Keep;
+use localcloud::{Faults, Keep};
 
 use self::clock::{median_of, seconds_of};
 use self::cost::{ARM64_USD, Measured, X86_USD, usd_per_tb};
@@ -62,6 +62,9 @@ const LIGHT_EVERY: Duration = Duration::from_millis(40);
 /// Members that are decoded early, as [`LARGE`], and the size of an object of them.
 const EARLY: (u64, u64) = (64, 256 << 10);
 const EARLY_BYTES: u64 = 1 << 30;
+/// One object of this size, and bytes of a second that a connection gives of it.
+const SLOW_BYTES: u64 = 1 << 30;
+const SLOW_PER_SECOND: u64 = 16 << 20;
 /// One object of this size, as members of those of [`LARGE`].
 const HUGE_BYTES: u64 = 10 << 30;
 /// The one that is gone on with, and how often.
@@ -429,6 +432,26 @@ async fn early(figures: &mut Figures) {
     figures.add("members_decoded_early", median_of(ratios), "of the speed without", Target::None, Gate::None);
 }
 
+/// One object of a store whose connections are slow, to what one of them gives: with the default's memory, and with much.
+async fn connections(figures: &mut Figures) {
+    let (object, records) = members(&large_set(), SLOW_BYTES);
+    let whole = object.len() as f64 / SLOW_PER_SECOND as f64;
+    for (name, budget) in [("connections_used", "40MiB"), ("connections_used_of_much_memory", "256MiB")] {
+        let mut ratios = Vec::new();
+        for _ in 0..RESUMES {
+            let scene = Scene::new((1, 1), Keep::Counts).await;
+            let _daemon = scene.daemon(&[("MEMORY_BUDGET", budget)]).await;
+            let slow = format!("s3.GetObject slow={SLOW_PER_SECOND}");
+            scene.stage.cloud.set_faults(Some(&Faults::parse(&slow, 1).unwrap()));
+            let begun = Instant::now();
+            scene.put(0, 0, &object);
+            scene.until_arrived(records).await;
+            ratios.push(whole / begun.elapsed().as_secs_f64());
+        }
+        figures.add(name, median_of(ratios), "times as fast as one", Target::None, Gate::None);
+    }
+}
+
 /// One object of so many bytes, of a set's as its members, and its records.
 fn members(set: &Set, wanted: u64) -> (Bytes, u64) {
     let (mut object, mut bytes, mut records) = (Vec::new(), 0, 0);
@@ -497,6 +520,9 @@ async fn main() -> ExitCode {
     }
     if wants("members") {
         early(&mut figures).await;
+    }
+    if wants("connections") {
+        connections(&mut figures).await;
     }
     if wants("memory") {
         memory(&mut figures).await;

@@ -302,7 +302,8 @@ pub struct Settings {
     #[arg(long, env = "COMPUTE_THREADS", value_name = "COUNT", default_value_t = 0, value_parser = count::<u16>(0..=1_024))]
     pub compute_threads: u16,
 
-    /// Bytes of one ranged GET. More: fewer calls. Less: less to fetch again when one fails.
+    /// Bytes of one ranged GET. More: fewer calls. Less: less to fetch again when one fails, and more of them beside each other in
+    /// little memory.
     #[arg(long, env = "PART_BYTES", value_name = "BYTES", default_value = "8MiB", value_parser = bytes(256 * KIB, 64 * MIB))]
     pub part_bytes: u64,
 

@@ -356,7 +356,8 @@ impl Filler {
             self.enter(source, Stage::Read);
             // In a box, as all calls of the SDK are whose callers are many: a lane or a message then costs little while it
             // makes none.
-            let reading = Box::pin(self.lanes.reads.open(object, source.from, source.etag.as_ref())).await?;
+            let reading =
+                Box::pin(self.lanes.reads.open(object, source.from, source.etag.as_ref(), &self.budget)).await?;
             // What a notification says of an object's size is not always true of what is there now.
             if source.reserve.as_ref().is_some_and(|reserve| LaneBudget::is_enough(reserve, reading.stored_bytes)) {
                 source.etag.clone_from(&reading.etag);

@@ -1,23 +1,28 @@
 //! Ranged GETs → chunks of stored bytes, fetched again from the byte they reached when a part fails.
 //!
-//! The next part is asked for while the last bytes of the one before are read, so that nobody waits for its first ones: as early as
-//! that takes at the speed at which they are read, and no earlier, for the store may close what is not taken.
-//!
 //! A reader runs ahead of its lane by a bounded number of chunks (see `budget::CHUNKS_PER_OBJECT`); when they are not
 //! taken, it stops reading from the connection, and the store's side waits.
+//!
+//! The next part is asked for while the last bytes of the one before are read, so that nobody waits for its first ones; no earlier
+//! than that takes ([`Flow`]), for the store may close what is not taken. If one connection gives less than is taken, and there is
+//! memory for whole parts, some are read beside each other, by readers of their own that run ahead of this one.
 
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use super::budget::CHUNK_BYTES;
+use super::budget::{CHUNK_BYTES, LaneBudget, Permit};
 use super::retries::Retries;
 use crate::aws::s3::{Part, Source};
 use crate::core::failure::{Attempts, Failure, Service, Verdict};
 use crate::core::object::{ETag, ObjectRef};
+use crate::core::pacing::ahead::{Flow, Pace};
 use crate::core::shelf::{Buffer, Shelf};
 use crate::core::time::{Tick, UnixMillis};
 use crate::world::World;
@@ -26,6 +31,11 @@ use crate::world::World;
 const KEPT_CHUNK_MIN: usize = 64 * 1024;
 /// Chunks between a reader and its lane.
 const CHUNKS_WAITING_MAX: usize = 1;
+/// Parts that are asked for beside the one that is given to the lane.
+const PARTS_AHEAD_MAX: usize = 3;
+/// What is read beside another part is at least this part of a whole one: of shorter ones there would be many, one after the other.
+const BESIDE_MIN: u64 = 4;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// What a reader gives.
 #[derive(Debug)]
@@ -119,11 +129,18 @@ const fn ended() -> ReadFault {
 
 impl Reads {
     /// Begins to read an object from a byte on: the first ones are on their way when this returns. An empty object has no
-    /// bytes. With `same` it must be the one with that tag; else, overwritten before its first byte, its successor is read.
+    /// bytes. With `same` it must be the one with that tag; else, overwritten before its first byte, its successor is read. What is
+    /// read beside that is claimed from the budget.
     ///
     /// # Errors
     /// [`ReadFault`].
-    pub async fn open(&self, object: &ObjectRef, from: u64, same: Option<&ETag>) -> Result<Reading, ReadFault> {
+    pub async fn open(
+        &self,
+        object: &ObjectRef,
+        from: u64,
+        same: Option<&ETag>,
+        budget: &Arc<LaneBudget>,
+    ) -> Result<Reading, ReadFault> {
         let mut pin = same.or(object.etag.as_ref()).cloned();
         let mut attempts = Attempts::default();
         let (part, asking) = loop {
@@ -142,25 +159,26 @@ impl Reads {
         let (modified, etag, stored_bytes) = (part.modified, part.etag.clone(), part.total);
         let (to_lane, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
         let (reads, object, pin) = (self.clone(), object.clone(), etag.clone());
-        let mut reader =
-            Reader { reads, object, pin, total: stored_bytes, to_lane, reached: from, asking, ahead: None };
+        let (pace, budget) = (Arc::new(StorePace::asked(asking)), Arc::clone(budget));
+        let (end, memory, ahead) = (stored_bytes, Permit::default(), VecDeque::new());
+        let mut reader = Reader { reads, object, pin, reached: from, end, memory, to: to_lane, budget, pace, ahead };
         let (ready, rest) = reader.begin(part).await;
         let run = |rest| AbortOnDropHandle::new(self.tracker.spawn(reader.run(rest)));
         let reader = rest.map(|rest| (chunks, run(rest)));
         Ok(Reading { modified, etag, stored_bytes, ready, reader })
     }
 
-    /// The part that begins at a byte, and how long it took from the last question to its first bytes.
+    /// These bytes, or the first ones of them; and how long it took from the last question to the first one.
     async fn fetch(
         &self,
         object: &ObjectRef,
-        from: u64,
+        bytes: Range<u64>,
         pin: Option<&ETag>,
         attempts: &mut Attempts,
     ) -> Result<(Part, Duration), ReadFault> {
         loop {
             let asked = self.world.now();
-            match Box::pin(self.source.get(object, from, self.part_bytes, pin)).await {
+            match Box::pin(self.source.get(object, bytes.start, bytes.end - bytes.start, pin)).await {
                 Ok(part) => {
                     self.retries.succeeded(Service::S3);
                     return Ok((part, self.world.now().since(asked)));
@@ -198,30 +216,87 @@ impl Reads {
     }
 }
 
+/// How fast the store is, as the readers of one object see it.
+#[derive(Debug, Default)]
+struct StorePace {
+    /// Microseconds from a question to the first bytes of its answer.
+    asking: AtomicU64,
+    /// Bytes of a second that one connection gives while it is read.
+    given: AtomicU64,
+}
+
+impl StorePace {
+    fn asked(asking: Duration) -> Self {
+        let pace = Self::default();
+        pace.set_asking(asking);
+        pace
+    }
+
+    fn set_asking(&self, asking: Duration) {
+        self.asking.store(u64::try_from(asking.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn set_given(&self, given: Pace) {
+        self.given.store(given.within(SECOND), Ordering::Relaxed);
+    }
+
+    fn flow(&self, taken: Pace) -> Flow {
+        let given = Pace { bytes: self.given.load(Ordering::Relaxed), time: SECOND };
+        Flow { asking: Duration::from_micros(self.asking.load(Ordering::Relaxed)), given, taken }
+    }
+}
+
+/// Reads bytes of an object from one to another.
 struct Reader {
     reads: Reads,
     object: ObjectRef,
     /// The tag of what is read.
     pin: Option<ETag>,
-    /// Bytes of the whole object.
-    total: u64,
-    to_lane: mpsc::Sender<Chunk>,
-    /// Stored bytes given to the lane so far, or about to be.
+    /// The next byte that is given, and the one before which it ends.
     reached: u64,
-    /// How long the last part took from the question to its first bytes.
-    asking: Duration,
-    /// The part that was asked for ahead.
-    ahead: Option<Ahead>,
+    end: u64,
+    /// For chunks, beside what an object has: those of a part that is read beside another.
+    memory: Permit,
+    to: mpsc::Sender<Chunk>,
+    budget: Arc<LaneBudget>,
+    pace: Arc<StorePace>,
+    /// The parts that were asked for ahead, in order and without gaps.
+    ahead: VecDeque<Ahead>,
 }
 
-/// A part that was asked for while the one before was read.
+/// A part that was asked for before its turn.
 struct Ahead {
-    from: u64,
-    part: AbortOnDropHandle<Result<(Part, Duration), ReadFault>>,
+    bytes: Range<u64>,
+    coming: Coming,
 }
 
-/// What a reader goes on with: a part, or the next one after what broke the last one off.
-type Next = Result<Part, Option<Failure>>;
+enum Coming {
+    /// It is read in its turn.
+    Part(AbortOnDropHandle<Result<(Part, Duration), ReadFault>>),
+    /// It is read beside those before it.
+    Chunks(mpsc::Receiver<Chunk>, AbortOnDropHandle<()>),
+}
+
+/// What a reader goes on with.
+enum Next {
+    Part(Part),
+    /// A part that is read beside others, and where it ends.
+    Chunks(mpsc::Receiver<Chunk>, u64, AbortOnDropHandle<()>),
+    /// The next part, after what broke the last one off.
+    Ask(Option<Failure>),
+}
+
+/// A chunk's buffer, and what was claimed for it.
+struct Held {
+    buffer: Buffer,
+    _memory: Permit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        self.buffer.as_ref()
+    }
+}
 
 impl Reader {
     /// Reads at once what fits one chunk. Gives that, and what is to be read in a task which runs ahead of the lane.
@@ -231,23 +306,23 @@ impl Reader {
             return (Some(Chunk::End), None);
         }
         if left > CHUNK_BYTES {
-            return (None, Some(Ok(part)));
+            return (None, Some(Next::Part(part)));
         }
-        let (mut chunk, size) = self.empty();
-        let filled = fill(&mut part, &mut Bytes::new(), (chunk.bytes(), size)).await;
-        let ready = if chunk.is_empty() { None } else { Some(self.chunk(chunk)) };
+        let (mut buffer, size) = self.empty();
+        let filled = fill(&mut part, &mut Bytes::new(), (buffer.bytes(), size)).await;
+        let bytes = self.bytes(buffer);
+        let ready = if bytes.is_empty() { None } else { Some(self.chunk(bytes)) };
         if self.left() > 0 {
-            return (ready, Some(Err(filled.err())));
+            return (ready, Some(Next::Ask(filled.err())));
         }
-        // The answer's end, so that its connection is used again.
-        let _end = part.next().await;
+        end(part).await;
         (ready, None)
     }
 
     async fn run(mut self, next: Next) {
         if let Err(fault) = self.read(next).await {
-            // The lane may have been cut off; then nobody waits for the end.
-            let _lane_is_gone = self.to_lane.send(Chunk::Failed(fault)).await;
+            // Whoever takes it may have been cut off; then nobody waits for the end.
+            let _nobody_waits = self.to.send(Chunk::Failed(fault)).await;
         }
     }
 
@@ -256,63 +331,115 @@ impl Reader {
         loop {
             let before = self.reached;
             let broken = match next {
-                Ok(part) => self.pass_on(part).await,
-                Err(broken) => broken,
+                Next::Part(part) => self.pass_on(part).await,
+                Next::Chunks(chunks, end, _reader) => self.hand_on(chunks, end).await.map(|()| None)?,
+                Next::Ask(broken) => broken,
             };
             if self.reached > before {
                 attempts = Attempts::default();
             }
             if let Some(failure) = broken {
-                self.ahead = None;
                 let verdict = failure.verdict();
                 self.reads.pause_or_fail(&mut attempts, verdict, failure).await?;
             }
-            if self.left() == 0 || self.to_lane.is_closed() {
+            if self.left() == 0 || self.to.is_closed() {
                 return Ok(());
             }
-            let (part, asking) = match self.ahead.take().filter(|ahead| ahead.from == self.reached) {
-                Some(ahead) => ahead.part.await.unwrap_or_else(|_| Err(ended()))?,
-                None => {
-                    let Self { reads, object, pin, .. } = &self;
-                    reads.fetch(object, self.reached, pin.as_ref(), &mut attempts).await?
-                }
-            };
-            self.asking = asking;
-            next = Ok(part);
+            next = self.next(&mut attempts).await?;
         }
     }
 
-    /// Asks for the part that begins at a byte, if it is time: so many bytes of the one before are left, which has been read since
+    /// What there is from the next byte on: a part that was asked for ahead, or else the bytes before that.
+    async fn next(&mut self, attempts: &mut Attempts) -> Result<Next, ReadFault> {
+        self.ahead.retain(|ahead| ahead.bytes.start >= self.reached);
+        let (part, asking) = match self.ahead.pop_front_if(|first| first.bytes.start == self.reached) {
+            Some(Ahead { coming: Coming::Part(part), .. }) => part.await.unwrap_or_else(|_| Err(ended()))?,
+            Some(Ahead { coming: Coming::Chunks(chunks, reader), bytes }) => {
+                return Ok(Next::Chunks(chunks, bytes.end, reader));
+            }
+            None => {
+                let end = self.ahead.front().map_or(self.end, |first| first.bytes.start);
+                let bytes = self.reached..end.min(self.reached.saturating_add(self.reads.part_bytes));
+                self.reads.fetch(&self.object, bytes, self.pin.as_ref(), attempts).await?
+            }
+        };
+        self.pace.set_asking(asking);
+        Ok(Next::Part(part))
+    }
+
+    /// Asks for the next part, if it is time: so many bytes are left of the one that is given, which has been so since
     /// `begun`, from a byte on.
     fn look_ahead(&mut self, left: u64, (begun, start): (Tick, u64)) {
-        let next = self.reached + left;
-        if self.ahead.is_some() || next >= self.total || left > self.is_enough(begun, start) {
+        let from = self.ahead.back().map_or(self.reached + left, |last| last.bytes.end);
+        if from >= self.end || self.ahead.len() == PARTS_AHEAD_MAX {
             return;
         }
-        let (reads, object, pin) = (self.reads.clone(), self.object.clone(), self.pin.clone());
-        let fetch = async move { reads.fetch(&object, next, pin.as_ref(), &mut Attempts::default()).await };
-        self.ahead = Some(Ahead { from: next, part: AbortOnDropHandle::new(self.reads.tracker.spawn(fetch)) });
+        let left = from - self.reached;
+        let taken = Pace { bytes: self.reached - start, time: self.reads.world.now().since(begun) };
+        let flow = self.pace.flow(taken);
+        let most = from..self.end.min(from.saturating_add(self.reads.part_bytes));
+        let beside = if left <= flow.beside(self.reads.part_bytes) { self.claim(&most, flow.least()) } else { None };
+        match beside {
+            Some((bytes, memory)) => self.read_beside(bytes, memory),
+            None if self.ahead.is_empty() && left <= flow.behind().max(CHUNK_BYTES) => self.ask(most),
+            None => {}
+        }
     }
 
-    /// Bytes that take as long as twice the last question took, at the speed of those that were read since `begun`.
-    fn is_enough(&self, begun: Tick, start: u64) -> u64 {
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let took = micros(self.reads.world.now().since(begun)).max(1);
-        let read = self.reached - start;
-        (read.saturating_mul(micros(self.asking).saturating_mul(2)) / took).max(CHUNK_BYTES)
+    /// Asks for a part that is read in its turn.
+    fn ask(&mut self, bytes: Range<u64>) {
+        let (reads, object, pin, asked) = (self.reads.clone(), self.object.clone(), self.pin.clone(), bytes.clone());
+        let fetch = async move { reads.fetch(&object, asked, pin.as_ref(), &mut Attempts::default()).await };
+        let part = AbortOnDropHandle::new(self.reads.tracker.spawn(fetch));
+        self.ahead.push_back(Ahead { bytes, coming: Coming::Part(part) });
     }
 
-    /// Gives a part's bytes to the lane in chunks. `Some` when it broke off.
+    /// Has a part read that there is memory for.
+    fn read_beside(&mut self, bytes: Range<u64>, memory: Permit) {
+        let chunks_max = memory.bytes().div_ceil(CHUNK_BYTES);
+        let (to, chunks) = mpsc::channel(usize::try_from(chunks_max).unwrap_or(usize::MAX));
+        let reader = Self {
+            reads: self.reads.clone(),
+            object: self.object.clone(),
+            pin: self.pin.clone(),
+            reached: bytes.start,
+            end: bytes.end,
+            memory,
+            to,
+            budget: Arc::clone(&self.budget),
+            pace: Arc::clone(&self.pace),
+            ahead: VecDeque::new(),
+        };
+        let run = AbortOnDropHandle::new(self.reads.tracker.spawn(reader.run(Next::Ask(None))));
+        self.ahead.push_back(Ahead { bytes, coming: Coming::Chunks(chunks, run) });
+    }
+
+    /// As many of these bytes as there is memory for, unless those are less than `least`.
+    fn claim(&self, bytes: &Range<u64>, least: u64) -> Option<(Range<u64>, Permit)> {
+        let most = bytes.end - bytes.start;
+        let least = least.max(self.reads.part_bytes / BESIDE_MIN).min(most);
+        let lengths =
+            std::iter::successors(Some(most), |length| Some(length / 2)).take_while(|length| *length >= least);
+        lengths.into_iter().find_map(|length| {
+            let memory = self.budget.try_early(length.next_multiple_of(CHUNK_BYTES))?;
+            Some((bytes.start..bytes.start + length, memory))
+        })
+    }
+
+    /// Gives a part's bytes in chunks. `Some` when it broke off.
     async fn pass_on(&mut self, mut part: Part) -> Option<Failure> {
-        let mut over = Bytes::new();
+        let (mut over, mut filling) = (Bytes::new(), Duration::ZERO);
         let since = (self.reads.world.now(), self.reached);
-        loop {
-            let (mut chunk, size) = self.empty();
-            let filled = fill(&mut part, &mut over, (chunk.bytes(), size)).await;
-            if !chunk.is_empty() {
-                let chunk = self.chunk(chunk);
-                // The lane may have been cut off; the caller sees that.
-                if self.to_lane.send(chunk).await.is_err() {
+        while self.left() > 0 {
+            let (mut buffer, size) = self.empty();
+            let asked = self.reads.world.now();
+            let filled = fill(&mut part, &mut over, (buffer.bytes(), size)).await;
+            let bytes = self.bytes(buffer);
+            if !bytes.is_empty() {
+                filling += self.reads.world.now().since(asked);
+                let given = self.reached - since.1 + u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                self.pace.set_given(Pace { bytes: given, time: filling });
+                if !self.give(bytes).await {
                     return None;
                 }
                 self.look_ahead(part.left() + u64::try_from(over.len()).unwrap_or(u64::MAX), since);
@@ -323,25 +450,61 @@ impl Reader {
                 Err(failure) => return Some(failure),
             }
         }
+        end(part).await;
+        None
     }
 
-    /// Stored bytes that are still to be read.
+    /// Gives the chunks of a part that is read beside others, which ends before a byte.
+    async fn hand_on(&mut self, mut chunks: mpsc::Receiver<Chunk>, end: u64) -> Result<(), ReadFault> {
+        let since = (self.reads.world.now(), self.reached);
+        while self.reached < end {
+            match chunks.recv().await {
+                Some(Chunk::Bytes(bytes) | Chunk::Last(bytes)) => {
+                    if !self.give(bytes).await {
+                        return Ok(());
+                    }
+                    self.look_ahead(end - self.reached, since);
+                }
+                Some(Chunk::Failed(fault)) => return Err(fault),
+                Some(Chunk::End) | None => return Err(ended()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the next bytes. False when nobody takes them any more, which the caller sees.
+    async fn give(&mut self, bytes: Bytes) -> bool {
+        let chunk = self.chunk(bytes);
+        self.to.send(chunk).await.is_ok()
+    }
+
+    /// Bytes that are still to be read.
     const fn left(&self) -> u64 {
-        self.total.saturating_sub(self.reached)
+        self.end.saturating_sub(self.reached)
     }
 
-    /// A buffer for the next chunk, and its bytes: one behind the last one, where the answer ends.
+    /// A buffer for the next chunk, and its bytes.
     fn empty(&self) -> (Buffer, usize) {
-        let size = usize::try_from(self.left().clamp(1, CHUNK_BYTES)).unwrap_or(usize::MAX);
+        let size = usize::try_from(self.left().min(CHUNK_BYTES)).unwrap_or(usize::MAX);
         let buffer = if size < KEPT_CHUNK_MIN { Vec::with_capacity(size).into() } else { self.reads.chunks.take() };
         (buffer, size)
     }
 
-    fn chunk(&mut self, buffer: Buffer) -> Chunk {
-        self.reached += u64::try_from(buffer.len()).unwrap_or(u64::MAX);
-        let bytes = Bytes::from_owner(buffer);
+    /// A chunk's bytes, with what was claimed for them.
+    fn bytes(&mut self, buffer: Buffer) -> Bytes {
+        let memory = if buffer.is_empty() { Permit::default() } else { self.memory.split(CHUNK_BYTES) };
+        Bytes::from_owner(Held { buffer, _memory: memory })
+    }
+
+    fn chunk(&mut self, bytes: Bytes) -> Chunk {
+        self.reached += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if self.left() == 0 { Chunk::Last(bytes) } else { Chunk::Bytes(bytes) }
     }
+}
+
+/// Reads an answer's end, so that its connection is used again.
+async fn end(mut part: Part) {
+    let _end = part.next().await;
 }
 
 /// Fills a chunk of so many bytes from a part and from what was `over` of its last bytes. False: the part has ended.
@@ -360,4 +523,96 @@ async fn fill(part: &mut Part, over: &mut Bytes, (chunk, size): (&mut Vec<u8>, u
         chunk.extend_from_slice(&now);
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::{Aws, AwsSettings};
+    use crate::core::failure::RetryPolicy;
+    use crate::core::tenant::TenantId;
+    use crate::pipeline::budget::Budget;
+
+    const MIB: u64 = 1024 * 1024;
+    const PART: u64 = 8 * MIB;
+    const POLICY: RetryPolicy =
+        RetryPolicy { attempts_max: 1, throttled_max: 1, base: Duration::ZERO, cap: Duration::ZERO };
+
+    /// A reader of an object of five parts and a bit, which is at a byte of the first one.
+    async fn reader(reached: u64, memory: u64) -> Reader {
+        let world = World::new();
+        let budget = Budget::new(memory, 16 * MIB).unwrap();
+        let reads = Reads {
+            source: Source::new(&Aws::connect(AwsSettings::default()).await),
+            part_bytes: PART,
+            chunks: budget.chunks(),
+            retries: Retries::new(POLICY, world),
+            world,
+            tracker: TaskTracker::new(),
+        };
+        let (bucket, key) = (Arc::from("bucket"), Arc::from("key"));
+        Reader {
+            reads,
+            object: ObjectRef { bucket, key, version: None, etag: None, size: None, sequencer: None },
+            pin: None,
+            reached,
+            end: 5 * PART + 10,
+            memory: Permit::default(),
+            to: mpsc::channel(1).0,
+            budget: Arc::new(budget.lane(&TenantId::try_from("acme").unwrap(), 0)),
+            pace: Arc::new(StorePace::asked(Duration::from_millis(30))),
+            ahead: VecDeque::new(),
+        }
+    }
+
+    /// What is asked for ahead after some looks, and whether it is read beside the first part. All was read just now.
+    fn asked(reader: &mut Reader) -> Vec<(Range<u64>, bool)> {
+        for _ in 0..5 {
+            let now = reader.reads.world.now();
+            reader.look_ahead(PART - reader.reached, (now, 0));
+        }
+        let beside = |coming: &Coming| matches!(coming, Coming::Chunks(..));
+        reader.ahead.iter().map(|ahead| (ahead.bytes.clone(), beside(&ahead.coming))).collect()
+    }
+
+    #[tokio::test]
+    async fn parts_are_read_beside_each_other_as_far_as_there_is_memory() {
+        let mut rich = reader(2 * MIB, 512 * MIB).await;
+        assert_eq!(asked(&mut rich), [1, 2, 3].map(|part| (part * PART..(part + 1) * PART, true)));
+        // The last one is the rest of the object.
+        rich.ahead = rich.ahead.drain(2..).map(|last| Ahead { bytes: 4 * PART..5 * PART, ..last }).collect();
+        assert_eq!(asked(&mut rich), [(4 * PART..5 * PART, true), (5 * PART..5 * PART + 10, true)]);
+        // Its tenant may have 5 MiB more, and then 1, which is too short.
+        let mut poor = reader(2 * MIB, 54 * MIB).await;
+        let _reserve = poor.budget.try_admit(None, 0).unwrap();
+        assert_eq!(asked(&mut poor), [(PART..PART + 4 * MIB, true)]);
+        poor.ahead.clear();
+        poor.reads.tracker.close();
+        poor.reads.tracker.wait().await;
+        assert!(poor.budget.try_early(4 * MIB).is_some(), "memory is given back with what it is for");
+    }
+
+    #[tokio::test]
+    async fn without_memory_the_next_part_is_asked_for_at_the_end_of_the_one_before() {
+        let none = |reader: &Reader| reader.budget.try_early(u64::MAX).unwrap();
+        let mut early = reader(2 * MIB, 512 * MIB).await;
+        let taken = none(&early);
+        early.pace.set_asking(Duration::ZERO);
+        assert_eq!(asked(&mut early), []);
+        drop(taken);
+        let mut late = reader(PART - CHUNK_BYTES, 512 * MIB).await;
+        let _taken = none(&late);
+        late.pace.set_asking(Duration::ZERO);
+        assert_eq!(asked(&mut late), [(PART..2 * PART, false)]);
+    }
+
+    /// Of a store that takes long to answer, parts that are shorter than what comes meanwhile are not worth it.
+    #[tokio::test]
+    async fn short_parts_are_not_read_beside_others_where_asking_takes_longer() {
+        let mut poor = reader(2 * MIB, 54 * MIB).await;
+        let _reserve = poor.budget.try_admit(None, 0).unwrap();
+        poor.pace.set_given(Pace { bytes: 75 * MIB, time: SECOND });
+        poor.pace.set_asking(Duration::from_millis(60));
+        assert_eq!(asked(&mut poor), [(PART..2 * PART, false)]);
+    }
 }

@@ -93,7 +93,11 @@ pub(crate) fn settings(cloud: &Cloud, plan: &Plan, central_role: String) -> SqsS
     }
     let words = ["millrace", "sqs"].into_iter().map(str::to_owned).chain(words);
     match Cli::try_parse_from(words).unwrap().mode {
-        Some(Mode::Sqs(settings)) => *settings,
+        Some(Mode::Sqs(mut settings)) => {
+            // Less than a user may have.
+            settings.shared.part_bytes = plan.part_bytes;
+            *settings
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -118,12 +122,17 @@ pub(crate) fn key(plan: &Plan, number: usize) -> String {
 /// An object's bytes.
 pub(crate) fn content(plan: &Plan, number: usize) -> Vec<u8> {
     let object = &plan.objects[number];
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    for record in 0..object.records {
-        let (time, message) = event(object, number, record);
-        writeln!(encoder, "{}", json!({ "timestamp": time, "message": message })).unwrap();
+    let mut stored = Vec::new();
+    let records: Vec<usize> = (0..object.records).collect();
+    for member in records.chunks(plan.member) {
+        let mut encoder = GzEncoder::new(stored, Compression::fast());
+        for &record in member {
+            let (time, message) = event(object, number, record);
+            writeln!(encoder, "{}", json!({ "timestamp": time, "message": message })).unwrap();
+        }
+        stored = encoder.finish().unwrap();
     }
-    encoder.finish().unwrap()
+    stored
 }
 
 /// A record of an object: no two of a run are alike, and later objects' are later.

@@ -137,6 +137,9 @@ pub(crate) struct Plan {
     pub(crate) keeps_rejects: bool,
     /// Whether batches are compressed.
     pub(crate) packs: bool,
+    /// Bytes of one GET, and records of a gzip member.
+    pub(crate) part_bytes: u64,
+    pub(crate) member: usize,
     /// Most events of a batch.
     pub(crate) batch: u64,
     /// Batches after which progress is written; none: there is no table.
@@ -206,7 +209,11 @@ impl Plan {
         let mut times: Vec<u64> = messages.iter().map(|_| rng.u64(0..within)).collect();
         times.sort_unstable();
         let progress_every = rng.bool().then(|| rng.u64(1..=4));
+        // Half of the runs have objects of one part. Drawn apart, lest all seeds be others than they were.
+        let mut parts = Rng::with_seed(!seed);
         Self {
+            part_bytes: [8 << 20, 8 << 20, 500, 150][parts.usize(0..4)],
+            member: [usize::MAX, 3][parts.usize(0..2)],
             tenants,
             replicas: rng.usize(1..=2),
             batch: rng.u64(4..=16),

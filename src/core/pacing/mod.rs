@@ -1,5 +1,6 @@
 //! When something is tried, and when it is tried again.
 
+pub mod ahead;
 pub mod backoff;
 pub mod circuit;
 pub mod drr;
