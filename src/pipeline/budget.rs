@@ -195,7 +195,7 @@ impl Budget {
         inner.reserve.used() + inner.carry.used() + inner.big.used() + inner.growth.used() + inner.rejects.used()
     }
 
-    /// Chunks of [`CHUNK_BYTES`]. Whoever takes one holds an object's reserve.
+    /// Chunks of [`CHUNK_BYTES`]. Whoever takes one holds an object's reserve, or has claimed it.
     #[must_use]
     pub fn chunks(&self) -> Arc<Shelf> {
         Arc::clone(&self.inner.chunks)
@@ -265,7 +265,7 @@ impl LaneBudget {
         self.try_early(self.reserve(size, window))
     }
 
-    /// Claims memory for what is decoded before its turn, if it is free.
+    /// Claims memory for what is read or decoded before its turn, if it is free.
     #[must_use]
     pub fn try_early(&self, bytes: u64) -> Option<Permit> {
         let claim = self.budget.inner.reserve.try_claim(&self.tenant, bytes)?;

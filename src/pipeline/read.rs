@@ -4,8 +4,8 @@
 //! taken, it stops reading from the connection, and the store's side waits.
 //!
 //! The next part is asked for while the last bytes of the one before are read, so that nobody waits for its first ones; no earlier
-//! than that takes ([`Flow`]), for the store may close what is not taken. If one connection gives less than is taken, and there is
-//! memory for whole parts, some are read beside each other, by readers of their own that run ahead of this one.
+//! than that takes ([`Flow`]), for the store may close what is not taken. Where it is a connection that is slow, and not the lane, and
+//! there is memory for whole parts, some are read beside each other, by readers of their own that run ahead of this one.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -17,7 +17,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use super::budget::{CHUNK_BYTES, LaneBudget, Permit};
+use super::budget::{CHUNK_BYTES, CHUNKS_PER_OBJECT, LaneBudget, Permit};
 use super::retries::Retries;
 use crate::aws::s3::{Part, Source};
 use crate::core::failure::{Attempts, Failure, Service, Verdict};
@@ -35,6 +35,10 @@ const CHUNKS_WAITING_MAX: usize = 1;
 const PARTS_AHEAD_MAX: usize = 3;
 /// What is read beside another part is at least this part of a whole one: of shorter ones there would be many, one after the other.
 const BESIDE_MIN: u64 = 4;
+/// Bytes of a part that are given before it is known how fast they are taken; of a shorter part it is as much as is read beside another.
+const TAKEN_MIN: u64 = CHUNKS_PER_OBJECT * CHUNK_BYTES;
+/// For so long a chunk waits for the lane before what was read beside it is let go of.
+const KEPT_FOR: Duration = Duration::from_secs(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What a reader gives.
@@ -74,7 +78,7 @@ pub struct Reads {
     pub source: Source,
     /// Bytes of one GET.
     pub part_bytes: u64,
-    /// Buffers for chunks, which are charged to the objects' reserves.
+    /// Buffers for chunks, which are charged to the objects' reserves, or claimed.
     pub chunks: Arc<Shelf>,
     /// How often a part is tried without a byte of progress.
     pub retries: Retries,
@@ -159,7 +163,7 @@ impl Reads {
         let (modified, etag, stored_bytes) = (part.modified, part.etag.clone(), part.total);
         let (to_lane, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
         let (reads, object, pin) = (self.clone(), object.clone(), etag.clone());
-        let (pace, budget) = (Arc::new(StorePace::asked(asking)), Arc::clone(budget));
+        let (pace, budget) = (Arc::new(StorePace::asked(asking)), Some(Arc::clone(budget)));
         let (end, memory, ahead) = (stored_bytes, Permit::default(), VecDeque::new());
         let mut reader = Reader { reads, object, pin, reached: from, end, memory, to: to_lane, budget, pace, ahead };
         let (ready, rest) = reader.begin(part).await;
@@ -258,7 +262,8 @@ struct Reader {
     /// For chunks, beside what an object has: those of a part that is read beside another.
     memory: Permit,
     to: mpsc::Sender<Chunk>,
-    budget: Arc<LaneBudget>,
+    /// By which parts are read beside others.
+    budget: Option<Arc<LaneBudget>>,
     pace: Arc<StorePace>,
     /// The parts that were asked for ahead, in order and without gaps.
     ahead: VecDeque<Ahead>,
@@ -284,6 +289,16 @@ enum Next {
     Chunks(mpsc::Receiver<Chunk>, u64, AbortOnDropHandle<()>),
     /// The next part, after what broke the last one off.
     Ask(Option<Failure>),
+}
+
+/// What became of bytes that were given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Given {
+    InTime,
+    /// They were not taken for long.
+    Late,
+    /// Nobody takes them any more, which the caller sees.
+    Gone,
 }
 
 /// A chunk's buffer, and what was claimed for it.
@@ -321,6 +336,7 @@ impl Reader {
 
     async fn run(mut self, next: Next) {
         if let Err(fault) = self.read(next).await {
+            self.ahead.clear();
             // Whoever takes it may have been cut off; then nobody waits for the end.
             let _nobody_waits = self.to.send(Chunk::Failed(fault)).await;
         }
@@ -374,12 +390,14 @@ impl Reader {
         if from >= self.end || self.ahead.len() == PARTS_AHEAD_MAX {
             return;
         }
-        let left = from - self.reached;
+        // More was given than was asked for: that comes again.
+        let Some(left) = from.checked_sub(self.reached) else { return };
         let taken = Pace { bytes: self.reached - start, time: self.reads.world.now().since(begun) };
         let flow = self.pace.flow(taken);
-        let most = from..self.end.min(from.saturating_add(self.reads.part_bytes));
-        let beside = if left <= flow.beside(self.reads.part_bytes) { self.claim(&most, flow.least()) } else { None };
-        match beside {
+        let whole = self.reads.part_bytes;
+        let most = from..self.end.min(from.saturating_add(whole));
+        let is_time = taken.bytes >= TAKEN_MIN.min(whole / BESIDE_MIN) && left <= flow.beside(whole);
+        match if is_time { self.claim(&most, flow.least()) } else { None } {
             Some((bytes, memory)) => self.read_beside(bytes, memory),
             None if self.ahead.is_empty() && left <= flow.behind().max(CHUNK_BYTES) => self.ask(most),
             None => {}
@@ -406,7 +424,7 @@ impl Reader {
             end: bytes.end,
             memory,
             to,
-            budget: Arc::clone(&self.budget),
+            budget: None,
             pace: Arc::clone(&self.pace),
             ahead: VecDeque::new(),
         };
@@ -421,7 +439,7 @@ impl Reader {
         let lengths =
             std::iter::successors(Some(most), |length| Some(length / 2)).take_while(|length| *length >= least);
         lengths.into_iter().find_map(|length| {
-            let memory = self.budget.try_early(length.next_multiple_of(CHUNK_BYTES))?;
+            let memory = self.budget.as_ref()?.try_early(length.next_multiple_of(CHUNK_BYTES))?;
             Some((bytes.start..bytes.start + length, memory))
         })
     }
@@ -439,13 +457,14 @@ impl Reader {
                 filling += self.reads.world.now().since(asked);
                 let given = self.reached - since.1 + u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                 self.pace.set_given(Pace { bytes: given, time: filling });
-                if !self.give(bytes).await {
+                if self.give(bytes).await == Given::Gone {
                     return None;
                 }
                 self.look_ahead(part.left() + u64::try_from(over.len()).unwrap_or(u64::MAX), since);
             }
             match filled {
                 Ok(true) => {}
+                Ok(false) if self.reached == since.1 => return Some(Failure::ended("GetObject")),
                 Ok(false) => return None,
                 Err(failure) => return Some(failure),
             }
@@ -454,13 +473,13 @@ impl Reader {
         None
     }
 
-    /// Gives the chunks of a part that is read beside others, which ends before a byte.
+    /// Gives the chunks of a part that is read beside others, which ends before a byte. It is let go of when they are not taken.
     async fn hand_on(&mut self, mut chunks: mpsc::Receiver<Chunk>, end: u64) -> Result<(), ReadFault> {
         let since = (self.reads.world.now(), self.reached);
         while self.reached < end {
             match chunks.recv().await {
                 Some(Chunk::Bytes(bytes) | Chunk::Last(bytes)) => {
-                    if !self.give(bytes).await {
+                    if self.give(bytes).await != Given::InTime {
                         return Ok(());
                     }
                     self.look_ahead(end - self.reached, since);
@@ -472,10 +491,20 @@ impl Reader {
         Ok(())
     }
 
-    /// Gives the next bytes. False when nobody takes them any more, which the caller sees.
-    async fn give(&mut self, bytes: Bytes) -> bool {
+    /// Gives the next bytes. If they must wait for long, parts that were asked for ahead are let go of, to be asked for again.
+    async fn give(&mut self, bytes: Bytes) -> Given {
         let chunk = self.chunk(bytes);
-        self.to.send(chunk).await.is_ok()
+        let (place, given) = match tokio::time::timeout(KEPT_FOR, self.to.reserve()).await {
+            Ok(place) => (place, Given::InTime),
+            Err(_) => {
+                self.ahead.clear();
+                (self.to.reserve().await, Given::Late)
+            }
+        };
+        place.map_or(Given::Gone, |place| {
+            place.send(chunk);
+            given
+        })
     }
 
     /// Bytes that are still to be read.
@@ -491,8 +520,12 @@ impl Reader {
     }
 
     /// A chunk's bytes, with what was claimed for them.
-    fn bytes(&mut self, buffer: Buffer) -> Bytes {
-        let memory = if buffer.is_empty() { Permit::default() } else { self.memory.split(CHUNK_BYTES) };
+    fn bytes(&mut self, mut buffer: Buffer) -> Bytes {
+        if self.budget.is_none() && buffer.len() < buffer.capacity() {
+            // No more than was claimed, into however many pieces a part breaks.
+            buffer = buffer.to_vec().into();
+        }
+        let memory = self.memory.split(u64::try_from(buffer.len()).unwrap_or(u64::MAX));
         Bytes::from_owner(Held { buffer, _memory: memory })
     }
 
@@ -559,10 +592,14 @@ mod tests {
             end: 5 * PART + 10,
             memory: Permit::default(),
             to: mpsc::channel(1).0,
-            budget: Arc::new(budget.lane(&TenantId::try_from("acme").unwrap(), 0)),
+            budget: Some(Arc::new(budget.lane(&TenantId::try_from("acme").unwrap(), 0))),
             pace: Arc::new(StorePace::asked(Duration::from_millis(30))),
             ahead: VecDeque::new(),
         }
+    }
+
+    fn lane(reader: &Reader) -> &LaneBudget {
+        reader.budget.as_ref().unwrap()
     }
 
     /// What is asked for ahead after some looks, and whether it is read beside the first part. All was read just now.
@@ -584,17 +621,17 @@ mod tests {
         assert_eq!(asked(&mut rich), [(4 * PART..5 * PART, true), (5 * PART..5 * PART + 10, true)]);
         // Its tenant may have 5 MiB more, and then 1, which is too short.
         let mut poor = reader(2 * MIB, 54 * MIB).await;
-        let _reserve = poor.budget.try_admit(None, 0).unwrap();
+        let _reserve = lane(&poor).try_admit(None, 0).unwrap();
         assert_eq!(asked(&mut poor), [(PART..PART + 4 * MIB, true)]);
         poor.ahead.clear();
         poor.reads.tracker.close();
         poor.reads.tracker.wait().await;
-        assert!(poor.budget.try_early(4 * MIB).is_some(), "memory is given back with what it is for");
+        assert!(lane(&poor).try_early(4 * MIB).is_some(), "memory is given back with what it is for");
     }
 
     #[tokio::test]
     async fn without_memory_the_next_part_is_asked_for_at_the_end_of_the_one_before() {
-        let none = |reader: &Reader| reader.budget.try_early(u64::MAX).unwrap();
+        let none = |reader: &Reader| lane(reader).try_early(u64::MAX).unwrap();
         let mut early = reader(2 * MIB, 512 * MIB).await;
         let taken = none(&early);
         early.pace.set_asking(Duration::ZERO);
@@ -606,11 +643,41 @@ mod tests {
         assert_eq!(asked(&mut late), [(PART..2 * PART, false)]);
     }
 
+    #[tokio::test]
+    async fn a_part_that_breaks_into_many_pieces_holds_no_more_than_was_claimed() {
+        let mut reader = reader(0, 512 * MIB).await;
+        let lane = reader.budget.take().unwrap();
+        reader.memory = lane.try_early(CHUNK_BYTES).unwrap();
+        let mut chunk = reader.reads.chunks.take();
+        chunk.bytes().extend_from_slice(b"some");
+        let some = reader.bytes(chunk);
+        assert_eq!((&some[..], reader.memory.bytes()), (&b"some"[..], CHUNK_BYTES - 4));
+        assert_eq!(reader.reads.chunks.buffers(), 1, "its buffer is given back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_read_ahead_of_a_lane_that_is_stuck_is_let_go_of() {
+        let mut reader = reader(2 * MIB, 512 * MIB).await;
+        let (to, mut chunks) = mpsc::channel(1);
+        reader.to = to;
+        assert_eq!(asked(&mut reader).len(), PARTS_AHEAD_MAX);
+        assert_eq!(reader.give(Bytes::from_static(b"first")).await, Given::InTime);
+        assert_eq!(reader.ahead.len(), PARTS_AHEAD_MAX);
+        let take = async {
+            tokio::time::sleep(KEPT_FOR * 2).await;
+            chunks.recv().await
+        };
+        let (given, _) = tokio::join!(reader.give(Bytes::from_static(b"second")), take);
+        assert_eq!((given, reader.ahead.len()), (Given::Late, 0));
+        drop(chunks);
+        assert_eq!(reader.give(Bytes::from_static(b"third")).await, Given::Gone);
+    }
+
     /// Of a store that takes long to answer, parts that are shorter than what comes meanwhile are not worth it.
     #[tokio::test]
     async fn short_parts_are_not_read_beside_others_where_asking_takes_longer() {
         let mut poor = reader(2 * MIB, 54 * MIB).await;
-        let _reserve = poor.budget.try_admit(None, 0).unwrap();
+        let _reserve = lane(&poor).try_admit(None, 0).unwrap();
         poor.pace.set_given(Pace { bytes: 75 * MIB, time: SECOND });
         poor.pace.set_asking(Duration::from_millis(60));
         assert_eq!(asked(&mut poor), [(PART..2 * PART, false)]);

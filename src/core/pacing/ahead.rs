@@ -2,10 +2,12 @@
 //!
 //! A store gives the first byte of a part after a while, and the others at the speed of one connection. So a part is asked for while
 //! those before it are still being taken: when what is left of them takes as long as its first byte does, if it is read in its turn
-//! then; when it takes as long as the whole part does, if there is memory to read it beside them. What is taken faster then raises
-//! the number of parts in flight, until it is the taker that is slow.
+//! then; when it takes as long as the whole part does, if it is a connection that is slow and there is memory to read the part beside
+//! them. What is taken faster then raises the number of parts in flight, until it is the taker that is slow.
 
 use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Bytes, and the time that they took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,9 +55,13 @@ impl Flow {
         self.taken.within(self.asking * 2)
     }
 
-    /// The same for a part of so many bytes that is read beside those before it.
+    /// The same for a part of so many bytes that is read beside those before it. None where a connection gives twice what is taken,
+    /// and one that is read in its turn is there in time.
     #[must_use]
     pub fn beside(&self, part: u64) -> u64 {
+        if self.taken.within(SECOND).saturating_mul(2) < self.given.within(SECOND) && self.behind() <= part {
+            return 0;
+        }
         self.taken.within(self.given.time_of(part).saturating_add(self.asking * 2))
     }
 
@@ -138,6 +144,15 @@ mod tests {
             let one_comes = 2 * u64::from(asking) + PART.div_ceil(connection);
             prop_assert!(most as u64 <= (taker * one_comes).div_ceil(PART), "{most} parts");
         }
+    }
+
+    #[test]
+    fn whoever_takes_half_of_what_a_connection_gives_needs_no_other() {
+        let flow =
+            |taken| Flow { asking: MS, given: Pace { bytes: 1_000, time: MS }, taken: Pace { bytes: taken, time: MS } };
+        assert!(flow(499).behind() > 0 && flow(499).beside(PART) == 0);
+        assert!(flow(500).beside(PART) > 0);
+        assert!(flow(499).beside(900) > 0, "what is asked for in its turn comes too late");
     }
 
     #[test]
