@@ -5,6 +5,7 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 
 use libfuzzer_sys::fuzz_target;
+use millrace::core::decode::members::{decode as decode_members, spans};
 use millrace::core::decode::{DecodeFault, SmallDecoder};
 use millrace_fuzz::Dice;
 use millrace_fuzz::decode::{Decoded, stream, stream_by_marks, whole};
@@ -36,6 +37,7 @@ fn every_cut(input: &[u8], dice: &mut Dice) -> Option<Decoded> {
     }
     as_the_libraries_read_it(input, &expected);
     small(input, &expected);
+    members(input, dice);
     Some(expected)
 }
 
@@ -118,6 +120,25 @@ fn small(input: &[u8], streamed: &Decoded) {
         assert_eq!(decoder.decode(input, &mut window[..made - 1]), None, "what does not fit is declined");
     }
     assert_eq!(decoder.decode(input, &mut window[..made]), Some(made));
+}
+
+/// What is taken for whole members is what it is by itself, and is as long as it says.
+fn members(input: &[u8], dice: &Dice) {
+    let mut at = 0;
+    for span in spans(input, dice.clone().between(1, 5000)) {
+        assert!(at <= span.stored.start && span.stored.start < span.stored.end && span.stored.end < input.len());
+        at = span.stored.end;
+        if span.text > 1 << 20 {
+            continue;
+        }
+        let (stored, mut text) = (&input[span.stored], Vec::new());
+        let alone = whole(stored);
+        if decode_members(stored, span.text, &mut text) {
+            assert_eq!(alone, Some((text, Ok(()))));
+        } else if let Some((other, Ok(()))) = alone {
+            assert_ne!(other.len(), span.text);
+        }
+    }
 }
 
 /// Takes the bytes for a deflate stream and puts it into a member whose checksum is right: else chance never gets past it.
