@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+/// Bytes of a GET that are enough for any object.
+const WHOLE_BYTES: u64 = 8 << 20;
 /// Tenants of a run at most.
 const TENANTS_MAX: usize = 3;
 /// Rules of faults of a run at most.
@@ -167,6 +169,10 @@ impl Plan {
             .map(|rule| rule.replace('%', &format!("{}%", [2, 5, 10, 25][rng.usize(0..4)])))
             .collect();
         plan.faults = (rules > 0).then(|| faults.join("; "));
+        if plan.faults.as_ref().is_some_and(|faults| faults.contains("corrupt")) {
+            // What is damaged in an object of several parts may be sent before its checksum is there.
+            plan.part_bytes = WHOLE_BYTES;
+        }
         plan.acts.push((rng.u64(FAULTS_WITHIN_MS.0..FAULTS_WITHIN_MS.1), Act::EndFaults));
         for _ in 0..rng.usize(0..4) {
             let (replica, pause_ms) = (rng.usize(0..plan.replicas), rng.u64(0..20_000));
@@ -212,7 +218,7 @@ impl Plan {
         // Half of the runs have objects of one part. Drawn apart, lest all seeds be others than they were.
         let mut parts = Rng::with_seed(!seed);
         Self {
-            part_bytes: [8 << 20, 8 << 20, 500, 150][parts.usize(0..4)],
+            part_bytes: [WHOLE_BYTES, WHOLE_BYTES, 500, 150][parts.usize(0..4)],
             member: [usize::MAX, 3][parts.usize(0..2)],
             tenants,
             replicas: rng.usize(1..=2),
