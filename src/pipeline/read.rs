@@ -162,10 +162,9 @@ impl Reads {
         self.retries.succeeded(Service::S3);
         let (modified, etag, stored_bytes) = (part.modified, part.etag.clone(), part.total);
         let (to_lane, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
-        let (reads, object, pin) = (self.clone(), object.clone(), etag.clone());
-        let (pace, budget) = (Arc::new(StorePace::asked(asking)), Some(Arc::clone(budget)));
-        let (end, memory, ahead) = (stored_bytes, Permit::default(), VecDeque::new());
-        let mut reader = Reader { reads, object, pin, reached: from, end, memory, to: to_lane, budget, pace, ahead };
+        let of = (object.clone(), etag.clone());
+        let mut reader = Reader::new(self.clone(), of, from..stored_bytes, to_lane, StorePace::asked(asking));
+        reader.budget = Some(Arc::clone(budget));
         let (ready, rest) = reader.begin(part).await;
         let run = |rest| AbortOnDropHandle::new(self.tracker.spawn(reader.run(rest)));
         let reader = rest.map(|rest| (chunks, run(rest)));
@@ -230,10 +229,10 @@ struct StorePace {
 }
 
 impl StorePace {
-    fn asked(asking: Duration) -> Self {
+    fn asked(asking: Duration) -> Arc<Self> {
         let pace = Self::default();
         pace.set_asking(asking);
-        pace
+        pace.into()
     }
 
     fn set_asking(&self, asking: Duration) {
@@ -267,7 +266,12 @@ struct Reader {
     pace: Arc<StorePace>,
     /// The parts that were asked for ahead, in order and without gaps.
     ahead: VecDeque<Ahead>,
+    /// The one whose turn it is, if it is read beside others.
+    beside: Option<Beside>,
 }
+
+/// Chunks of a part, and what reads it.
+type Beside = (mpsc::Receiver<Chunk>, AbortOnDropHandle<()>);
 
 /// A part that was asked for before its turn.
 struct Ahead {
@@ -279,26 +283,16 @@ enum Coming {
     /// It is read in its turn.
     Part(AbortOnDropHandle<Result<(Part, Duration), ReadFault>>),
     /// It is read beside those before it.
-    Chunks(mpsc::Receiver<Chunk>, AbortOnDropHandle<()>),
+    Beside(Beside),
 }
 
 /// What a reader goes on with.
 enum Next {
     Part(Part),
-    /// A part that is read beside others, and where it ends.
-    Chunks(mpsc::Receiver<Chunk>, u64, AbortOnDropHandle<()>),
+    /// A part that is read beside others, and the byte before which it ends.
+    Beside(u64),
     /// The next part, after what broke the last one off.
     Ask(Option<Failure>),
-}
-
-/// What became of bytes that were given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Given {
-    InTime,
-    /// They were not taken for long.
-    Late,
-    /// Nobody takes them any more, which the caller sees.
-    Gone,
 }
 
 /// A chunk's buffer, and what was claimed for it.
@@ -314,6 +308,29 @@ impl AsRef<[u8]> for Held {
 }
 
 impl Reader {
+    /// A reader of these bytes of an object with a tag, which claims nothing.
+    fn new(
+        reads: Reads,
+        (object, pin): (ObjectRef, Option<ETag>),
+        bytes: Range<u64>,
+        to: mpsc::Sender<Chunk>,
+        pace: Arc<StorePace>,
+    ) -> Self {
+        Self {
+            reads,
+            object,
+            pin,
+            reached: bytes.start,
+            end: bytes.end,
+            memory: Permit::default(),
+            to,
+            budget: None,
+            pace,
+            ahead: VecDeque::new(),
+            beside: None,
+        }
+    }
+
     /// Reads at once what fits one chunk. Gives that, and what is to be read in a task which runs ahead of the lane.
     async fn begin(&mut self, mut part: Part) -> (Option<Chunk>, Option<Next>) {
         let left = self.left();
@@ -348,7 +365,7 @@ impl Reader {
             let before = self.reached;
             let broken = match next {
                 Next::Part(part) => self.pass_on(part).await,
-                Next::Chunks(chunks, end, _reader) => self.hand_on(chunks, end).await.map(|()| None)?,
+                Next::Beside(end) => self.hand_on(end).await.map(|()| None)?,
                 Next::Ask(broken) => broken,
             };
             if self.reached > before {
@@ -370,8 +387,9 @@ impl Reader {
         self.ahead.retain(|ahead| ahead.bytes.start >= self.reached);
         let (part, asking) = match self.ahead.pop_front_if(|first| first.bytes.start == self.reached) {
             Some(Ahead { coming: Coming::Part(part), .. }) => part.await.unwrap_or_else(|_| Err(ended()))?,
-            Some(Ahead { coming: Coming::Chunks(chunks, reader), bytes }) => {
-                return Ok(Next::Chunks(chunks, bytes.end, reader));
+            Some(Ahead { coming: Coming::Beside(beside), bytes }) => {
+                self.beside = Some(beside);
+                return Ok(Next::Beside(bytes.end));
             }
             None => {
                 let end = self.ahead.front().map_or(self.end, |first| first.bytes.start);
@@ -416,30 +434,21 @@ impl Reader {
     fn read_beside(&mut self, bytes: Range<u64>, memory: Permit) {
         let chunks_max = memory.bytes().div_ceil(CHUNK_BYTES);
         let (to, chunks) = mpsc::channel(usize::try_from(chunks_max).unwrap_or(usize::MAX));
-        let reader = Self {
-            reads: self.reads.clone(),
-            object: self.object.clone(),
-            pin: self.pin.clone(),
-            reached: bytes.start,
-            end: bytes.end,
-            memory,
-            to,
-            budget: None,
-            pace: Arc::clone(&self.pace),
-            ahead: VecDeque::new(),
-        };
+        let of = (self.object.clone(), self.pin.clone());
+        let mut reader = Self::new(self.reads.clone(), of, bytes.clone(), to, Arc::clone(&self.pace));
+        reader.memory = memory;
         let run = AbortOnDropHandle::new(self.reads.tracker.spawn(reader.run(Next::Ask(None))));
-        self.ahead.push_back(Ahead { bytes, coming: Coming::Chunks(chunks, run) });
+        self.ahead.push_back(Ahead { bytes, coming: Coming::Beside((chunks, run)) });
     }
 
     /// As many of these bytes as there is memory for, unless those are less than `least`.
     fn claim(&self, bytes: &Range<u64>, least: u64) -> Option<(Range<u64>, Permit)> {
         let most = bytes.end - bytes.start;
         let least = least.max(self.reads.part_bytes / BESIDE_MIN).min(most);
-        let lengths =
-            std::iter::successors(Some(most), |length| Some(length / 2)).take_while(|length| *length >= least);
-        lengths.into_iter().find_map(|length| {
-            let memory = self.budget.as_ref()?.try_early(length.next_multiple_of(CHUNK_BYTES))?;
+        let budget = self.budget.as_ref()?;
+        let halves = std::iter::successors(Some(most), |length| Some(length / 2));
+        halves.take_while(|length| *length >= least).find_map(|length| {
+            let memory = budget.try_early(length.next_multiple_of(CHUNK_BYTES))?;
             Some((bytes.start..bytes.start + length, memory))
         })
     }
@@ -457,7 +466,7 @@ impl Reader {
                 filling += self.reads.world.now().since(asked);
                 let given = self.reached - since.1 + u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                 self.pace.set_given(Pace { bytes: given, time: filling });
-                if self.give(bytes).await == Given::Gone {
+                if !self.give(bytes).await {
                     return None;
                 }
                 self.look_ahead(part.left() + u64::try_from(over.len()).unwrap_or(u64::MAX), since);
@@ -473,14 +482,14 @@ impl Reader {
         None
     }
 
-    /// Gives the chunks of a part that is read beside others, which ends before a byte. It is let go of when they are not taken.
-    async fn hand_on(&mut self, mut chunks: mpsc::Receiver<Chunk>, end: u64) -> Result<(), ReadFault> {
+    /// Gives the chunks of the part whose turn it is, which ends before a byte, unless it is let go of.
+    async fn hand_on(&mut self, end: u64) -> Result<(), ReadFault> {
         let since = (self.reads.world.now(), self.reached);
-        while self.reached < end {
+        while let Some((chunks, _)) = self.beside.as_mut().filter(|_| self.reached < end) {
             match chunks.recv().await {
                 Some(Chunk::Bytes(bytes) | Chunk::Last(bytes)) => {
-                    if self.give(bytes).await != Given::InTime {
-                        return Ok(());
+                    if !self.give(bytes).await {
+                        break;
                     }
                     self.look_ahead(end - self.reached, since);
                 }
@@ -488,23 +497,22 @@ impl Reader {
                 Some(Chunk::End) | None => return Err(ended()),
             }
         }
+        self.beside = None;
         Ok(())
     }
 
-    /// Gives the next bytes. If they must wait for long, parts that were asked for ahead are let go of, to be asked for again.
-    async fn give(&mut self, bytes: Bytes) -> Given {
+    /// Gives the next bytes. If they must wait for long, what was read beside others is let go of, to be asked for again. False
+    /// when nobody takes them any more, which the caller sees.
+    async fn give(&mut self, bytes: Bytes) -> bool {
         let chunk = self.chunk(bytes);
-        let (place, given) = match tokio::time::timeout(KEPT_FOR, self.to.reserve()).await {
-            Ok(place) => (place, Given::InTime),
+        let place = match tokio::time::timeout(KEPT_FOR, self.to.reserve()).await {
+            Ok(place) => place,
             Err(_) => {
-                self.ahead.clear();
-                (self.to.reserve().await, Given::Late)
+                (self.beside, self.ahead) = Default::default();
+                self.to.reserve().await
             }
         };
-        place.map_or(Given::Gone, |place| {
-            place.send(chunk);
-            given
-        })
+        place.map(|place| place.send(chunk)).is_ok()
     }
 
     /// Bytes that are still to be read.
@@ -584,18 +592,11 @@ mod tests {
             tracker: TaskTracker::new(),
         };
         let (bucket, key) = (Arc::from("bucket"), Arc::from("key"));
-        Reader {
-            reads,
-            object: ObjectRef { bucket, key, version: None, etag: None, size: None, sequencer: None },
-            pin: None,
-            reached,
-            end: 5 * PART + 10,
-            memory: Permit::default(),
-            to: mpsc::channel(1).0,
-            budget: Some(Arc::new(budget.lane(&TenantId::try_from("acme").unwrap(), 0))),
-            pace: Arc::new(StorePace::asked(Duration::from_millis(30))),
-            ahead: VecDeque::new(),
-        }
+        let object = ObjectRef { bucket, key, version: None, etag: None, size: None, sequencer: None };
+        let pace = StorePace::asked(Duration::from_millis(30));
+        let mut reader = Reader::new(reads, (object, None), reached..5 * PART + 10, mpsc::channel(1).0, pace);
+        reader.budget = Some(Arc::new(budget.lane(&TenantId::try_from("acme").unwrap(), 0)));
+        reader
     }
 
     fn lane(reader: &Reader) -> &LaneBudget {
@@ -608,7 +609,7 @@ mod tests {
             let now = reader.reads.world.now();
             reader.look_ahead(PART - reader.reached, (now, 0));
         }
-        let beside = |coming: &Coming| matches!(coming, Coming::Chunks(..));
+        let beside = |coming: &Coming| matches!(coming, Coming::Beside(_));
         reader.ahead.iter().map(|ahead| (ahead.bytes.clone(), beside(&ahead.coming))).collect()
     }
 
@@ -661,16 +662,20 @@ mod tests {
         let (to, mut chunks) = mpsc::channel(1);
         reader.to = to;
         assert_eq!(asked(&mut reader).len(), PARTS_AHEAD_MAX);
-        assert_eq!(reader.give(Bytes::from_static(b"first")).await, Given::InTime);
-        assert_eq!(reader.ahead.len(), PARTS_AHEAD_MAX);
+        let Some(Ahead { coming: Coming::Beside(first), .. }) = reader.ahead.pop_front() else {
+            panic!("it is beside")
+        };
+        reader.beside = Some(first);
+        assert!(reader.give(Bytes::from_static(b"first")).await);
+        assert!(reader.beside.is_some() && reader.ahead.len() == PARTS_AHEAD_MAX - 1);
         let take = async {
             tokio::time::sleep(KEPT_FOR * 2).await;
             chunks.recv().await
         };
         let (given, _) = tokio::join!(reader.give(Bytes::from_static(b"second")), take);
-        assert_eq!((given, reader.ahead.len()), (Given::Late, 0));
+        assert!(given && reader.beside.is_none() && reader.ahead.is_empty());
         drop(chunks);
-        assert_eq!(reader.give(Bytes::from_static(b"third")).await, Given::Gone);
+        assert!(!reader.give(Bytes::from_static(b"third")).await);
     }
 
     /// Of a store that takes long to answer, parts that are shorter than what comes meanwhile are not worth it.
