@@ -204,8 +204,12 @@ impl Wire {
         let former = answer.headers().get("x-amzn-query-error").and_then(|error| error.split_once(';'));
         let header = former.map(|(code, _)| code).or_else(|| answer.headers().get("x-amzn-errortype"));
         let header = header.map(str::to_owned);
-        // Without its text the status says enough.
-        let body = self.body(operation, answer).await.unwrap_or_default();
+        let body = match self.body(operation, answer).await {
+            Ok(body) => body,
+            Err(_) if header.is_some() => Vec::new(),
+            // Errors of one status are told apart by their text: which it was is not known.
+            Err(broken) => return Failure { request_id, ..broken },
+        };
         let (code, text) = if self.service == Service::S3 { told_in_xml(&body) } else { told_in_json(&body) };
         let code = header.map_or(code, |header| code_of(&header).to_owned());
         let kind = FailureKind::Answer { code, status };

@@ -92,6 +92,16 @@ async fn parts_are_taken_only_for_what_they_are() {
         let (text, fault, _) = read([first.clone(), empty, second.clone()], memory).await;
         assert_eq!((text.as_str(), fault), ("0123456789abcdefghij", None));
 
+        // An error that breaks off is none that could be told from others; whole it is final.
+        let error = "<Error><Code>InvalidRequest</Code></Error>";
+        for (asked, refusal) in [(3, Answer::Cut(400, error)), (1, Answer::Text(400, error))] {
+            let (text, fault, ranges) = read([refusal, first.clone(), second.clone()], memory).await;
+            assert_eq!(
+                (text.len(), fault.is_none(), ranges.len()),
+                (if asked == 3 { 20 } else { 0 }, asked == 3, asked)
+            );
+        }
+
         // Less than was asked for: the rest is asked for. More: it is not read.
         let (some, rest) = (Answer::Part("bytes 10-13/20", "abcd"), Answer::Part("bytes 14-19/20", "efghij"));
         let (text, fault, ranges) = read([first.clone(), some, rest], memory).await;

@@ -22,6 +22,8 @@ pub(super) enum Answer {
     Gated(&'static str, usize, Arc<Notify>),
     /// A status and a body.
     Text(u16, &'static str),
+    /// The same, but it breaks off before its last byte.
+    Cut(u16, &'static str),
     /// Nothing, ever.
     Never,
     /// Nothing: the connection is closed.
@@ -117,6 +119,12 @@ async fn serve(mut connection: TcpStream, answers: Arc<Mutex<Answers>>, told: mp
             }
             Answer::Text(status, body) => {
                 format!("HTTP/1.1 {status} Told\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+            }
+            Answer::Cut(status, body) => {
+                let (cut, _) = body.split_at(body.len() - 1);
+                let reply = format!("HTTP/1.1 {status} Told\r\nContent-Length: {}\r\n\r\n{cut}", body.len());
+                connection.write_all(reply.as_bytes()).await.unwrap();
+                return;
             }
             Answer::Never => std::future::pending().await,
             Answer::Closed => return,
