@@ -35,7 +35,7 @@ const CHUNKS_WAITING_MAX: usize = 1;
 const PARTS_AHEAD_MAX: usize = 3;
 /// What is read beside another part is at least this part of a whole one: of shorter ones there would be many, one after the other.
 const BESIDE_MIN: u64 = 4;
-/// Bytes of a part that are given before it is known how fast they are taken; of a shorter part it is as much as is read beside another.
+/// Bytes of a part that are given before it is known how fast they are taken; at most the part of it that [`BESIDE_MIN`] says.
 const TAKEN_MIN: u64 = CHUNKS_PER_OBJECT * CHUNK_BYTES;
 /// For so long a chunk waits for the lane before what was read beside it is let go of.
 const KEPT_FOR: Duration = Duration::from_secs(1);
