@@ -271,6 +271,12 @@ impl Cloud {
         self.inner.buckets.each(see);
     }
 
+    /// Keys of a bucket's objects that were put at least once without an answer that got through for certain.
+    #[must_use]
+    pub fn unanswered_puts(&self, bucket: &str) -> BTreeSet<String> {
+        self.inner.buckets.unanswered(bucket)
+    }
+
     /// Lets somebody into a bucket besides its owner's account.
     pub fn grant(&self, bucket: &str, grant: BucketGrant) {
         self.inner.buckets.grant(bucket, grant);

@@ -1,6 +1,6 @@
 //! What is there after a run, seen on the cloud's side, and whether the daemon's own counts agree with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use localcloud::Cloud;
@@ -27,9 +27,11 @@ pub(crate) fn there(cloud: &Cloud, plan: &Plan, wrong: &mut Vec<String>) -> BTre
             refused: content.refused().to_vec(),
             store: plan.keeps_rejects.then(Vec::new),
             unanswered: content.unanswered().collect(),
+            store_unanswered: BTreeSet::new(),
         };
         there.insert((account.to_owned(), stream.to_owned()), found);
     });
+    let unanswered = cloud.unanswered_puts(REJECTS);
     cloud.each_object(|bucket, key, bytes| {
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| bucket == REJECTS && !line.is_empty());
         for line in lines {
@@ -42,7 +44,11 @@ pub(crate) fn there(cloud: &Cloud, plan: &Plan, wrong: &mut Vec<String>) -> BTre
             }
             let object = &plan.objects[number];
             let stream = there.entry((account(object.tenant), pod(object.pod))).or_default();
-            stream.store.get_or_insert_default().push((mark(event), text(&line["reason"])));
+            let mark = mark(event);
+            stream.store.get_or_insert_default().push((mark, text(&line["reason"])));
+            if unanswered.contains(key) {
+                stream.store_unanswered.insert(mark);
+            }
         }
     });
     there

@@ -40,6 +40,11 @@ impl S3Access for LocalS3 {
             && let Some(fault) = self.cloud.faults.choose("s3", &operation, &caller, Asks::of(context.headers()))
         {
             let refusal = fault.refusal("s3");
+            if let ("PutObject", true, S3Path::Object { bucket, key }) =
+                (operation.as_str(), fault.leaves_unanswered(), context.s3_path())
+            {
+                self.cloud.buckets.doubt(bucket, key);
+            }
             slot.put(fault);
             if let Some(ApiError { status, code, message }) = refusal {
                 return Err(refused(status, code, message));

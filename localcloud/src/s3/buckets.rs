@@ -1,6 +1,6 @@
 //! Buckets with their objects, whom their policies let in, and whom they tell of a new object.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -149,6 +149,8 @@ pub(super) struct Bucket {
     notify: Vec<Notify>,
     pub(super) grants: Vec<BucketGrant>,
     pub(super) objects: BTreeMap<String, Object>,
+    /// Keys of objects of which an answer to a put may be lost.
+    unanswered: BTreeSet<String>,
     /// In a bucket with versions: every object by key and version.
     pub(super) versions: Option<HashMap<(String, String), Object>>,
 }
@@ -193,6 +195,17 @@ impl Buckets {
                 }
             }
         }
+    }
+
+    /// Notes that the answer to a put may be lost.
+    pub(super) fn doubt(&self, name: &str, key: &str) {
+        if let Some(bucket) = lock(&self.buckets).get_mut(name) {
+            bucket.unanswered.insert(key.to_owned());
+        }
+    }
+
+    pub(crate) fn unanswered(&self, name: &str) -> BTreeSet<String> {
+        lock(&self.buckets).get(name).map(|bucket| bucket.unanswered.clone()).unwrap_or_default()
     }
 
     pub(crate) fn notify(&self, name: &str, to: Notify) {
