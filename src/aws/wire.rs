@@ -176,9 +176,8 @@ impl Wire {
             .build()
             .map_err(|error| odd(&error.to_string()))?
             .into();
-        let sha256 = request.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
         let headers = request.headers.iter().map(|(name, value)| (*name, value.as_ref()));
-        let body = SignableBody::Precomputed(sha256);
+        let body = SignableBody::Precomputed(hex::encode(request.sha256));
         let signable = SignableRequest::new(request.method, request.uri.as_str(), headers, body);
         let signed = signable.and_then(|signable| sign(signable, &params)).map_err(|error| odd(&innermost(&error)))?;
         let mut sent = HttpRequest::new(if request.body.is_empty() { SdkBody::empty() } else { request.body.into() });

@@ -180,9 +180,8 @@ pub fn stream_name(pod: &str) -> String {
     }
     let mut name: String = pod.chars().map(clean).take(STREAM_CHARS_MAX - STREAM_HASH_CHARS - 1).collect();
     name.push('-');
-    for byte in Sha256::digest(pod.as_bytes()).iter().take(STREAM_HASH_CHARS / 2) {
-        name.push_str(&format!("{byte:02x}"));
-    }
+    let hash = hex::encode(Sha256::digest(pod.as_bytes()));
+    name.extend(hash.chars().take(STREAM_HASH_CHARS));
     name
 }
 

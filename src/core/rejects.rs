@@ -8,6 +8,8 @@ use super::tenant::TenantId;
 /// Most bytes of lines of an object of the store. A line that is longer alone has one to itself.
 pub const FILE_BYTES_MAX: usize = 256 * 1024;
 
+/// Characters of the hash of what an object of the store is of, in its name.
+const ID_CHARS: usize = 32;
 /// What stands behind the event in its line.
 const LINE_END: &[u8] = b"}\n";
 
@@ -123,7 +125,8 @@ impl RejectFile {
             digest.update(text.len().to_le_bytes());
             digest.update(text);
         }
-        let id: String = digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let mut id = hex::encode(digest.finalize());
+        id.truncate(ID_CHARS);
         Some((format!("{prefix}{}/{id}/{ordinal:012}-{part:04}.ndjson", tenant.as_str()), self.lines))
     }
 }

@@ -81,6 +81,15 @@ impl Buffer {
         self.bytes.capacity()
     }
 
+    /// An empty one for so many bytes: from the same shelf, if that gives no more than twice as much.
+    #[must_use]
+    pub fn another(&self, bytes: usize) -> Self {
+        match &self.shelf {
+            Some(shelf) if bytes <= shelf.bytes && shelf.bytes / 2 < bytes => shelf.take(),
+            _ => Vec::with_capacity(bytes).into(),
+        }
+    }
+
     /// Cuts it off, and lets go of room that it has no use for.
     pub fn cut(&mut self, len: usize) {
         self.bytes.truncate(len);
@@ -145,6 +154,19 @@ mod tests {
         assert_eq!(shelf.buffers(), 2);
         shelf.cut(0);
         assert_eq!(shelf.buffers(), 0);
+    }
+
+    #[test]
+    fn another_is_of_the_shelf_if_it_is_about_as_long() {
+        let shelf = Shelf::new(BYTES);
+        let one = shelf.take();
+        for (bytes, is_kept) in [(1, 0), (BYTES / 2, 0), (BYTES / 2 + 1, 1), (BYTES, 1), (BYTES + 1, 1)] {
+            let another = one.another(bytes);
+            assert!(another.is_empty() && another.capacity() >= bytes);
+            drop(another);
+            assert_eq!(shelf.buffers(), is_kept, "{bytes}");
+        }
+        assert!(Buffer::default().another(BYTES).shelf.is_none());
     }
 
     #[test]

@@ -344,7 +344,7 @@ impl Daemon {
             record_bytes_max: usize::try_from(settings.record_bytes_max).unwrap_or(usize::MAX),
             linger,
             drain: drain.clone(),
-            book: Book::default(),
+            book: Book::new(world),
             ledger: Ledger { spacing, ..keep.ledger(&aws, retries.clone(), world) },
             totals: Arc::new(Totals::default()),
         };

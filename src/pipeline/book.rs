@@ -1,11 +1,9 @@
 //! What is known of deliveries of objects that were tried before: that they are finished, or how far they came.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use moka::future::Cache;
-use moka::ops::compute::Op;
-use moka::policy::EvictionPolicy;
+use lru::LruCache;
 use sha2::{Digest, Sha256};
 
 use crate::core::checkpoint::Checkpoint;
@@ -13,14 +11,16 @@ use crate::core::object::{ETag, ObjectRef};
 use crate::core::progress::Progress;
 use crate::core::settlement::Finish;
 use crate::core::tenant::DeliveryKey;
+use crate::core::time::Tick;
+use crate::world::World;
 
 /// Deliveries of objects that are remembered, so that a message of several, or one that comes again, does not repeat them.
-const ENTRIES_MAX: u64 = 10_000;
+const ENTRIES_MAX: usize = 10_000;
 /// For how long: a message is in flight for 12 hours at most (SQS Developer Guide, "Visibility timeout").
 const LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// Checkpoints that are kept, of up to 33 KB each.
-const CHECKPOINTS_MAX: u64 = 64;
+const CHECKPOINTS_MAX: usize = 64;
 
 /// A digest of a version of an object and of where it is delivered to.
 type Key = [u8; 32];
@@ -42,44 +42,44 @@ pub enum Known {
 /// Remembers deliveries of objects. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Book {
-    entries: Cache<Key, Known>,
-    checkpoints: Cache<Key, Arc<Checkpoint>>,
-}
-
-impl Default for Book {
-    fn default() -> Self {
-        // By frequency, as is the cache's default, a full one would refuse whatever is new.
-        let entries = Cache::builder().max_capacity(ENTRIES_MAX).time_to_live(LIFE);
-        let checkpoints = Cache::builder().max_capacity(CHECKPOINTS_MAX).time_to_live(LIFE);
-        Self {
-            entries: entries.eviction_policy(EvictionPolicy::lru()).build(),
-            checkpoints: checkpoints.eviction_policy(EvictionPolicy::lru()).build(),
-        }
-    }
+    entries: Arc<Latest<Known>>,
+    checkpoints: Arc<Latest<Arc<Checkpoint>>>,
 }
 
 impl Book {
+    /// An empty one.
+    #[must_use]
+    pub fn new(world: World) -> Self {
+        Self {
+            entries: Arc::new(Latest::new(ENTRIES_MAX, world)),
+            checkpoints: Arc::new(Latest::new(CHECKPOINTS_MAX, world)),
+        }
+    }
+
     /// What is known of the delivery of a version of an object. Without a version or a tag nothing ever is.
-    pub async fn find(&self, object: &ObjectRef, to: &DeliveryKey) -> Option<Known> {
-        self.entries.get(&identity(object, to)?).await
+    #[must_use]
+    pub fn find(&self, object: &ObjectRef, to: &DeliveryKey) -> Option<Known> {
+        self.entries.get(&identity(object, to)?)
     }
 
     /// Remembers that an object is delivered: the version that was told of, and the one that was `read` in its place.
-    pub async fn finish(&self, object: &ObjectRef, read: Option<ETag>, to: &DeliveryKey) {
-        for key in
-            [Some(object), read_instead(object, read).as_ref()].into_iter().flatten().filter_map(|it| identity(it, to))
-        {
-            self.entries.insert(key, Known::Finished).await;
+    pub fn finish(&self, object: &ObjectRef, read: Option<ETag>, to: &DeliveryKey) {
+        let told = identity(object, to);
+        let instead = read.filter(|read| object.etag.as_ref() != Some(read));
+        let read = read_instead(object, instead).and_then(|read| identity(&read, to));
+        for key in [told, read].into_iter().flatten() {
+            self.entries.put(key, Known::Finished);
         }
     }
 
     /// Where a version of an object may be gone on with, by whoever has settled all before.
-    pub async fn checkpoint(&self, object: &ObjectRef, to: &DeliveryKey) -> Option<Arc<Checkpoint>> {
-        self.checkpoints.get(&identity(object, to)?).await
+    #[must_use]
+    pub fn checkpoint(&self, object: &ObjectRef, to: &DeliveryKey) -> Option<Arc<Checkpoint>> {
+        self.checkpoints.get(&identity(object, to)?)
     }
 
     /// Remembers such a place.
-    pub async fn keep_checkpoint(
+    pub fn keep_checkpoint(
         &self,
         object: &ObjectRef,
         read: Option<ETag>,
@@ -88,20 +88,20 @@ impl Book {
     ) {
         let read = read_instead(object, read);
         if let Some(key) = identity(read.as_ref().unwrap_or(object), to) {
-            self.checkpoints.insert(key, checkpoint).await;
+            self.checkpoints.put(key, checkpoint);
         }
     }
 
     /// Takes in what was known elsewhere.
-    pub async fn learn(&self, object: &ObjectRef, to: &DeliveryKey, known: Known) {
+    pub fn learn(&self, object: &ObjectRef, to: &DeliveryKey, known: Known) {
         if let Some(key) = identity(object, to) {
-            self.entries.insert(key, known).await;
+            self.entries.put(key, known);
         }
     }
 
     /// Remembers how far an attempt came that ended in `finish`. Gives the strikes now, if it can be known which object it
     /// was.
-    pub async fn fail(
+    pub fn fail(
         &self,
         object: &ObjectRef,
         read: Option<ETag>,
@@ -111,17 +111,47 @@ impl Book {
     ) -> Option<u32> {
         let read = read_instead(object, read);
         let key = identity(read.as_ref().unwrap_or(object), to)?;
-        let noted = self.entries.entry(key).and_compute_with(|before| {
-            let before = before.map(moka::Entry::into_value);
-            std::future::ready(match note(before.as_ref(), progress, finish) {
-                Some(known) => Op::Put(known),
-                None => Op::Nop,
-            })
-        });
-        match noted.await.into_entry().map(moka::Entry::into_value) {
+        match self.entries.change(key, |before| note(before, progress, finish)) {
             Some(Known::Tried { strikes, .. }) => Some(strikes),
             Some(Known::Finished) | None => None,
         }
+    }
+}
+
+/// What was put in last: so much of it, and for [`LIFE`]. It is asked for once or twice for each object.
+#[derive(Debug)]
+struct Latest<V> {
+    kept: Mutex<LruCache<Key, (Tick, V)>>,
+    most: usize,
+    world: World,
+}
+
+impl<V: Clone> Latest<V> {
+    /// Room for `most`, which is taken as it fills.
+    fn new(most: usize, world: World) -> Self {
+        Self { kept: Mutex::new(LruCache::unbounded()), most, world }
+    }
+
+    /// What is known. To ask does not make it last longer.
+    fn get(&self, key: &Key) -> Option<V> {
+        self.change(*key, |_| None)
+    }
+
+    fn put(&self, key: Key, value: V) {
+        self.change(key, |_| Some(value));
+    }
+
+    /// Has what is known made into something else, or left as it is. Gives what is known then.
+    fn change(&self, key: Key, to: impl FnOnce(Option<&V>) -> Option<V>) -> Option<V> {
+        let now = self.world.now();
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = kept.peek(&key).filter(|(since, _)| now.since(*since) < LIFE).map(|(_, value)| value);
+        let Some(value) = to(before) else { return before.cloned() };
+        kept.put(key, (now, value.clone()));
+        if kept.len() > self.most {
+            kept.pop_lru();
+        }
+        Some(value)
     }
 }
 
@@ -155,7 +185,7 @@ fn read_instead(object: &ObjectRef, read: Option<ETag>) -> Option<ObjectRef> {
 pub(super) fn identity(object: &ObjectRef, to: &DeliveryKey) -> Option<Key> {
     let version = object.version.as_deref().or_else(|| object.etag.as_ref().map(ETag::as_str))?;
     let mut digest = Sha256::new();
-    for part in [&*object.bucket, &*object.key, version, &format!("{to:?}")] {
+    for part in [&*object.bucket, &*object.key, version, to.tenant().as_str(), to.target()] {
         digest.update(part.len().to_le_bytes());
         digest.update(part);
     }
@@ -177,14 +207,14 @@ mod tests {
             ("log_group_name", "/logs"),
         ];
         let row = row.map(|(name, text)| (name.to_owned(), Field::Text(text.to_owned()))).into();
-        deliveries(&tenant, &[row], UnixMillis(0)).deliveries[0].key()
+        deliveries(&tenant, &[row], UnixMillis(0)).deliveries[0].key().clone()
     }
 
     /// The latest are remembered, however often earlier ones were asked for: they are the ones whose messages may come again.
-    #[tokio::test]
-    async fn the_latest_are_remembered() {
-        let book = Book::default();
-        let object = |at: u64| ObjectRef {
+    #[tokio::test(start_paused = true)]
+    async fn the_latest_are_remembered_for_a_while() {
+        let book = Book::new(World::simulated(UnixMillis(0)));
+        let object = |at: usize| ObjectRef {
             bucket: "b".into(),
             key: format!("{at}").into(),
             version: None,
@@ -194,13 +224,19 @@ mod tests {
         };
         let to = delivery();
         for at in 0..2 * ENTRIES_MAX {
-            assert_eq!(book.find(&object(at), &to).await, None);
-            book.finish(&object(at), None, &to).await;
+            assert_eq!(book.find(&object(at), &to), None);
+            book.finish(&object(at), None, &to);
+            let first = (at < ENTRIES_MAX).then_some(Known::Finished);
+            assert_eq!(book.find(&object(0), &to), first, "{at}");
         }
-        book.entries.run_pending_tasks().await;
-        for at in [ENTRIES_MAX + ENTRIES_MAX / 10, 2 * ENTRIES_MAX - 1] {
-            assert_eq!(book.find(&object(at), &to).await, Some(Known::Finished), "{at}");
-        }
+        let known = |at: usize| book.find(&object(at), &to).is_some();
+        assert_eq!([ENTRIES_MAX - 1, ENTRIES_MAX, 2 * ENTRIES_MAX - 1].map(known), [false, true, true]);
+        tokio::time::advance(LIFE / 2).await;
+        book.finish(&object(ENTRIES_MAX), Some(ETag::new("other")), &to);
+        tokio::time::advance(LIFE / 2).await;
+        assert_eq!([ENTRIES_MAX, 2 * ENTRIES_MAX - 1].map(known), [true, false]);
+        let other = ObjectRef { etag: Some(ETag::new("other")), ..object(ENTRIES_MAX) };
+        assert_eq!(book.find(&other, &to), Some(Known::Finished), "the version that was read in its place");
     }
 
     fn upto(record: u64) -> Progress {

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::share::{Claim, Pool};
-use crate::core::batch::FULL_BODY_BYTES;
+use crate::core::batch::{FULL_BODY_BYTES, GROW_BYTES};
 use crate::core::rejects::FILE_BYTES_MAX;
 use crate::core::shelf::{Buffer, Shelf};
 use crate::core::tenant::TenantId;
@@ -60,11 +60,14 @@ const REJECT_FILES_MAX: u64 = 4;
 /// Bytes that are set aside for them when they are written at all.
 pub const REJECTS_BYTES: u64 = REJECT_FILES_MAX * FILE_BYTES_MAX as u64;
 
-/// Buffers of either kind that are kept whatever is claimed: what has just been given back is wanted by the next in line.
+/// Of what is free for batches, so much may be kept in short bodies: a fourth. The rest may be in full ones.
+const SHORT_SHARE: u64 = 4;
+/// Buffers of each kind that are kept whatever is claimed: what has just been given back is wanted by the next in line.
 const KEPT_MIN: u64 = 3;
 /// What the body of a full batch claims, which is used again.
 pub const BODY_BYTES: u64 = FULL_BODY_BYTES as u64;
 const _: () = assert!(BODY_BYTES.is_multiple_of(GROWTH_STEP_BYTES) && BODY_BYTES <= GROWTH_MIN / 2);
+const _: () = assert!(GROW_BYTES as u64 == GROWTH_STEP_BYTES);
 
 /// The budget is too small for what the other settings ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -130,6 +133,7 @@ struct Inner {
     growth: Pool,
     rejects: Pool,
     bodies: Arc<Shelf>,
+    short_bodies: Arc<Shelf>,
     chunks: Arc<Shelf>,
     lanes: AtomicUsize,
     lingering: Mutex<HashMap<u64, Lingering>>,
@@ -174,6 +178,7 @@ impl Budget {
             growth: Pool::new(GROWTH_MIN + (spare - spare / 2)),
             rejects: Pool::new(rejects),
             bodies: Shelf::new(FULL_BODY_BYTES),
+            short_bodies: Shelf::new(GROW_BYTES),
             chunks: Shelf::new(usize::try_from(CHUNK_BYTES).unwrap_or(usize::MAX)),
             lanes: AtomicUsize::new(0),
             lingering: Mutex::default(),
@@ -203,7 +208,9 @@ impl Budget {
 
     /// Keeps no more buffers than there is room for beside what is claimed.
     fn tidy(&self) {
-        self.inner.bodies.cut(self.inner.growth.free() + KEPT_MIN * BODY_BYTES);
+        let free = self.inner.growth.free();
+        self.inner.bodies.cut(free - free / SHORT_SHARE + KEPT_MIN * BODY_BYTES);
+        self.inner.short_bodies.cut(free / SHORT_SHARE + KEPT_MIN * GROWTH_STEP_BYTES);
         self.inner.chunks.cut(self.inner.reserve.free() + KEPT_MIN * CHUNK_BYTES);
     }
 
@@ -322,6 +329,12 @@ impl LaneBudget {
         self.budget.inner.bodies.take()
     }
 
+    /// The body of a short batch. The caller has claimed [`GROWTH_STEP_BYTES`] for it, at least.
+    #[must_use]
+    pub fn short_body(&self) -> Buffer {
+        self.budget.inner.short_bodies.take()
+    }
+
     /// Waits for bytes for a batch. The caller must hold no growth: its sealed batches are sent first.
     pub async fn grow(&self, bytes: u64) -> Permit {
         let claim = self.budget.inner.growth.claim(&self.tenant, bytes);
@@ -357,6 +370,7 @@ impl Drop for LaneBudget {
         self.busy();
         if self.budget.inner.lanes.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.budget.inner.bodies.cut(0);
+            self.budget.inner.short_bodies.cut(0);
             self.budget.inner.chunks.cut(0);
         }
     }
@@ -391,6 +405,13 @@ mod tests {
     fn fewer_buffers_are_kept_when_more_is_claimed_and_none_without_lanes() {
         let budget = Budget::new(BUDGET, RECORD).unwrap();
         let kept = || budget.inner.bodies.buffers() as u64;
+        let short = || budget.inner.short_bodies.buffers() as u64;
+        // How many of both there may be.
+        let most = || {
+            let free = budget.inner.growth.free();
+            let full = (free - free / SHORT_SHARE) / BODY_BYTES;
+            (full + KEPT_MIN, free / SHORT_SHARE / GROWTH_STEP_BYTES + KEPT_MIN)
+        };
         let (one, other) = (budget.lane(&tenant("one"), 1), budget.lane(&tenant("other"), 2));
         let grow = |lane: &LaneBudget| lane.try_grow(BODY_BYTES).map(|permit| (permit, lane.body()));
         let mut grown: Vec<_> = std::iter::from_fn(|| grow(&one)).collect();
@@ -399,14 +420,23 @@ mod tests {
         assert!(bodies > 2 * KEPT_MIN);
         drop(grown);
         assert_eq!(kept(), bodies);
+        let grow = |lane: &LaneBudget| lane.try_grow(GROWTH_STEP_BYTES).map(|permit| (permit, lane.short_body()));
+        let mut grown: Vec<_> = std::iter::from_fn(|| grow(&one)).collect();
+        grown.extend(std::iter::from_fn(|| grow(&other)));
+        assert_eq!(kept(), most().0, "full ones make room for short ones");
+        let shorts = grown.len() as u64;
+        let left = kept();
+        drop(grown);
+        assert_eq!(short(), shorts);
         let held = one.try_grow(budget.inner.growth.total() / 2).unwrap();
-        assert_eq!(kept(), bodies.min(budget.inner.growth.free() / BODY_BYTES + KEPT_MIN));
+        assert_eq!((kept(), short()), (left.min(most().0), most().1));
+        assert!(short() < shorts);
         let all: Vec<_> = std::iter::from_fn(|| other.try_grow(GROWTH_STEP_BYTES)).collect();
-        assert_eq!(kept(), budget.inner.growth.free() / BODY_BYTES + KEPT_MIN);
+        assert_eq!((kept(), short()), (left.min(most().0), most().1));
         drop((held, all, one));
-        assert!(kept() > 0);
+        assert!(kept() > 0 && short() > 0);
         drop(other);
-        assert_eq!(kept(), 0);
+        assert_eq!((kept(), short()), (0, 0));
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl Credentials {
 
     /// Forgets a session that was refused, so that the next call gets a new one.
     pub async fn forget(&self, delivery: &Delivery, cluster: &ClusterId) {
-        let key = (delivery.key(), cluster.clone());
+        let key = (delivery.key().clone(), cluster.clone());
         self.groups.invalidate(&key).await;
         self.buckets.invalidate(&key).await;
     }
@@ -133,6 +133,6 @@ async fn bound<T: Clone + Send + Sync + 'static>(
     cluster: &ClusterId,
     load: impl Future<Output = Result<Entry<T>, Failure>>,
 ) -> Result<T, Failure> {
-    let key = (delivery.key(), cluster.clone());
+    let key = (delivery.key().clone(), cluster.clone());
     cache.try_get_with(key, load).await.map(|entry| entry.bound).map_err(|failure: Arc<Failure>| (*failure).clone())
 }

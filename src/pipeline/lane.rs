@@ -88,7 +88,7 @@ pub fn start(
     let (to_sender, groups) = mpsc::channel(GROUPS_WAITING_MAX);
     let open = Arc::new(OpenObjects::new(to.clone(), Arc::clone(&lanes.totals), lanes.reads.world));
     let tracker = lanes.reads.tracker.clone();
-    let delivery = to.delivery.key();
+    let delivery = to.delivery.key().clone();
     let sender = Sender {
         sends: lanes.sends.clone(),
         ledger: lanes.ledger.clone(),
@@ -372,7 +372,7 @@ impl Filler {
 
     /// What earlier attempts have settled of what is read; with its claim, if it may be that others have tried it too.
     async fn settled(&self, read: &ObjectRef, again: bool) -> Result<(Progress, Option<Claim>), ReadEnd> {
-        let mut known = self.lanes.book.find(read, &self.delivery).await;
+        let mut known = self.lanes.book.find(read, &self.delivery);
         let mut claim = None;
         if (again || self.lanes.ledger.small_too)
             && known != Some(Known::Finished)
@@ -387,7 +387,7 @@ impl Filler {
                 }
                 (theirs, _) => theirs,
             };
-            self.lanes.book.learn(read, &self.delivery, theirs.clone()).await;
+            self.lanes.book.learn(read, &self.delivery, theirs.clone());
             (known, claim) = (Some(theirs), Some(taken.claim));
         }
         match known {
@@ -408,7 +408,7 @@ impl Filler {
         if !again || object.size.is_some_and(|size| size < ledger.spacing.least) {
             return None;
         }
-        match self.lanes.book.checkpoint(object, &self.delivery).await {
+        match self.lanes.book.checkpoint(object, &self.delivery) {
             Some(checkpoint) => Some(checkpoint),
             None => Box::pin(ledger.checkpoint(object, &self.delivery)).await.map(Arc::new),
         }

@@ -191,6 +191,6 @@ impl Ledger {
 
 /// The row of a version of an object and one of its deliveries.
 fn key(object: &ObjectRef, to: &DeliveryKey) -> Option<ProgressKey> {
-    let id = identity(object, to)?.iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = hex::encode(identity(object, to)?);
     Some(ProgressKey { id, object: object.to_string() })
 }

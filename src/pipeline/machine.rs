@@ -594,10 +594,20 @@ impl Machine {
         }
         let need = u64::try_from(self.batcher.memory_with(&event.message, event.wide)).unwrap_or(u64::MAX);
         let held = self.growth.bytes();
-        if need <= held {
-            return None;
+        if need > held
+            && let Some(rest) = self.claim_growth(run, need, budget, send_window)
+        {
+            return Some(rest);
         }
-        let more = (need - held).next_multiple_of(GROWTH_STEP_BYTES);
+        if self.batcher.is_bare() {
+            self.batcher.set_body(budget.short_body());
+        }
+        None
+    }
+
+    /// Claims memory for a batch that is to hold so many bytes. `Some` when it must stop for that.
+    fn claim_growth(&mut self, run: &Run, need: u64, budget: &LaneBudget, send_window: SendWindow) -> Option<Rest> {
+        let more = (need - self.growth.bytes()).next_multiple_of(GROWTH_STEP_BYTES);
         if let Some(permit) = budget.try_grow(more) {
             self.growth.merge(permit);
             return None;

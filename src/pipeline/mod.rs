@@ -283,7 +283,7 @@ impl Pipeline {
                 return (Vec::new(), Vec::new());
             }
             Err(error) => {
-                let sha256 = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+                let sha256 = hex::encode(Sha256::digest(body));
                 warn!(message_id, length = body.len(), sha256, cause = %error, "message is no notification");
                 return (vec![ObjectReport::none(None, Finish::Invalid, error.to_string())], Vec::new());
             }
@@ -332,8 +332,8 @@ impl Pipeline {
                     info!(message_id, tenant = %identity.tenant, %object, reason = skip.name(), "object skipped");
                     (Finish::Skipped, format!("application {} is not wanted", identity.application))
                 }
-                Ok(()) => match self.inner.circuits.ask(&key).await {
-                    Passage::Shut => match self.inner.lanes.book.find(&object, &key).await {
+                Ok(()) => match self.inner.circuits.ask(key).await {
+                    Passage::Shut => match self.inner.lanes.book.find(&object, key) {
                         Some(Known::Finished) => (Finish::Delivered, "it was delivered before".to_owned()),
                         Some(Known::Tried { .. }) | None => {
                             (Finish::TenantDenied, "the delivery refused an earlier object".to_owned())
@@ -346,7 +346,14 @@ impl Pipeline {
                             lane: self.inner.lane_turns.take(lane),
                             object: self.inner.object_turns.take(work),
                         };
-                        wanted.push(self.deliver_to(message, delivery, (key, passage), &identity, turns, &object));
+                        wanted.push(self.deliver_to(
+                            message,
+                            delivery,
+                            (key.clone(), passage),
+                            &identity,
+                            turns,
+                            &object,
+                        ));
                         continue;
                     }
                 },
@@ -405,7 +412,7 @@ impl Pipeline {
             self.inner.circuits.settle(&key, passage, Finish::Unavailable).await;
             return given_up();
         }
-        if book.find(object, &key).await == Some(Known::Finished) {
+        if book.find(object, &key) == Some(Known::Finished) {
             info!(message_id = message.id, tenant = %identity.tenant, %object, "object was delivered before");
             self.inner.circuits.settle(&key, passage, Finish::Skipped).await;
             let cause = "it was delivered before".to_owned();
@@ -445,10 +452,10 @@ impl Pipeline {
         self.inner.circuits.settle(&key, passage, report.finish).await;
         // All of it is known before the object's next turn comes.
         let (settled, strikes) = if report.finish == Finish::Delivered {
-            book.finish(object, read.clone(), &key).await;
+            book.finish(object, read.clone(), &key);
             (Progress::all(), None)
         } else {
-            let strikes = book.fail(object, read.clone(), &key, progress.clone(), report.finish).await;
+            let strikes = book.fail(object, read.clone(), &key, progress.clone(), report.finish);
             (progress, strikes)
         };
         let place = place.filter(|_| report.finish != Finish::Delivered);
@@ -459,7 +466,7 @@ impl Pipeline {
             }
         }
         if let Some(place) = place {
-            book.keep_checkpoint(object, read, &key, place).await;
+            book.keep_checkpoint(object, read, &key, place);
         }
         ObjectReport { strikes, ..report }
     }

@@ -71,7 +71,7 @@ impl RejectStore {
     /// # Errors
     /// The last call's failure.
     pub(super) async fn write(&self, file: RejectFile, object: &ObjectRef, to: &DeliveryKey) -> Result<(), Failure> {
-        let Some((key, lines)) = file.finish(&self.prefix, to.tenant(), object, &format!("{to:?}")) else {
+        let Some((key, lines)) = file.finish(&self.prefix, to.tenant(), object, to.target()) else {
             return Ok(());
         };
         let lines = Bytes::from(lines);

@@ -41,7 +41,7 @@ fn object(etag: &str) -> ObjectRef {
 }
 
 fn to() -> DeliveryKey {
-    delivery("acme", "acme-logs").key()
+    delivery("acme", "acme-logs").key().clone()
 }
 
 fn upto(record: u64, part: u32, runs: &[std::ops::Range<u64>]) -> Progress {
@@ -84,7 +84,7 @@ async fn the_last_claim_alone_may_write() {
 
     // Other versions and other deliveries have rows of their own.
     assert_eq!(ledger.claim(&object("b"), &to()).await.unwrap().unwrap().known, tried(Progress::default(), 0));
-    let other = delivery("acme", "other-logs").key();
+    let other = delivery("acme", "other-logs").key().clone();
     assert_eq!(ledger.claim(&object("a"), &other).await.unwrap().unwrap().known, tried(Progress::default(), 0));
     assert!(
         Ledger::none(Retries::new(RETRIES, Clock::new()), Clock::new())

@@ -121,7 +121,7 @@ impl Batch {
         let head = self.body.get(..self.head).filter(|_| !keep.is_empty());
         let rest = head.map(|head| {
             let (body, entries) = seal::rebuild(head, &self.body, &keep);
-            Self::new(body.into(), self.head, entries, Arc::clone(&self.segments))
+            Self::new(body, self.head, entries, Arc::clone(&self.segments))
         });
         (rest, taken)
     }
@@ -151,7 +151,7 @@ impl Batch {
         let head = self.body.get(..self.head)?;
         let half = |entries| {
             let (body, entries) = seal::rebuild(head, &self.body, entries);
-            Self::new(body.into(), self.head, entries, Arc::clone(&self.segments))
+            Self::new(body, self.head, entries, Arc::clone(&self.segments))
         };
         Some((half(left), half(right)))
     }

@@ -55,8 +55,8 @@ pub const SPAN_MILLIS_MAX: i64 = 24 * 60 * 60 * 1000 - 1;
 pub const ESCAPED_MAX: usize = 6;
 /// Bytes that an event's frame may take: separator, keys, braces and the digits of its timestamp.
 const FRAME_BYTES_MAX: usize = 64;
-/// Step in which a body grows, bytes.
-const GROW_BYTES: usize = 64 << 10;
+/// Step in which a body grows, and bytes of a short one.
+pub const GROW_BYTES: usize = 64 << 10;
 /// Bytes of a body that has room for a full batch of all but the shortest messages.
 pub const FULL_BODY_BYTES: usize = 1280 << 10;
 /// What ends a body after its last event.
@@ -270,6 +270,12 @@ impl Batcher {
         self.begun = Some(segment);
     }
 
+    /// Whether there is no body yet.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        self.body.capacity() == 0
+    }
+
     /// Whether the body has room for a full batch.
     #[must_use]
     pub fn is_roomy(&self) -> bool {
@@ -387,7 +393,7 @@ impl Batcher {
             let (body, entries) = seal::rebuild(&self.head, &self.body, &keep);
             self.billed = entries.iter().map(Entry::billed).sum();
             self.ascending = entries.is_sorted_by_key(|entry| entry.timestamp);
-            self.body = body.into();
+            self.body = body;
             self.entries = entries;
             // What was cut is its segment's last event, and that segment is the last.
             self.cut = None;
@@ -445,7 +451,7 @@ impl Batcher {
         let sealed = self.seal(window);
         self.billed = moved.iter().map(Entry::billed).sum();
         self.ascending = moved.is_sorted_by_key(|entry| entry.timestamp);
-        (self.body, self.entries, self.segments) = (rest.into(), moved, vec![begun]);
+        (self.body, self.entries, self.segments) = (rest, moved, vec![begun]);
         Some(sealed)
     }
 

@@ -95,7 +95,7 @@ impl Group<'_> {
         let batches = spans(&kept)
             .map(|entries| {
                 let (body, entries) = rebuild(self.head, &self.body, entries);
-                batch(body.into(), entries)
+                batch(body, entries)
             })
             .collect();
         let mut dropped = Vec::new();
@@ -106,7 +106,7 @@ impl Group<'_> {
                 let out: Vec<Entry> = self.entries.iter().filter(|entry| is_out(entry)).copied().collect();
                 if !out.is_empty() {
                     let (body, entries) = rebuild(self.head, &self.body, &out);
-                    dropped.push((rule, batch(body.into(), entries)));
+                    dropped.push((rule, batch(body, entries)));
                 }
             }
         }
@@ -165,9 +165,10 @@ fn spans(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
 }
 
 /// A body, still open, with `head` and the given events of another body.
-pub(super) fn rebuild(head: &[u8], from: &[u8], entries: &[Entry]) -> (Vec<u8>, Vec<Entry>) {
+pub(super) fn rebuild(head: &[u8], from: &Buffer, entries: &[Entry]) -> (Buffer, Vec<Entry>) {
     let bytes: usize = entries.iter().map(|entry| entry.range().len() + 1).sum();
-    let mut body = Vec::with_capacity(head.len() + bytes + BODY_END.len());
+    let mut buffer = from.another(head.len() + bytes + BODY_END.len());
+    let body = buffer.bytes();
     body.extend_from_slice(head);
     let mut moved = Vec::with_capacity(entries.len());
     for (at, entry) in entries.iter().enumerate() {
@@ -178,5 +179,5 @@ pub(super) fn rebuild(head: &[u8], from: &[u8], entries: &[Entry]) -> (Vec<u8>, 
         body.extend_from_slice(from.get(entry.range()).unwrap_or_default());
         moved.push(Entry { start, end: offset(body.len()), ..*entry });
     }
-    (body, moved)
+    (buffer, moved)
 }

@@ -107,16 +107,33 @@ pub fn account_of(role_arn: &str) -> Option<&str> {
 /// One place that a tenant's logs go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    tenant: TenantId,
+    key: DeliveryKey,
     target: Target,
     filter: Filter,
 }
 
 impl Delivery {
+    fn new(tenant: TenantId, target: Target, filter: Filter) -> Self {
+        let name: Arc<str> = match &target {
+            Target::CloudWatch(to) => format!(
+                "cloudwatch {} {} {} {}",
+                to.role_arn,
+                to.external_id.as_deref().unwrap_or_default(),
+                to.region.as_deref().unwrap_or_default(),
+                to.log_group
+            ),
+            Target::S3(to) => {
+                format!("s3 {} {} {}", to.bucket, to.prefix, to.region.as_deref().unwrap_or_default())
+            }
+        }
+        .into();
+        Self { key: DeliveryKey { tenant, target: name }, target, filter }
+    }
+
     /// Whose it is.
     #[must_use]
     pub const fn tenant(&self) -> &TenantId {
-        &self.tenant
+        self.key.tenant()
     }
 
     /// Where it goes.
@@ -135,21 +152,8 @@ impl Delivery {
 
     /// Names the delivery and its target: equal keys may share a lane, credentials and progress.
     #[must_use]
-    pub fn key(&self) -> DeliveryKey {
-        let target: Arc<str> = match &self.target {
-            Target::CloudWatch(to) => format!(
-                "cloudwatch {} {} {} {}",
-                to.role_arn,
-                to.external_id.as_deref().unwrap_or_default(),
-                to.region.as_deref().unwrap_or_default(),
-                to.log_group
-            ),
-            Target::S3(to) => {
-                format!("s3 {} {} {}", to.bucket, to.prefix, to.region.as_deref().unwrap_or_default())
-            }
-        }
-        .into();
-        DeliveryKey { tenant: self.tenant.clone(), target }
+    pub const fn key(&self) -> &DeliveryKey {
+        &self.key
     }
 }
 
@@ -165,6 +169,12 @@ impl DeliveryKey {
     #[must_use]
     pub const fn tenant(&self) -> &TenantId {
         &self.tenant
+    }
+
+    /// The target's name.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
     }
 }
 

@@ -108,7 +108,7 @@ impl Reader<'_> {
             Some("s3") => Target::S3(self.s3()?),
             Some(other) => return Err(self.error("type", &format!("is {other:?}; cloudwatch and s3 are allowed"))),
         };
-        Ok(State::On(Delivery { tenant: self.tenant.clone(), target, filter: self.filter(warnings)? }))
+        Ok(State::On(Delivery::new(self.tenant.clone(), target, self.filter(warnings)?)))
     }
 
     fn cloudwatch(&self) -> Result<CloudWatchTarget, RowError> {
