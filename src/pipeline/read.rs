@@ -39,7 +39,6 @@ const BESIDE_MIN: u64 = 4;
 const TAKEN_MIN: u64 = CHUNKS_PER_OBJECT * CHUNK_BYTES;
 /// For so long a chunk waits for the lane before what was read beside it is let go of.
 const KEPT_FOR: Duration = Duration::from_secs(1);
-const SECOND: Duration = Duration::from_secs(1);
 
 /// What a reader gives.
 #[derive(Debug)]
@@ -240,11 +239,11 @@ impl StorePace {
     }
 
     fn set_given(&self, given: Pace) {
-        self.given.store(given.within(SECOND), Ordering::Relaxed);
+        self.given.store(given.a_second(), Ordering::Relaxed);
     }
 
     fn flow(&self, taken: Pace) -> Flow {
-        let given = Pace { bytes: self.given.load(Ordering::Relaxed), time: SECOND };
+        let given = Pace::by_second(self.given.load(Ordering::Relaxed));
         Flow { asking: Duration::from_micros(self.asking.load(Ordering::Relaxed)), given, taken }
     }
 }
@@ -683,7 +682,7 @@ mod tests {
     async fn short_parts_are_not_read_beside_others_where_asking_takes_longer() {
         let mut poor = reader(2 * MIB, 54 * MIB).await;
         let _reserve = lane(&poor).try_admit(None, 0).unwrap();
-        poor.pace.set_given(Pace { bytes: 75 * MIB, time: SECOND });
+        poor.pace.set_given(Pace::by_second(75 * MIB));
         poor.pace.set_asking(Duration::from_millis(60));
         assert_eq!(asked(&mut poor), [(PART..2 * PART, false)]);
     }

@@ -19,6 +19,18 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// So many bytes a second.
+    #[must_use]
+    pub const fn by_second(bytes: u64) -> Self {
+        Self { bytes, time: SECOND }
+    }
+
+    /// The bytes of a second.
+    #[must_use]
+    pub fn a_second(self) -> u64 {
+        self.within(SECOND)
+    }
+
     /// The bytes of so much time.
     #[must_use]
     pub fn within(self, time: Duration) -> u64 {
@@ -59,7 +71,7 @@ impl Flow {
     /// and one that is read in its turn is there in time.
     #[must_use]
     pub fn beside(&self, part: u64) -> u64 {
-        if self.taken.within(SECOND).saturating_mul(2) < self.given.within(SECOND) && self.behind() <= part {
+        if self.taken.a_second().saturating_mul(2) < self.given.a_second() && self.behind() <= part {
             return 0;
         }
         self.taken.within(self.given.time_of(part).saturating_add(self.asking * 2))
