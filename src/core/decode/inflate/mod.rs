@@ -461,14 +461,15 @@ impl Inflate {
         let code = entry & 0xf;
         // What is repeated, how often at least, and the bits that say how often more.
         let (length, least, extra) = match entry >> 16 {
-            16 => (at.checked_sub(1).map(|before| self.lengths[before]).ok_or("no code length to repeat")?, 3, 2),
-            17 => (0, 3, 3),
-            18 => (0, 11, 7),
-            length => (length.to_le_bytes()[0], 1, 0),
+            16 => (at.checked_sub(1).map(|before| self.lengths[before]), 3, 2),
+            17 => (Some(0), 3, 3),
+            18 => (Some(0), 11, 7),
+            length => (Some(length.to_le_bytes()[0]), 1, 0),
         };
         if self.bits.count < code + extra {
             return Ok(None);
         }
+        let length = length.ok_or("no code length to repeat")?;
         self.bits.drop(code);
         let times = least + self.bits.take(extra).unwrap_or(0) as usize;
         let [litlens, distances, _] = self.counts;

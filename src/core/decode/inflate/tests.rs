@@ -169,6 +169,18 @@ fn lengths_without_a_code_are_wrong_at_their_end() {
     }
 }
 
+/// A first code length that repeats the one before it, which zlib-rs finds wrong only when it knows how often.
+#[test]
+fn nothing_to_repeat_is_wrong_when_its_count_is_there() {
+    // A fixed block, and one whose code lengths begin so, with its count cut off.
+    let stored = [0x3a, 0x23, 0x22, 0xfc, 0xff, 0xff, 0xff, 0x60, 0, 0x1f, 0x8b, 8, 0x10];
+    assert_eq!(expected(&stored).1, Ok(None));
+    assert_eq!(expected(&[&stored[..], &[0]].concat()).1, Err(()));
+    for more in [&[][..], &[0], &[0xff; 4]] {
+        check(&[&stored, more].concat(), Cuts { input: &[1, 5], room: &[10] });
+    }
+}
+
 /// Nothing but what stands in the stream's own output is reached.
 #[test]
 fn a_match_reaches_no_further_back_than_the_stream_goes() {
