@@ -146,8 +146,8 @@ pub(crate) fn check(wanted: &[Wanted], there: &BTreeMap<StreamKey, There>, bound
             verdict.rejected += u64::from(is_rejected);
             lost += u64::from(of(kept, mark) == 0 && !is_rejected);
             let again = (of(kept, mark) + of(settled, mark)).saturating_sub(1);
-            let untold = of(settled, mark).min(u64::from(store_unanswered.contains(mark)));
-            let excused = again.min(of(unanswered, mark) + untold);
+            let unheard = of(settled, mark).min(u64::from(store_unanswered.contains(mark)));
+            let excused = again.min(of(unanswered, mark) + unheard);
             verdict.twice += excused;
             beyond += again - excused;
             most = most.max(again - excused);
