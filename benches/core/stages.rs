@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 use libdeflater::{CompressionLvl, Compressor};
 use millrace::core::decode::{Decoder, Engine, Window};
 use millrace::core::scan::{ScanLimits, Scanner, Step};
-use millrace::pipeline::machine::WINDOW_BYTES;
+use millrace::pipeline::budget::WINDOW_BYTES;
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::{median, rounds};

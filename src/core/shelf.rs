@@ -8,33 +8,33 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Buffers of one size. What is on it is memory that is written to: [`Self::cut`] it to what may be.
 #[derive(Debug)]
-pub struct Shelf {
-    bytes: usize,
-    kept: Mutex<Vec<Vec<u8>>>,
+pub struct Shelf<T = u8> {
+    room: usize,
+    kept: Mutex<Vec<Vec<T>>>,
 }
 
-impl Shelf {
-    /// An empty shelf for buffers of so many bytes.
+impl<T> Shelf<T> {
+    /// An empty shelf for buffers with room for so many items each: bytes, as a rule.
     #[must_use]
-    pub fn new(bytes: usize) -> Arc<Self> {
-        Arc::new(Self { bytes, kept: Mutex::default() })
+    pub fn new(room: usize) -> Arc<Self> {
+        Arc::new(Self { room, kept: Mutex::new(Vec::new()) })
     }
 
-    /// Bytes of each of its buffers.
+    /// Items for which each of its buffers has room.
     #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.bytes
+    pub const fn room(&self) -> usize {
+        self.room
     }
 
-    fn kept(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+    fn kept(&self) -> MutexGuard<'_, Vec<Vec<T>>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An empty buffer: one that was used before, if there is one.
     #[must_use]
-    pub fn take(self: &Arc<Self>) -> Buffer {
+    pub fn take(self: &Arc<Self>) -> Buffer<T> {
         let kept = self.kept().pop();
-        Buffer { bytes: kept.unwrap_or_else(|| Vec::with_capacity(self.bytes)), shelf: Some(Arc::clone(self)) }
+        Buffer { items: kept.unwrap_or_else(|| Vec::with_capacity(self.room)), shelf: Some(Arc::clone(self)) }
     }
 
     /// Buffers that are on it.
@@ -43,92 +43,104 @@ impl Shelf {
         self.kept().len()
     }
 
-    /// Lets go of buffers until those that are left have so many bytes at most.
-    pub fn cut(&self, bytes_max: u64) {
-        let most = usize::try_from(bytes_max).unwrap_or(usize::MAX) / self.bytes;
+    /// Lets go of buffers until there are so many at most.
+    pub fn cut(&self, most: u64) {
         let mut kept = self.kept();
-        let left = most.min(kept.len());
+        let left = usize::try_from(most).unwrap_or(usize::MAX).min(kept.len());
         let gone = kept.split_off(left);
         drop(kept);
         // To give them back takes time, in which nobody has to wait.
         drop(gone);
     }
 
-    fn take_back(&self, mut bytes: Vec<u8>) {
-        if bytes.capacity() == self.bytes {
-            bytes.clear();
-            self.kept().push(bytes);
+    fn take_back(&self, mut items: Vec<T>) {
+        if items.capacity() == self.room {
+            items.clear();
+            self.kept().push(items);
         }
     }
 }
 
-/// Bytes that go back to the shelf that they are from when nobody has them any more, unless they have outgrown it.
-#[derive(Debug, Default)]
-pub struct Buffer {
-    bytes: Vec<u8>,
-    shelf: Option<Arc<Shelf>>,
+/// Items that go back to the shelf that they are from when nobody has them any more, unless they have outgrown it.
+#[derive(Debug)]
+pub struct Buffer<T = u8> {
+    items: Vec<T>,
+    shelf: Option<Arc<Shelf<T>>>,
 }
 
-impl Buffer {
-    /// The bytes, to be written behind.
-    pub const fn bytes(&mut self) -> &mut Vec<u8> {
-        &mut self.bytes
+impl<T> Buffer<T> {
+    /// What is in it, to be added to.
+    pub const fn items(&mut self) -> &mut Vec<T> {
+        &mut self.items
     }
 
-    /// Bytes for which there is room in all.
+    /// Items for which there is room in all.
     #[must_use]
     pub const fn capacity(&self) -> usize {
-        self.bytes.capacity()
+        self.items.capacity()
     }
 
-    /// An empty one for so many bytes: from the same shelf, if that gives no more than twice as much.
+    /// An empty one for so many items: from the same shelf, if that gives no more than twice as much.
     #[must_use]
-    pub fn another(&self, bytes: usize) -> Self {
+    pub fn another(&self, room: usize) -> Self {
         match &self.shelf {
-            Some(shelf) if bytes <= shelf.bytes && shelf.bytes / 2 < bytes => shelf.take(),
-            _ => Vec::with_capacity(bytes).into(),
+            Some(shelf) if room <= shelf.room && shelf.room / 2 < room => shelf.take(),
+            _ => Vec::with_capacity(room).into(),
         }
     }
 
     /// Cuts it off, and lets go of room that it has no use for.
     pub fn cut(&mut self, len: usize) {
-        self.bytes.truncate(len);
+        self.items.truncate(len);
         if self.shelf.is_none() {
-            self.bytes.shrink_to_fit();
+            self.items.shrink_to_fit();
         }
     }
 }
 
-impl std::ops::Deref for Buffer {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes
+impl Buffer {
+    /// The bytes, to be written behind.
+    pub const fn bytes(&mut self) -> &mut Vec<u8> {
+        self.items()
     }
 }
 
-impl AsRef<[u8]> for Buffer {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
+impl<T> Default for Buffer<T> {
+    fn default() -> Self {
+        Vec::new().into()
     }
 }
 
-impl From<Vec<u8>> for Buffer {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self { bytes, shelf: None }
+impl<T> std::ops::Deref for Buffer<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.items
     }
 }
 
-impl Clone for Buffer {
+impl<T> AsRef<[T]> for Buffer<T> {
+    fn as_ref(&self) -> &[T] {
+        &self.items
+    }
+}
+
+impl<T> From<Vec<T>> for Buffer<T> {
+    fn from(items: Vec<T>) -> Self {
+        Self { items, shelf: None }
+    }
+}
+
+impl<T: Clone> Clone for Buffer<T> {
     fn clone(&self) -> Self {
-        self.bytes.clone().into()
+        self.items.clone().into()
     }
 }
 
-impl Drop for Buffer {
+impl<T> Drop for Buffer<T> {
     fn drop(&mut self) {
         if let Some(shelf) = self.shelf.take() {
-            shelf.take_back(std::mem::take(&mut self.bytes));
+            shelf.take_back(std::mem::take(&mut self.items));
         }
     }
 }
@@ -141,7 +153,7 @@ mod tests {
 
     #[test]
     fn buffers_come_back_and_no_more_are_kept_than_may_be() {
-        let shelf = Shelf::new(BYTES);
+        let shelf = Shelf::<u8>::new(BYTES);
         let (mut one, two, three) = (shelf.take(), shelf.take(), shelf.take());
         one.bytes().extend_from_slice(b"text");
         let place = one.as_ptr();
@@ -150,7 +162,7 @@ mod tests {
         assert_eq!((again.as_ptr(), again.len(), again.capacity()), (place, 0, BYTES), "it is used again, empty");
         drop((again, two, three));
         assert_eq!(shelf.buffers(), 3);
-        shelf.cut(3 * BYTES as u64 - 1);
+        shelf.cut(2);
         assert_eq!(shelf.buffers(), 2);
         shelf.cut(0);
         assert_eq!(shelf.buffers(), 0);
@@ -158,7 +170,7 @@ mod tests {
 
     #[test]
     fn another_is_of_the_shelf_if_it_is_about_as_long() {
-        let shelf = Shelf::new(BYTES);
+        let shelf = Shelf::<u8>::new(BYTES);
         let one = shelf.take();
         for (bytes, is_kept) in [(1, 0), (BYTES / 2, 0), (BYTES / 2 + 1, 1), (BYTES, 1), (BYTES + 1, 1)] {
             let another = one.another(bytes);
@@ -166,12 +178,12 @@ mod tests {
             drop(another);
             assert_eq!(shelf.buffers(), is_kept, "{bytes}");
         }
-        assert!(Buffer::default().another(BYTES).shelf.is_none());
+        assert!(Buffer::<u8>::default().another(BYTES).shelf.is_none());
     }
 
     #[test]
     fn what_has_outgrown_it_and_copies_are_not_kept() {
-        let shelf = Shelf::new(BYTES);
+        let shelf = Shelf::<u8>::new(BYTES);
         let (mut long, short) = (shelf.take(), shelf.take());
         long.bytes().resize(BYTES + 1, 0);
         drop((long, short.clone()));

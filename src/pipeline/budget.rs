@@ -10,8 +10,9 @@
 //! Each class is shared between tenants as [`super::share`] says: a tenant holds at most half, and those whose accounts
 //! accept nothing leave a part to the others. While a growth permit waits, the largest lingering batch is told to seal.
 //!
-//! Bodies of full batches and chunks are used again ([`Shelf`]). What is kept of them is part of what their class has free:
-//! less is kept when more is claimed, three at least, and none when there is no lane left.
+//! Bodies of full batches, their entries, chunks and what is kept of windows are used again ([`Shelf`]). What is kept of them
+//! is part of what their class has free: less is kept when more is claimed, three at least, and none when there is no lane
+//! left.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +22,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::share::{Claim, Pool};
-use crate::core::batch::{FULL_BODY_BYTES, GROW_BYTES};
+use crate::core::batch::{Entry, FULL_BODY_BYTES, FULL_ENTRIES, GROW_BYTES};
+use crate::core::decode::Window;
 use crate::core::rejects::FILE_BYTES_MAX;
 use crate::core::shelf::{Buffer, Shelf};
 use crate::core::tenant::TenantId;
@@ -43,6 +45,11 @@ const GROWTH_MIN: u64 = 2 * EVENT_GROWTH_MAX + 2 * GROWTH_STEP_BYTES;
 const RESERVE_MIN: u64 = 4 * MIB;
 const _: () = assert!(OBJECT_RESERVE_MAX * 2 <= RESERVE_MIN);
 
+/// Decompressed bytes that are scanned at a time. With its neighbours it stays in a core's L2 cache.
+pub const WINDOW_BYTES: usize = 128 * 1024;
+/// What is kept of an object's window between turns, at most, but for the carry of a long record.
+const KEPT_WINDOW_BYTES: usize = Window::kept_max(WINDOW_BYTES);
+const _: () = assert!(KEPT_WINDOW_BYTES as u64 <= OBJECT_BASE_BYTES * 3 / 4);
 /// What an object holds besides its undecoded chunks: decoder state, carry up to one window, bookkeeping.
 pub const OBJECT_BASE_BYTES: u64 = 256 * KIB;
 /// Undecoded bytes per chunk, and chunks per object: one being filled, one waiting, one being decoded.
@@ -66,6 +73,8 @@ const SHORT_SHARE: u64 = 4;
 const KEPT_MIN: u64 = 3;
 /// What the body of a full batch claims, which is used again.
 pub const BODY_BYTES: u64 = FULL_BODY_BYTES as u64;
+/// What the buffers of a full batch take while nothing claims them.
+const FULL_BYTES: u64 = BODY_BYTES + (FULL_ENTRIES * size_of::<Entry>()) as u64;
 const _: () = assert!(BODY_BYTES.is_multiple_of(GROWTH_STEP_BYTES) && BODY_BYTES <= GROWTH_MIN / 2);
 const _: () = assert!(GROW_BYTES as u64 == GROWTH_STEP_BYTES);
 
@@ -133,8 +142,10 @@ struct Inner {
     growth: Pool,
     rejects: Pool,
     bodies: Arc<Shelf>,
+    entries: Arc<Shelf<Entry>>,
     short_bodies: Arc<Shelf>,
     chunks: Arc<Shelf>,
+    windows: Arc<Shelf>,
     lanes: AtomicUsize,
     lingering: Mutex<HashMap<u64, Lingering>>,
 }
@@ -178,8 +189,10 @@ impl Budget {
             growth: Pool::new(GROWTH_MIN + (spare - spare / 2)),
             rejects: Pool::new(rejects),
             bodies: Shelf::new(FULL_BODY_BYTES),
+            entries: Shelf::new(FULL_ENTRIES),
             short_bodies: Shelf::new(GROW_BYTES),
             chunks: Shelf::new(usize::try_from(CHUNK_BYTES).unwrap_or(usize::MAX)),
+            windows: Shelf::new(KEPT_WINDOW_BYTES),
             lanes: AtomicUsize::new(0),
             lingering: Mutex::default(),
         };
@@ -209,9 +222,13 @@ impl Budget {
     /// Keeps no more buffers than there is room for beside what is claimed.
     fn tidy(&self) {
         let free = self.inner.growth.free();
-        self.inner.bodies.cut(free - free / SHORT_SHARE + KEPT_MIN * BODY_BYTES);
-        self.inner.short_bodies.cut(free / SHORT_SHARE + KEPT_MIN * GROWTH_STEP_BYTES);
-        self.inner.chunks.cut(self.inner.reserve.free() + KEPT_MIN * CHUNK_BYTES);
+        let full = (free - free / SHORT_SHARE) / FULL_BYTES + KEPT_MIN;
+        self.inner.bodies.cut(full);
+        self.inner.entries.cut(full);
+        self.inner.short_bodies.cut(free / SHORT_SHARE / GROWTH_STEP_BYTES + KEPT_MIN);
+        let objects = self.inner.reserve.free() / OBJECT_RESERVE_MAX;
+        self.inner.chunks.cut(objects * CHUNKS_PER_OBJECT + KEPT_MIN);
+        self.inner.windows.cut(objects + KEPT_MIN);
     }
 
     /// Where files of rejected events claim their bytes.
@@ -286,6 +303,11 @@ impl LaneBudget {
         &self.budget.inner.chunks
     }
 
+    /// Buffers for what is kept of an object's window between turns.
+    pub(super) fn windows(&self) -> &Arc<Shelf> {
+        &self.budget.inner.windows
+    }
+
     fn reserve(&self, size: Option<u64>, window: u64) -> u64 {
         reserve_of(size, window).min(self.budget.inner.reserve.total() / 2)
     }
@@ -323,10 +345,10 @@ impl LaneBudget {
         self.budget.inner.growth.held(&self.tenant) > 0
     }
 
-    /// The body of a full batch. The caller has claimed [`BODY_BYTES`] for it.
+    /// For the body of a full batch and its entries. The caller has claimed [`BODY_BYTES`] for them.
     #[must_use]
-    pub fn body(&self) -> Buffer {
-        self.budget.inner.bodies.take()
+    pub fn full_buffers(&self) -> (Buffer, Buffer<Entry>) {
+        (self.budget.inner.bodies.take(), self.budget.inner.entries.take())
     }
 
     /// The body of a short batch. The caller has claimed [`GROWTH_STEP_BYTES`] for it, at least.
@@ -370,8 +392,10 @@ impl Drop for LaneBudget {
         self.busy();
         if self.budget.inner.lanes.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.budget.inner.bodies.cut(0);
+            self.budget.inner.entries.cut(0);
             self.budget.inner.short_bodies.cut(0);
             self.budget.inner.chunks.cut(0);
+            self.budget.inner.windows.cut(0);
         }
     }
 }
@@ -404,16 +428,19 @@ mod tests {
     #[test]
     fn fewer_buffers_are_kept_when_more_is_claimed_and_none_without_lanes() {
         let budget = Budget::new(BUDGET, RECORD).unwrap();
-        let kept = || budget.inner.bodies.buffers() as u64;
+        let kept = || {
+            assert_eq!(budget.inner.bodies.buffers(), budget.inner.entries.buffers());
+            budget.inner.bodies.buffers() as u64
+        };
         let short = || budget.inner.short_bodies.buffers() as u64;
         // How many of both there may be.
         let most = || {
             let free = budget.inner.growth.free();
-            let full = (free - free / SHORT_SHARE) / BODY_BYTES;
+            let full = (free - free / SHORT_SHARE) / FULL_BYTES;
             (full + KEPT_MIN, free / SHORT_SHARE / GROWTH_STEP_BYTES + KEPT_MIN)
         };
         let (one, other) = (budget.lane(&tenant("one"), 1), budget.lane(&tenant("other"), 2));
-        let grow = |lane: &LaneBudget| lane.try_grow(BODY_BYTES).map(|permit| (permit, lane.body()));
+        let grow = |lane: &LaneBudget| lane.try_grow(BODY_BYTES).map(|permit| (permit, lane.full_buffers()));
         let mut grown: Vec<_> = std::iter::from_fn(|| grow(&one)).collect();
         grown.extend(std::iter::from_fn(|| grow(&other)));
         let bodies = grown.len() as u64;

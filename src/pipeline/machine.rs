@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::budget::{BODY_BYTES, GROWTH_STEP_BYTES, LaneBudget, Permit};
+use super::budget::{BODY_BYTES, GROWTH_STEP_BYTES, LaneBudget, Permit, WINDOW_BYTES};
 use super::run::{ObjectCount, Run};
 use crate::core::batch::{Batch, Batcher, Event, Fed, Packer, Sealed, SegmentId, SendWindow};
 use crate::core::checkpoint::{Checkpoint, Spacing};
@@ -19,8 +19,6 @@ use crate::core::scan::{Record, ScanLimits, Scanner, Shape, Step};
 use crate::core::shelf::{Buffer, Shelf};
 use crate::core::time::UnixMillis;
 
-/// Decompressed bytes that are scanned at a time. With its neighbours it stays in a core's L2 cache.
-pub const WINDOW_BYTES: usize = 128 * 1024;
 /// Windows that a machine may fill in one turn before another lane gets the thread.
 const WINDOWS_PER_TURN: usize = 32;
 /// Windows that it may fill in a turn that is run where the lane is.
@@ -337,7 +335,7 @@ impl Machine {
         window.take_up(&mut self.carry);
         let rest = self.fill_and_scan(&mut run, (window, small), budget, (send_window, windows));
         let kept = window.unscanned();
-        self.carry = window.keep(run.decoder.reaches());
+        window.keep(run.decoder.reaches(), &mut self.carry, budget.windows());
         if kept <= WINDOW_BYTES && self.long_record.bytes() > 0 && rest != Rest::Carry && rest != Rest::BigRecord {
             self.long_record = Permit::default();
             self.carry_limit = WINDOW_BYTES;
@@ -561,7 +559,7 @@ impl Machine {
     /// Lets go of what an empty batch holds.
     fn shrink(&mut self) {
         self.growth = Permit::default();
-        self.batcher.set_body(Buffer::default());
+        self.batcher.set_buffers(Buffer::default(), Buffer::default());
     }
 
     /// Takes a body that has room for a full batch, for an object that is likely to fill one. `Some` when it must wait for that:
@@ -579,7 +577,8 @@ impl Machine {
                 None => return None,
             }
         }
-        self.batcher.set_body(budget.body());
+        let (body, entries) = budget.full_buffers();
+        self.batcher.set_buffers(body, entries);
         None
     }
 
@@ -600,7 +599,7 @@ impl Machine {
             return Some(rest);
         }
         if self.batcher.is_bare() {
-            self.batcher.set_body(budget.short_body());
+            self.batcher.set_buffers(budget.short_body(), Buffer::default());
         }
         None
     }
@@ -670,7 +669,7 @@ impl Worker {
     /// What are none stay as they are.
     pub fn decode(stored: Bytes, bytes: usize, shelf: &Arc<Shelf>, memory: Permit) -> Piece {
         // Room for one byte more.
-        let mut text = if bytes < shelf.bytes() { shelf.take() } else { Vec::with_capacity(bytes + 1).into() };
+        let mut text = if bytes < shelf.room() { shelf.take() } else { Vec::with_capacity(bytes + 1).into() };
         if members::decode(&stored, bytes, text.bytes()) {
             Piece::Early(Early::new(stored, text, memory))
         } else {

@@ -18,13 +18,13 @@ pub struct Batch {
     /// Of the body as it is. Signing it is most of what a call costs, so it is hashed once for all attempts.
     sha256: Option<[u8; 32]>,
     head: usize,
-    entries: Vec<Entry>,
+    entries: Buffer<Entry>,
     segments: Arc<[SegmentId]>,
 }
 
 impl Batch {
     /// Ends a body.
-    pub(super) fn new(mut body: Buffer, head: usize, entries: Vec<Entry>, segments: Arc<[SegmentId]>) -> Self {
+    pub(super) fn new(mut body: Buffer, head: usize, entries: Buffer<Entry>, segments: Arc<[SegmentId]>) -> Self {
         body.bytes().extend_from_slice(BODY_END);
         Self { body, packed_from: None, sha256: None, head, entries, segments }
     }
@@ -79,7 +79,7 @@ impl Batch {
 
     /// Events in it, 1 to [`super::BATCH_EVENTS_MAX`].
     #[must_use]
-    pub const fn events(&self) -> usize {
+    pub fn events(&self) -> usize {
         self.entries.len()
     }
 
@@ -110,7 +110,7 @@ impl Batch {
     #[must_use]
     pub fn sift(mut self, gone: impl Fn(&Origin) -> bool) -> (Option<Self>, Vec<Origin>) {
         let (mut keep, mut taken) = (Vec::new(), Vec::new());
-        for entry in &self.entries {
+        for entry in &*self.entries {
             let origin = self.origin(entry);
             if gone(&origin) { taken.push(origin) } else { keep.push(*entry) }
         }

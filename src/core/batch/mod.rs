@@ -59,10 +59,13 @@ const FRAME_BYTES_MAX: usize = 64;
 pub const GROW_BYTES: usize = 64 << 10;
 /// Bytes of a body that has room for a full batch of all but the shortest messages.
 pub const FULL_BODY_BYTES: usize = 1280 << 10;
+/// Entries of a full batch of all but the shortest messages: those of 180 bytes and more.
+pub const FULL_ENTRIES: usize = 5120;
 /// What ends a body after its last event.
 const BODY_END: &[u8] = b"]}";
 
 const _: () = assert!(EVENT_OVERHEAD_BYTES < BATCH_BYTES_MAX);
+const _: () = assert!(FULL_ENTRIES * (180 + EVENT_OVERHEAD_BYTES) > BATCH_BYTES_MAX);
 const _: () = assert!(split::PREFIX_BYTES_MAX + 4 < EVENT_BYTES_MIN);
 
 /// Least setting for the bytes of one message: room for a part's number and some text.
@@ -149,9 +152,9 @@ pub enum Fed {
     Bad(BadEscape),
 }
 
-/// One event of a body.
+/// One event of a body: where it stands, and where it came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry {
+pub struct Entry {
     /// Where it stands in the body, without separators; no body is longer than 4 GiB.
     start: u32,
     end: u32,
@@ -219,7 +222,7 @@ pub struct Batcher {
     level: Level,
     head: Vec<u8>,
     body: Buffer,
-    entries: Vec<Entry>,
+    entries: Buffer<Entry>,
     /// How many the last group had: the next one is likely to have about as many.
     usual: usize,
     segments: Vec<SegmentId>,
@@ -248,7 +251,7 @@ impl Batcher {
             level,
             head,
             body: Buffer::default(),
-            entries: Vec::new(),
+            entries: Buffer::default(),
             usual: 0,
             segments: Vec::new(),
             billed: 0,
@@ -282,10 +285,10 @@ impl Batcher {
         self.body.capacity() >= FULL_BODY_BYTES
     }
 
-    /// Has the next group's body stand in this buffer. No event may be open.
-    pub fn set_body(&mut self, body: Buffer) {
-        debug_assert!(self.is_empty() && body.is_empty());
-        self.body = body;
+    /// Has the next group's body stand in this buffer, and its entries in the other. No event may be open.
+    pub fn set_buffers(&mut self, body: Buffer, entries: Buffer<Entry>) {
+        debug_assert!(self.is_empty() && body.is_empty() && entries.is_empty());
+        (self.body, self.entries) = (body, entries);
     }
 
     /// Packs one event, or says why not.
@@ -345,7 +348,7 @@ impl Batcher {
     }
 
     /// Whether the group may have one more message of so many bytes, when its body is so long with it.
-    const fn fits(&self, message_bytes: usize, body_bytes: usize) -> bool {
+    fn fits(&self, message_bytes: usize, body_bytes: usize) -> bool {
         let within_wire = body_bytes + BODY_END.len() <= self.limits.wire_bytes_max;
         self.billed + message_bytes + EVENT_OVERHEAD_BYTES <= BATCH_BYTES_MAX
             && (within_wire || self.entries.is_empty())
@@ -362,9 +365,9 @@ impl Batcher {
         self.ascending &= self.entries.last().is_none_or(|last| last.timestamp <= event.timestamp);
         let segment = self.segment();
         if self.entries.is_empty() {
-            self.entries.reserve(self.usual);
+            self.entries.items().reserve(self.usual);
         }
-        self.entries.push(Entry {
+        self.entries.items().push(Entry {
             start: offset(start),
             end: offset(self.body.len()),
             timestamp: event.timestamp,
@@ -407,13 +410,13 @@ impl Batcher {
 
     /// Whether no event is open.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// Events that are open.
     #[must_use]
-    pub const fn events(&self) -> usize {
+    pub fn events(&self) -> usize {
         self.entries.len()
     }
 
@@ -443,9 +446,9 @@ impl Batcher {
         if self.cut.is_some() {
             return None;
         }
-        let entries = self.entries.split_off(at);
+        let entries = self.entries.items().split_off(at);
         let (rest, mut moved) = seal::rebuild(&self.head, &self.body, &entries);
-        moved.iter_mut().for_each(|entry| entry.segment = 0);
+        moved.items().iter_mut().for_each(|entry| entry.segment = 0);
         self.body.cut(self.entries.last().map_or(0, |last| last.range().end));
         self.segments.retain(|segment| *segment != begun);
         let sealed = self.seal(window);

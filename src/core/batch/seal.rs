@@ -73,7 +73,7 @@ pub struct Sealed {
 pub(super) struct Group<'h> {
     pub(super) head: &'h [u8],
     pub(super) body: Buffer,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Buffer<Entry>,
     pub(super) segments: Vec<SegmentId>,
     pub(super) ascending: bool,
     /// Where the last event goes on, if it was cut.
@@ -131,7 +131,7 @@ impl Group<'_> {
             end: Position::default(),
         };
         let mut shares: Vec<SegmentShare> = self.segments.iter().map(share).collect();
-        for entry in &self.entries {
+        for entry in &*self.entries {
             let Some(share) = usize::try_from(entry.segment).ok().and_then(|at| shares.get_mut(at)) else { continue };
             share.end = Position { ordinal: Ordinal(entry.ordinal.0 + 1), part: 0 };
             if entry.timestamp < window.oldest {
@@ -165,7 +165,7 @@ fn spans(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
 }
 
 /// A body, still open, with `head` and the given events of another body.
-pub(super) fn rebuild(head: &[u8], from: &Buffer, entries: &[Entry]) -> (Buffer, Vec<Entry>) {
+pub(super) fn rebuild(head: &[u8], from: &Buffer, entries: &[Entry]) -> (Buffer, Buffer<Entry>) {
     let bytes: usize = entries.iter().map(|entry| entry.range().len() + 1).sum();
     let mut buffer = from.another(head.len() + bytes + BODY_END.len());
     let body = buffer.bytes();
@@ -179,5 +179,5 @@ pub(super) fn rebuild(head: &[u8], from: &Buffer, entries: &[Entry]) -> (Buffer,
         body.extend_from_slice(from.get(entry.range()).unwrap_or_default());
         moved.push(Entry { start, end: offset(body.len()), ..*entry });
     }
-    (buffer, moved)
+    (buffer, moved.into())
 }

@@ -1,6 +1,9 @@
 //! Decompressed bytes in one buffer: those that a decoder may reach back to, those that are not scanned yet, and room.
 
+use std::sync::Arc;
+
 use super::inflate::WINDOW_BYTES as REACH_MAX;
+use crate::core::shelf::{Buffer, Shelf};
 
 /// Steps that have room behind what may be reached, which is moved to the front after as many.
 const STEPS: usize = 4;
@@ -19,7 +22,7 @@ pub struct Window {
 /// What of a window is kept while others use the buffer.
 #[derive(Debug, Default)]
 pub struct Kept {
-    bytes: Vec<u8>,
+    bytes: Buffer,
     at: usize,
 }
 
@@ -27,7 +30,7 @@ impl Kept {
     /// Bytes that came before, are scanned, and may be reached.
     #[must_use]
     pub fn scanned(bytes: Vec<u8>) -> Self {
-        Self { at: bytes.len(), bytes }
+        Self { at: bytes.len(), bytes: bytes.into() }
     }
 
     /// Whether nothing is kept that is not scanned yet.
@@ -56,39 +59,56 @@ impl Window {
 
     /// Goes on with what was kept.
     pub fn take_up(&mut self, kept: &mut Kept) {
-        let Kept { bytes, at } = std::mem::take(kept);
-        (self.at, self.filled) = (at, bytes.len());
-        if bytes.len() > REACH_MAX + self.step {
+        (self.at, self.filled) = (std::mem::take(&mut kept.at), kept.bytes.len());
+        if self.filled > Self::kept_max(self.step) {
             // It is long: the buffer itself was kept.
-            self.bytes = bytes;
-        } else if let Some(to) = self.bytes.get_mut(..bytes.len()) {
-            to.copy_from_slice(&bytes);
+            self.bytes = std::mem::take(kept.bytes.items());
+        } else if let Some(to) = self.bytes.get_mut(..self.filled) {
+            to.copy_from_slice(&kept.bytes);
+            kept.bytes.items().clear();
         }
     }
 
-    /// What is to be kept of it when `reach` bytes of what came before must be; then it is empty.
-    pub fn keep(&mut self, reach: usize) -> Kept {
-        self.shift(reach);
-        let kept = self.bytes.get(..self.filled).unwrap_or_default();
-        let bytes = if self.filled > REACH_MAX + self.step {
+    /// Has `kept`, which is empty, keep what is needed of it when `reach` bytes of what came before are, in a buffer from the
+    /// shelf if that is long; then it is empty.
+    pub fn keep(&mut self, reach: usize, kept: &mut Kept, shelf: &Arc<Shelf>) {
+        debug_assert!(kept.bytes.is_empty());
+        let from = self.needed_from(reach);
+        let len = self.filled - from;
+        if len > Self::kept_max(self.step) {
+            self.shift(reach);
             let mut bytes = std::mem::replace(&mut self.bytes, vec![0; Self::least(self.step)]);
-            bytes.truncate(self.filled);
-            bytes
+            bytes.truncate(len);
+            kept.bytes = bytes.into();
         } else {
-            kept.to_vec()
-        };
+            if kept.bytes.capacity() < len {
+                kept.bytes = if len >= REACH_MAX && len <= shelf.room() { shelf.take() } else { Buffer::default() };
+            }
+            kept.bytes.items().extend_from_slice(self.bytes.get(from..self.filled).unwrap_or_default());
+            self.at -= from;
+        }
         if self.bytes.len() > Self::least(self.step) {
             // It had grown for a long record, and is nobody's to keep.
             self.bytes = vec![0; Self::least(self.step)];
         }
-        let at = std::mem::take(&mut self.at);
+        kept.at = std::mem::take(&mut self.at);
         self.filled = 0;
-        Kept { bytes, at }
+    }
+
+    /// Bytes that are kept as a copy, at most, of a window with such steps.
+    #[must_use]
+    pub const fn kept_max(step: usize) -> usize {
+        REACH_MAX + step
+    }
+
+    /// Where the bytes begin that are not scanned yet or may be reached.
+    fn needed_from(&self, reach: usize) -> usize {
+        self.at.min(self.filled.saturating_sub(reach))
     }
 
     /// Moves what is still needed to the front.
     fn shift(&mut self, reach: usize) {
-        let from = self.at.min(self.filled.saturating_sub(reach));
+        let from = self.needed_from(reach);
         self.bytes.copy_within(from..self.filled, 0);
         (self.at, self.filled) = (self.at - from, self.filled - from);
     }
@@ -145,7 +165,7 @@ mod tests {
     /// What is unscanned, and what may be reached, is there whatever happens between.
     #[test]
     fn what_is_needed_stays() {
-        let mut window = Window::new(1000);
+        let (mut window, shelf) = (Window::new(1000), Shelf::new(Window::kept_max(1000)));
         let (mut next, mut scanned, mut kept) = (0_usize, 0_usize, Kept::default());
         let byte = |at: usize| (at % 251).to_le_bytes()[0];
         for turn in 0..300_usize {
@@ -169,10 +189,13 @@ mod tests {
             }
             let unscanned = window.filled().get(window.at()..).unwrap();
             assert!(unscanned.iter().enumerate().all(|(place, it)| *it == byte(scanned + place)));
-            kept = window.keep(next.min(REACH_MAX));
+            window.keep(next.min(REACH_MAX), &mut kept, &shelf);
             assert!(kept.len() <= REACH_MAX.max(next - scanned));
             assert_eq!(window.bytes.len(), Window::least(1000));
         }
         assert!(next > 100_000 && scanned + 20_000 > next);
+        assert!(shelf.buffers() <= 1);
+        drop(kept);
+        assert_eq!(shelf.buffers(), 1, "the same buffer each time");
     }
 }
