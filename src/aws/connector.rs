@@ -35,7 +35,8 @@ use tower_service::Service;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// Idle connections are closed before the service closes them.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Bytes of an answer that a connection reads at once: each time its task and its reader wake each other.
+/// Bytes of an answer that a connection reads at once, at most. For each time its task and its reader wake each other; more
+/// would be a mapping of its own each time (`allocator.rs`).
 const READ_BYTES_MAX: usize = 60 << 10;
 
 /// The services' connections, made by `C`. Cheap to clone.

@@ -88,12 +88,22 @@ impl<T> Buffer<T> {
             _ => Vec::with_capacity(room).into(),
         }
     }
+}
 
-    /// Cuts it off, and lets go of room that it has no use for.
-    pub fn cut(&mut self, len: usize) {
+impl<T: Clone> Buffer<T> {
+    /// Cuts it off, and lets go of room that it has no use for but for `more` items: a fourth of a shelf's buffer is left at most.
+    pub fn cut(&mut self, len: usize, more: usize) {
         self.items.truncate(len);
-        if self.shelf.is_none() {
-            self.items.shrink_to_fit();
+        let room = self.items.len() + more;
+        match &self.shelf {
+            Some(shelf) if self.items.capacity() == shelf.room => {
+                if room < shelf.room / 4 * 3 {
+                    let mut items = Vec::with_capacity(room);
+                    items.extend_from_slice(&self.items);
+                    *self = items.into();
+                }
+            }
+            _ => self.items.shrink_to(room),
         }
     }
 }
@@ -179,6 +189,23 @@ mod tests {
             assert_eq!(shelf.buffers(), is_kept, "{bytes}");
         }
         assert!(Buffer::<u8>::default().another(BYTES).shelf.is_none());
+    }
+
+    #[test]
+    fn what_is_cut_holds_little_more_than_it_has() {
+        let shelf = Shelf::new(BYTES);
+        for (filled, len, capacity, kept) in [
+            (BYTES, BYTES * 3 / 4, BYTES, 0),
+            (BYTES, BYTES * 3 / 4 - 3, BYTES * 3 / 4 - 1, 1),
+            // It has outgrown the shelf.
+            (BYTES + 1, 10, 12, 0),
+        ] {
+            shelf.cut(0);
+            let mut buffer = shelf.take();
+            buffer.bytes().resize(filled, b'x');
+            buffer.cut(len, 2);
+            assert_eq!((buffer.len(), buffer.capacity(), shelf.buffers()), (len, capacity, kept), "{filled} to {len}");
+        }
     }
 
     #[test]

@@ -71,10 +71,8 @@ pub const REJECTS_BYTES: u64 = REJECT_FILES_MAX * FILE_BYTES_MAX as u64;
 const SHORT_SHARE: u64 = 4;
 /// Buffers of each kind that are kept whatever is claimed: what has just been given back is wanted by the next in line.
 const KEPT_MIN: u64 = 3;
-/// What the body of a full batch claims, which is used again.
-pub const BODY_BYTES: u64 = FULL_BODY_BYTES as u64;
-/// What the buffers of a full batch take while nothing claims them.
-const FULL_BYTES: u64 = BODY_BYTES + (FULL_ENTRIES * size_of::<Entry>()) as u64;
+/// What the buffers of a full batch claim, which are used again: its body and its entries.
+pub const BODY_BYTES: u64 = (FULL_BODY_BYTES + FULL_ENTRIES * size_of::<Entry>()).next_multiple_of(GROW_BYTES) as u64;
 const _: () = assert!(BODY_BYTES.is_multiple_of(GROWTH_STEP_BYTES) && BODY_BYTES <= GROWTH_MIN / 2);
 const _: () = assert!(GROW_BYTES as u64 == GROWTH_STEP_BYTES);
 
@@ -222,7 +220,7 @@ impl Budget {
     /// Keeps no more buffers than there is room for beside what is claimed.
     fn tidy(&self) {
         let free = self.inner.growth.free();
-        let full = (free - free / SHORT_SHARE) / FULL_BYTES + KEPT_MIN;
+        let full = (free - free / SHORT_SHARE) / BODY_BYTES + KEPT_MIN;
         self.inner.bodies.cut(full);
         self.inner.entries.cut(full);
         self.inner.short_bodies.cut(free / SHORT_SHARE / GROWTH_STEP_BYTES + KEPT_MIN);
@@ -345,10 +343,16 @@ impl LaneBudget {
         self.budget.inner.growth.held(&self.tenant) > 0
     }
 
-    /// For the body of a full batch and its entries. The caller has claimed [`BODY_BYTES`] for them.
+    /// The body of a full batch. The caller has claimed [`BODY_BYTES`] for it and for its entries.
     #[must_use]
-    pub fn full_buffers(&self) -> (Buffer, Buffer<Entry>) {
-        (self.budget.inner.bodies.take(), self.budget.inner.entries.take())
+    pub fn body(&self) -> Buffer {
+        self.budget.inner.bodies.take()
+    }
+
+    /// For the entries of a full batch, [`FULL_ENTRIES`] at most, beside [`Self::body`].
+    #[must_use]
+    pub fn entries(&self) -> Buffer<Entry> {
+        self.budget.inner.entries.take()
     }
 
     /// The body of a short batch. The caller has claimed [`GROWTH_STEP_BYTES`] for it, at least.
@@ -436,11 +440,11 @@ mod tests {
         // How many of both there may be.
         let most = || {
             let free = budget.inner.growth.free();
-            let full = (free - free / SHORT_SHARE) / FULL_BYTES;
+            let full = (free - free / SHORT_SHARE) / BODY_BYTES;
             (full + KEPT_MIN, free / SHORT_SHARE / GROWTH_STEP_BYTES + KEPT_MIN)
         };
         let (one, other) = (budget.lane(&tenant("one"), 1), budget.lane(&tenant("other"), 2));
-        let grow = |lane: &LaneBudget| lane.try_grow(BODY_BYTES).map(|permit| (permit, lane.full_buffers()));
+        let grow = |lane: &LaneBudget| lane.try_grow(BODY_BYTES).map(|permit| (permit, lane.body(), lane.entries()));
         let mut grown: Vec<_> = std::iter::from_fn(|| grow(&one)).collect();
         grown.extend(std::iter::from_fn(|| grow(&other)));
         let bodies = grown.len() as u64;

@@ -577,8 +577,8 @@ impl Machine {
                 None => return None,
             }
         }
-        let (body, entries) = budget.full_buffers();
-        self.batcher.set_buffers(body, entries);
+        let entries = if self.batcher.is_of_few() { budget.entries() } else { Buffer::default() };
+        self.batcher.set_buffers(budget.body(), entries);
         None
     }
 
@@ -598,7 +598,7 @@ impl Machine {
         {
             return Some(rest);
         }
-        if self.batcher.is_bare() {
+        if self.batcher.is_bare() && need <= GROWTH_STEP_BYTES {
             self.batcher.set_buffers(budget.short_body(), Buffer::default());
         }
         None

@@ -59,13 +59,13 @@ const FRAME_BYTES_MAX: usize = 64;
 pub const GROW_BYTES: usize = 64 << 10;
 /// Bytes of a body that has room for a full batch of all but the shortest messages.
 pub const FULL_BODY_BYTES: usize = 1280 << 10;
-/// Entries of a full batch of all but the shortest messages: those of 180 bytes and more.
-pub const FULL_ENTRIES: usize = 5120;
+/// Entries of a full batch of messages of 300 bytes and more: 128 KiB.
+pub const FULL_ENTRIES: usize = 3276;
 /// What ends a body after its last event.
 const BODY_END: &[u8] = b"]}";
 
 const _: () = assert!(EVENT_OVERHEAD_BYTES < BATCH_BYTES_MAX);
-const _: () = assert!(FULL_ENTRIES * (180 + EVENT_OVERHEAD_BYTES) > BATCH_BYTES_MAX);
+const _: () = assert!(FULL_ENTRIES * (300 + EVENT_OVERHEAD_BYTES) > BATCH_BYTES_MAX);
 const _: () = assert!(split::PREFIX_BYTES_MAX + 4 < EVENT_BYTES_MIN);
 
 /// Least setting for the bytes of one message: room for a part's number and some text.
@@ -285,6 +285,12 @@ impl Batcher {
         self.body.capacity() >= FULL_BODY_BYTES
     }
 
+    /// Whether the next group is likely to have no more than [`FULL_ENTRIES`].
+    #[must_use]
+    pub const fn is_of_few(&self) -> bool {
+        self.usual <= FULL_ENTRIES
+    }
+
     /// Has the next group's body stand in this buffer, and its entries in the other. No event may be open.
     pub fn set_buffers(&mut self, body: Buffer, entries: Buffer<Entry>) {
         debug_assert!(self.is_empty() && body.is_empty() && entries.is_empty());
@@ -364,7 +370,7 @@ impl Batcher {
         self.billed += message_bytes + EVENT_OVERHEAD_BYTES;
         self.ascending &= self.entries.last().is_none_or(|last| last.timestamp <= event.timestamp);
         let segment = self.segment();
-        if self.entries.is_empty() {
+        if self.entries.capacity() == 0 {
             self.entries.items().reserve(self.usual);
         }
         self.entries.items().push(Entry {
@@ -447,9 +453,11 @@ impl Batcher {
             return None;
         }
         let entries = self.entries.items().split_off(at);
-        let (rest, mut moved) = seal::rebuild(&self.head, &self.body, &entries);
+        // There are two bodies now, where memory was claimed for one.
+        let (rest, mut moved) =
+            seal::rebuild_in(|bytes| Vec::with_capacity(bytes).into(), &self.head, &self.body, &entries);
         moved.items().iter_mut().for_each(|entry| entry.segment = 0);
-        self.body.cut(self.entries.last().map_or(0, |last| last.range().end));
+        self.body.cut(self.entries.last().map_or(0, |last| last.range().end), BODY_END.len());
         self.segments.retain(|segment| *segment != begun);
         let sealed = self.seal(window);
         self.billed = moved.iter().map(Entry::billed).sum();

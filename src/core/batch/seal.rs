@@ -164,10 +164,20 @@ fn spans(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
     })
 }
 
-/// A body, still open, with `head` and the given events of another body.
+/// A body, still open, with `head` and the given events of another body, which it is instead of.
 pub(super) fn rebuild(head: &[u8], from: &Buffer, entries: &[Entry]) -> (Buffer, Buffer<Entry>) {
+    rebuild_in(|bytes| from.another(bytes), head, from, entries)
+}
+
+/// The same in a buffer for so many bytes.
+pub(super) fn rebuild_in(
+    buffer: impl FnOnce(usize) -> Buffer,
+    head: &[u8],
+    from: &[u8],
+    entries: &[Entry],
+) -> (Buffer, Buffer<Entry>) {
     let bytes: usize = entries.iter().map(|entry| entry.range().len() + 1).sum();
-    let mut buffer = from.another(head.len() + bytes + BODY_END.len());
+    let mut buffer = buffer(head.len() + bytes + BODY_END.len());
     let body = buffer.bytes();
     body.extend_from_slice(head);
     let mut moved = Vec::with_capacity(entries.len());

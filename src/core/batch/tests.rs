@@ -5,6 +5,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
+use crate::core::shelf::Shelf;
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
@@ -557,5 +558,44 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+/// A body that is cut in two was claimed once: the two hold about as much together.
+#[test]
+fn bodies_that_were_one_hold_no_more_than_it_did() {
+    let shelf = Shelf::new(GROW_BYTES);
+    // The last one outgrows the shelf's buffer.
+    for (earlier, later) in [(28, 30), (55, 4), (4, 55), (5, 900), (900, 5)] {
+        let mut batcher = batcher(BatchLimits::default());
+        batcher.set_buffers(shelf.take(), Buffer::default());
+        let text = "x".repeat(1000);
+        for at in 0..earlier + later {
+            batcher.begin_segment(SegmentId(if at < earlier { 1 } else { 2 }));
+            let message = Message::Escaped(text.as_bytes());
+            let event = Event { message, timestamp: UnixMillis(0), ordinal: Ordinal(at), from_part: 0, wide: false };
+            assert_eq!(batcher.feed(&event), Fed::Taken { parts: 1 });
+        }
+        let whole = batcher.body.len();
+        let mut sealed = batcher.seal_earlier(SendWindow::ALL).unwrap();
+        let (first, rest) = (sealed.batches[0].take_body(), batcher.seal(SendWindow::ALL).batches[0].take_body());
+        let room = first.capacity() + rest.capacity();
+        assert!(room <= whole + GROW_BYTES / 4 + 200, "{earlier} and {later}: {room} for {whole}");
+    }
+}
+
+/// A buffer for entries is asked for when it is likely to be long enough, and then not outgrown in vain.
+#[test]
+fn groups_of_many_are_told_from_those_of_few() {
+    for (events, is_of_few) in [(FULL_ENTRIES * 4 / 5, true), (FULL_ENTRIES * 4 / 5 + 2, false)] {
+        let mut batcher = batcher(BatchLimits::default());
+        assert!(batcher.is_of_few());
+        let events: Vec<_> = (0..events).map(|_| (0, String::from("text"))).collect();
+        assert_eq!(pack(&mut batcher, &events, SendWindow::ALL).len(), 1);
+        assert_eq!(batcher.is_of_few(), is_of_few);
+        let shelf = Shelf::new(FULL_ENTRIES);
+        batcher.set_buffers(Buffer::default(), shelf.take());
+        pack(&mut batcher, &events, SendWindow::ALL);
+        assert_eq!(shelf.buffers(), 1);
     }
 }

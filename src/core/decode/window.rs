@@ -39,7 +39,7 @@ impl Kept {
         self.at == self.bytes.len()
     }
 
-    /// Bytes of memory.
+    /// Bytes that are kept.
     #[must_use]
     pub fn len(&self) -> usize {
         self.bytes.len()
@@ -79,15 +79,19 @@ impl Window {
             self.shift(reach);
             let mut bytes = std::mem::replace(&mut self.bytes, vec![0; Self::least(self.step)]);
             bytes.truncate(len);
+            if bytes.capacity() / 2 > len {
+                // A record that was longer has ended.
+                bytes.shrink_to_fit();
+            }
             kept.bytes = bytes.into();
         } else {
             if kept.bytes.capacity() < len {
-                kept.bytes = if len >= REACH_MAX && len <= shelf.room() { shelf.take() } else { Buffer::default() };
+                kept.bytes = if len >= REACH_MAX { shelf.take() } else { Buffer::default() };
             }
             kept.bytes.items().extend_from_slice(self.bytes.get(from..self.filled).unwrap_or_default());
             self.at -= from;
         }
-        if self.bytes.len() > Self::least(self.step) {
+        if self.bytes.capacity() > Self::least(self.step) {
             // It had grown for a long record, and is nobody's to keep.
             self.bytes = vec![0; Self::least(self.step)];
         }
@@ -191,7 +195,8 @@ mod tests {
             assert!(unscanned.iter().enumerate().all(|(place, it)| *it == byte(scanned + place)));
             window.keep(next.min(REACH_MAX), &mut kept, &shelf);
             assert!(kept.len() <= REACH_MAX.max(next - scanned));
-            assert_eq!(window.bytes.len(), Window::least(1000));
+            assert_eq!(window.bytes.capacity(), Window::least(1000));
+            assert!(kept.bytes.capacity() <= shelf.room().max(2 * kept.len() + 1));
         }
         assert!(next > 100_000 && scanned + 20_000 > next);
         assert!(shelf.buffers() <= 1);
