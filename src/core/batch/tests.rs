@@ -565,7 +565,7 @@ proptest! {
 #[test]
 fn bodies_that_were_one_hold_no_more_than_it_did() {
     let shelf = Shelf::new(GROW_BYTES);
-    // The last one outgrows the shelf's buffer.
+    // The last two outgrow the shelf's buffer.
     for (earlier, later) in [(28, 30), (55, 4), (4, 55), (5, 900), (900, 5)] {
         let mut batcher = batcher(BatchLimits::default());
         batcher.set_buffers(shelf.take(), Buffer::default());
