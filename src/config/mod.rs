@@ -351,7 +351,7 @@ pub struct Settings {
 
     /// The instructions that text is looked at with, in place of the best that the processor has: for those who look for their
     /// mistakes.
-    #[arg(long, env = "MILLRACE_SIMD", value_name = "LEVEL", hide = true, value_parser = simd)]
+    #[arg(long, env = Level::SETTING, value_name = "LEVEL", hide = true, value_parser = simd)]
     pub simd: Option<Level>,
 }
 

@@ -262,12 +262,6 @@ impl Batcher {
         }
     }
 
-    /// The same with other instructions.
-    #[must_use]
-    pub fn with_level(self, level: Level) -> Self {
-        Self { level, ..self }
-    }
-
     /// Says whose the events are that are fed from now on.
     pub const fn begin_segment(&mut self, segment: SegmentId) {
         self.begun = Some(segment);

@@ -77,11 +77,18 @@ impl Default for Level {
 impl Level {
     /// Words of 8 bytes, which every processor has.
     pub const PORTABLE: Self = Self(Kind::Portable(portable::Words));
+    /// The variable that names the level of a process: tests, fuzz targets and benches have no other settings.
+    pub const SETTING: &str = "MILLRACE_SIMD";
 
-    /// The best that this processor has, or the one that [`Self::prefer`] named.
+    /// The one that [`Self::prefer`] or else [`Self::SETTING`] named, if this processor has it; else the best that it has.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "what has no settings needs it too; the daemon's own tell it before")]
     pub fn best() -> Self {
-        *BEST.get_or_init(|| Self::all().last().unwrap_or(Self::PORTABLE))
+        *BEST.get_or_init(|| Self::best_unless(std::env::var(Self::SETTING).ok().as_deref()))
+    }
+
+    fn best_unless(named: Option<&str>) -> Self {
+        named.and_then(Self::named).or_else(|| Self::all().last()).unwrap_or(Self::PORTABLE)
     }
 
     /// Has this one used in this process from now on, unless another one is already: to look for its mistakes, and to measure
@@ -302,8 +309,14 @@ mod tests {
             assert_eq!(Level::named(level.name()), Some(level));
         }
         assert_eq!(Level::named("none"), None);
-        assert_eq!(Level::all().last(), Some(Level::best()));
         #[cfg(target_arch = "aarch64")]
-        assert_eq!(Level::best().name(), "neon");
+        assert_eq!(Level::all().last().map(Level::name), Some("neon"));
+    }
+
+    #[test]
+    fn the_best_is_used_unless_another_is_asked_for() {
+        let best = Level::all().last();
+        assert_eq!(Level::best_unless(Some("portable")), Level::PORTABLE);
+        assert_eq!((Some(Level::best_unless(None)), Some(Level::best_unless(Some("none")))), (best, best));
     }
 }

@@ -12,8 +12,10 @@
 
 use super::huffman::{END, LITERAL, LONGER, SPECIAL, value};
 use super::{Bits, Place, Tables};
+use crate::core::simd::Level;
 
-/// Input that a turn may look at: three fills, each of which reads 8 bytes and goes on by 7 at most.
+/// Input that a turn may look at: it begins up to 7 bytes behind the last place that has all of this in front of it, fills
+/// twice, and each fill reads 8 bytes and goes on by 7 at most.
 pub(super) const INPUT_MARGIN: usize = 32;
 /// Room that a turn may write to: three literals and the longest match, whose last word may end up to 31 bytes behind it.
 pub(super) const OUTPUT_MARGIN: usize = 3 + MATCH_BYTES_MAX + 31;
@@ -29,10 +31,10 @@ pub(super) enum Fast {
 }
 
 impl Fast {
-    /// The fastest that this processor has.
-    pub(super) fn detect() -> Self {
+    /// The fastest that this processor has, or [`Self::Portable`] where no more is to be used.
+    pub(super) fn of(level: Level) -> Self {
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("bmi2") {
+        if level != Level::PORTABLE && std::arch::is_x86_feature_detected!("bmi2") {
             return Self::Bmi2;
         }
         Self::Portable
@@ -100,11 +102,13 @@ fn symbols(tables: &Tables, bits: &mut Bits, place: &mut Place<'_>) -> Result<bo
     let input = place.input.as_ptr_range();
     let buffer = place.buffer.as_mut_ptr_range();
     let mut outcome = Ok(false);
-    // SAFETY: all in this block. By the margins `first`, `last` and `full` lie within their slices, and so do `at` of the input
-    // and of the buffer. Input: the first fill reads at `last` at most and goes on by 7 bytes at most; so a turn begins 7 bytes
-    // behind `last` at most. It fills twice, so that the last byte that is read is the 29th of the margin's 32. Buffer: a turn
-    // begins at `full` at most and writes 3 literals, and 258 bytes and 31, as the margin is. What a match reads lies between
-    // `least` and `at`, which is checked, or was written by itself.
+    // SAFETY: all in this block. `has_margins` says that INPUT_MARGIN bytes of input and OUTPUT_MARGIN of the buffer are left,
+    // so `last` and `full` lie within their slices, and so do `source.at` and `at`. Input: there are 32 - 7 = 25 bytes behind
+    // `last`. The fill in front of the loop has all 32 and goes on by 7 at most, to `last` or before. A turn begins at `last` or
+    // before and fills twice: the first reads 8 bytes and goes on by 7, the second ends 7 + 8 = 15 bytes behind where the turn
+    // began, and 14 are gone on by; so both lie within the 25. Buffer: a turn begins at `full` or before and writes 3 literals,
+    // and 258 bytes and 31, as the margin is. What a match reads lies between `least` and `at`, which is checked, or was
+    // written by itself.
     unsafe {
         let last = input.end.sub(INPUT_MARGIN).add(7);
         let full = buffer.end.sub(OUTPUT_MARGIN);

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use self::fast::{Fast, INPUT_MARGIN, OUTPUT_MARGIN};
 use self::huffman::{DISTS, DistTable, END, Found, LITERAL, LITLENS, LitlenTable, PRECODES, PrecodeTable, SPECIAL};
+use crate::core::simd::Level;
 
 /// How far back a match may reach. Source: RFC 1951, 2.
 pub const WINDOW_BYTES: usize = 32 * 1024;
@@ -189,7 +190,7 @@ impl Inflate {
             precodes: PrecodeTable::new(),
             lengths: [0; LITLENS + DISTS],
             counts: [0; 3],
-            fast: Fast::detect(),
+            fast: Fast::of(Level::best()),
             halts: false,
         }
     }
