@@ -4,7 +4,7 @@
 //! The ceiling is what is left when only the two things are done that nobody can leave out: libdeflate decodes whole objects
 //! into a buffer that is used again, and the bodies are hashed. `-- --instructions` counts alone, which takes less than a
 //! minute; `-- core_long` measures that set alone, and `-- stages` says what each stage takes of each set.
-//! `-- hostile` measures what is made to be slow.
+//! `-- hostile` measures what is made to be slow, `-- hostile keys` that alone which has this in its name.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot make its objects has nothing to measure")]
 #![expect(clippy::print_stdout, reason = "it says what it measured")]
@@ -58,6 +58,7 @@ fn main() -> ExitCode {
             counted(what, Path::new(set), times.parse().unwrap());
             return ExitCode::SUCCESS;
         }
+        ["hostile", only] => hostile::say(&mut figures, only),
         ["--instructions"] => instructions(&mut figures),
         ["stages"] => {
             Kind::ALL.into_iter().for_each(|kind| stages::say(kind, OBJECTS));
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
                 two_threads(&mut figures);
             }
             if names.is_empty() || names.contains(&"hostile") {
-                hostile::say(&mut figures);
+                hostile::say(&mut figures, "");
             }
             if names.is_empty() || names.contains(&"loadgen") {
                 generator(&mut figures);

@@ -1,11 +1,12 @@
 //! The daemon's own way on one thread: what a compute thread does, driven by hand, without a lane, a reader or a sender.
 
-use millrace::core::batch::{BatchLimits, Batcher, SegmentId, SendWindow};
+use futures_util::FutureExt as _;
+use millrace::core::batch::{BatchLimits, Batcher, EVENT_OVERHEAD_BYTES, SegmentId, SendWindow};
 use millrace::core::progress::Progress;
 use millrace::core::scan::RECORD_BYTES_MAX;
 use millrace::core::tenant::TenantId;
 use millrace::core::time::UnixMillis;
-use millrace::pipeline::budget::{Budget, CHUNK_BYTES, LaneBudget};
+use millrace::pipeline::budget::{Budget, CARRY_BYTES_MAX, CHUNK_BYTES, LaneBudget};
 use millrace::pipeline::machine::{Machine, Rest, Worker};
 
 use crate::sets::Set;
@@ -20,6 +21,8 @@ pub(crate) struct Ours {
     machine: Machine,
     budget: LaneBudget,
     how: How,
+    /// Bytes of the last run's events as CloudWatch Logs bills them; what was dropped counts as if it were empty.
+    pub(crate) billed: usize,
 }
 
 /// What is done with sealed batches.
@@ -39,6 +42,7 @@ impl Ours {
             machine: Machine::new(batcher, RECORD_BYTES_MAX),
             budget: budget.lane(&TenantId::try_from("acme").unwrap(), 0),
             how: How::Hashed,
+            billed: 0,
         }
     }
 
@@ -55,14 +59,17 @@ impl Ours {
     /// Each object's bytes → request bodies, which are shown to `seen`. The records.
     pub(crate) fn run(&mut self, set: &Set, mut seen: impl FnMut(&[u8])) -> u64 {
         let chunk_bytes = usize::try_from(CHUNK_BYTES).unwrap();
-        let mut records = 0;
-        let how = self.how;
+        let (mut records, mut dropped) = (0, 0);
+        let (mut billed, how) = (0, self.how);
         let mut sealed = |machine: &mut Machine, worker: &mut Worker| {
             if let Some(mut group) = machine.take_sealed() {
                 if how != How::Nothing {
                     worker.finish(&mut group.sealed.batches, how == How::Packed);
                 }
-                group.sealed.batches.iter().for_each(|batch| seen(batch.body()));
+                for batch in &group.sealed.batches {
+                    billed += batch.billed_bytes();
+                    seen(batch.body());
+                }
             }
         };
         for (number, object) in set.stored.iter().enumerate() {
@@ -75,16 +82,26 @@ impl Ours {
                     Rest::Input => self.machine.push(rest.split_to(rest.len().min(chunk_bytes))),
                     Rest::Sealed => sealed(&mut self.machine, &mut self.worker),
                     Rest::ObjectEnd(end) => break end.unwrap(),
-                    Rest::Growth(_) | Rest::Carry | Rest::BigRecord => {
-                        unreachable!("the budget is ample, records are short")
+                    // The budget is ample.
+                    Rest::Growth(bytes) => self.machine.grow(self.budget.grow(bytes).now_or_never().unwrap()),
+                    Rest::Carry => {
+                        let carry = usize::try_from(CARRY_BYTES_MAX).unwrap();
+                        self.machine.lengthen(self.budget.carry().now_or_never().unwrap(), carry);
+                    }
+                    Rest::BigRecord => {
+                        let record = self.budget.big_record().now_or_never().unwrap();
+                        self.machine.lengthen(record, RECORD_BYTES_MAX);
                     }
                 }
             }
-            records += self.machine.take_count().good;
+            let count = self.machine.take_count();
+            records += count.good;
+            dropped += count.tally.drops().map(|(_, events)| events).sum::<u64>();
             self.machine.finish();
         }
         self.machine.seal(SendWindow::ALL);
         sealed(&mut self.machine, &mut self.worker);
+        self.billed = billed + usize::try_from(dropped).unwrap() * EVENT_OVERHEAD_BYTES;
         records
     }
 }

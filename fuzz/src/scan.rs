@@ -49,7 +49,7 @@ fn items_by(level: Level, input: &[u8], limits: ScanLimits, pieces: &[usize]) ->
                     if record.ordinal.0 % 5 == 1 && taken_back != Some(record.ordinal) {
                         taken_back = Some(record.ordinal);
                         at -= record.text.len();
-                        scanner.take_back();
+                        scanner.take_back(&record);
                         continue;
                     }
                     items.push(item(&record));

@@ -483,8 +483,9 @@ impl Machine {
                         window.scanned_to(next);
                     }
                     Taken::Stop(rest) => {
-                        window.scanned_to(next - record.text.len());
-                        run.scanner.take_back();
+                        let from = next - record.text.len();
+                        run.scanner.take_back(&record);
+                        window.scanned_to(from);
                         return Some(rest);
                     }
                 },

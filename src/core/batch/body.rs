@@ -23,13 +23,16 @@ pub struct BadEscape {
 
 /// Takes a text piece by piece. [`ControlFlow::Break`] ends the walk.
 pub(super) trait Sink {
-    /// Whether escapes may stand within a run.
+    /// Whether it takes any text uncut.
     const WHOLE: bool;
-    /// Valid UTF-8 that is written as it is, and stands for `len` bytes of text. If a run has no escapes in it these are its
-    /// own, and it may be cut between characters.
-    fn run(&mut self, written: &[u8], len: usize) -> ControlFlow<()>;
-    /// One character as it is to be written, which stands for `len` bytes of UTF-8.
-    fn character(&mut self, written: &[u8], len: usize) -> ControlFlow<()>;
+    /// Whether it makes no difference to it how a text is written.
+    const COUNTS: bool;
+    /// Whether it takes so many more bytes of text uncut.
+    fn has_room(&self, len: usize) -> bool;
+    /// Valid UTF-8 that is written as it is, without an escape; it may be cut between characters.
+    fn run(&mut self, text: &[u8]) -> ControlFlow<()>;
+    /// What is written for `walked` bytes, and stands for `len` bytes of text. It has room for it, or it is one character.
+    fn piece(&mut self, written: &[u8], len: usize, walked: usize) -> ControlFlow<()>;
 }
 
 /// Makes room for `more` bytes. A body grows in blocks: doubling it would take what nobody claimed.
@@ -74,12 +77,17 @@ impl<'o> Writer<'o> {
 
 impl Sink for Writer<'_> {
     const WHOLE: bool = true;
+    const COUNTS: bool = false;
 
-    fn run(&mut self, written: &[u8], len: usize) -> ControlFlow<()> {
-        self.put(written, len)
+    fn has_room(&self, _: usize) -> bool {
+        true
     }
 
-    fn character(&mut self, written: &[u8], len: usize) -> ControlFlow<()> {
+    fn run(&mut self, text: &[u8]) -> ControlFlow<()> {
+        self.put(text, text.len())
+    }
+
+    fn piece(&mut self, written: &[u8], len: usize, _: usize) -> ControlFlow<()> {
         self.put(written, len)
     }
 }
@@ -178,7 +186,7 @@ impl Run {
         stop != 0
     }
 
-    /// Hands the start of `text` that it is to a sink.
+    /// Hands the start of `text` that it is to a sink, which has room for what has escapes in it.
     fn put(self, text: &[u8], sink: &mut impl Sink) -> ControlFlow<()> {
         let text = text.get(..self.bytes).unwrap_or_default();
         if text.is_empty() {
@@ -187,31 +195,173 @@ impl Run {
         // Several times as fast as a walk by chunks, which is left to what is no UTF-8.
         let Seen { escapes, high } = self.seen;
         if !high || simdutf8::basic::from_utf8(text).is_ok() {
-            return sink.run(text, text.len() - escapes);
+            return if escapes == 0 { sink.run(text) } else { sink.piece(text, text.len() - escapes, text.len()) };
         }
-        text.utf8_chunks().try_for_each(|chunk| {
+        let mut replaced = Replaced::default();
+        let mut rest = text;
+        loop {
+            let invalid = invalid(rest);
+            if invalid > 0 {
+                replaced.add(invalid, sink)?;
+                rest = rest.get(invalid..).unwrap_or_default();
+                continue;
+            }
+            replaced.put(sink)?;
             // Whatever is no ASCII is part of no escape: so they are as whole as they were.
-            let valid = chunk.valid().as_bytes();
+            let Some(valid) = rest.utf8_chunks().next().map(|chunk| chunk.valid().as_bytes()) else {
+                return ControlFlow::Continue(());
+            };
             let escapes = if escapes == 0 { 0 } else { Level::PORTABLE.run(FindRun::<true>(valid)).seen.escapes };
             Self { bytes: valid.len(), seen: Seen { escapes, high: false } }.put(valid, sink)?;
-            if chunk.invalid().is_empty() {
-                ControlFlow::Continue(())
-            } else {
-                sink.character("\u{fffd}".as_bytes(), 3)
-            }
-        })
+            rest = rest.get(valid.len()..).unwrap_or_default();
+        }
+    }
+
+    /// The same without the character that may go on behind the block that it was found in.
+    fn within(self, block: &[u8], text: &[u8]) -> Self {
+        if self.bytes < block.len() || block.len() == text.len() {
+            return self;
+        }
+        let tail = block.get(..self.bytes).unwrap_or_default().iter().rev();
+        // Three that are not a character's first need no more.
+        let behind = tail.take(3).take_while(|byte| **byte & 0xc0 == 0x80).count();
+        let open = block.get(self.bytes.saturating_sub(behind + 1)).is_some_and(|first| behind < 3 && *first >= 0xc0);
+        Self { bytes: if open { self.bytes - behind - 1 } else { self.bytes }, ..self }
     }
 }
 
-fn put_control(byte: u8, sink: &mut impl Sink) -> ControlFlow<()> {
+/// What is sent for bytes that are no UTF-8.
+const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
+/// Some of it.
+const REPLACEMENTS: &[u8] = "\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}".as_bytes();
+
+/// So many bytes of replacements, for so many that were walked.
+#[derive(Debug, Default)]
+struct Replaced {
+    len: usize,
+    walked: usize,
+}
+
+impl Replaced {
+    /// Adds one, for so many bytes that were walked.
+    fn add(&mut self, walked: usize, sink: &mut impl Sink) -> ControlFlow<()> {
+        self.len += REPLACEMENT.len();
+        self.walked += walked;
+        if self.len < REPLACEMENTS.len() && sink.has_room(self.len + REPLACEMENT.len()) {
+            ControlFlow::Continue(())
+        } else {
+            self.put(sink)
+        }
+    }
+
+    /// Hands them to a sink that has room for them, and begins anew.
+    fn put(&mut self, sink: &mut impl Sink) -> ControlFlow<()> {
+        let Self { len, walked } = std::mem::take(self);
+        if len == 0 {
+            return ControlFlow::Continue(());
+        }
+        sink.piece(REPLACEMENTS.get(..len).unwrap_or_default(), len, walked)
+    }
+}
+
+/// Of bytes that begin with no character, how many one U+FFFD stands for: the longest start of one, or a byte. Source: Unicode
+/// Standard, 3.9, "U+FFFD Substitution of Maximal Subparts", which the standard library does, too. 0: they begin with one, or
+/// there are none.
+fn invalid(bytes: &[u8]) -> usize {
+    let continues = |byte: Option<&u8>| byte.is_some_and(|byte| byte & 0xc0 == 0x80);
+    let Some(first) = bytes.first() else { return 0 };
+    let (characters, second) = match first {
+        0..0x80 => return 0,
+        0xc2..0xe0 => (2, 0x80..0xc0),
+        0xe0 => (3, 0xa0..0xc0),
+        0xed => (3, 0x80..0xa0),
+        0xe1..0xf0 => (3, 0x80..0xc0),
+        0xf0 => (4, 0x90..0xc0),
+        0xf1..0xf4 => (4, 0x80..0xc0),
+        0xf4 => (4, 0x80..0x90),
+        _ => return 1,
+    };
+    if !bytes.get(1).is_some_and(|byte| second.contains(byte)) {
+        return 1;
+    }
+    let more = (2..characters).take_while(|at| continues(bytes.get(*at))).count();
+    if more + 2 == characters { 0 } else { more + 2 }
+}
+
+/// Bytes that a walk hands at once to a sink that cuts.
+const BLOCK_BYTES: usize = 4 << 10;
+/// Bytes of text for one that came, at most: [`REPLACEMENT`].
+const GROWTH_MAX: usize = 3;
+
+/// What a walk looks at at once of what is left: a sink that cuts may take no more of it than a part, and would see all of it
+/// again for each.
+fn block<S: Sink>(rest: &[u8]) -> &[u8] {
+    if S::WHOLE { rest } else { rest.get(..BLOCK_BYTES).unwrap_or(rest) }
+}
+
+/// What is written for a byte: up to six bytes, lowest first, and in the highest how many. None: it is not written by itself.
+type Table = [u64; 256];
+
+/// For text that is not escaped.
+static RAW: Table = table(false);
+/// For the inside of a JSON string.
+static ESCAPED: Table = table(true);
+
+const fn table(escaped: bool) -> Table {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    match byte {
-        b'\n' => sink.character(b"\\n", 1),
-        b'\r' => sink.character(b"\\r", 1),
-        b'\t' => sink.character(b"\\t", 1),
-        _ => {
-            let digit = |nibble: u8| HEX[usize::from(nibble & 15)];
-            sink.character(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte)], 1)
+    let mut table = [0; 256];
+    let mut byte = 0_u8;
+    while byte < 0x80 {
+        let [high, low] = [HEX[byte as usize >> 4], HEX[byte as usize & 15]];
+        let (written, len) = match byte {
+            b'"' | b'\\' if escaped => ([0; 8], 0),
+            b'"' | b'\\' => ([b'\\', byte, 0, 0, 0, 0, 0, 0], 2),
+            b'\n' => ([b'\\', b'n', 0, 0, 0, 0, 0, 0], 2),
+            b'\r' => ([b'\\', b'r', 0, 0, 0, 0, 0, 0], 2),
+            b'\t' => ([b'\\', b't', 0, 0, 0, 0, 0, 0], 2),
+            0..b' ' => ([b'\\', b'u', b'0', b'0', high, low, 0, 0], 6),
+            _ => ([byte, 0, 0, 0, 0, 0, 0, 0], 1),
+        };
+        table[byte as usize] = u64::from_le_bytes(written) | len << 56;
+        byte += 1;
+    }
+    table
+}
+
+/// Bytes that are written by a table together, and those after which it is asked whether that is still worth it.
+const DENSE_BYTES: usize = 64;
+const DENSE_STEP: usize = 16;
+
+/// Hands the byte that `text` begins with to a sink, by a table that has it, and those behind it as far as many of them are
+/// not written as they are. How many they were.
+fn put_dense(text: &[u8], table: &Table, sink: &mut impl Sink) -> (ControlFlow<()>, usize) {
+    let (mut written, mut walked) = ([0; 6 * DENSE_BYTES + 2], 0);
+    loop {
+        let most = if sink.has_room(DENSE_BYTES) { DENSE_BYTES } else { 1 };
+        let rest = text.get(walked..).unwrap_or_default();
+        let (mut len, mut taken, mut dense) = (0, 0, most == DENSE_BYTES);
+        for step in rest.get(..most).unwrap_or(rest).chunks(DENSE_STEP) {
+            let (len_before, taken_before) = (len, taken);
+            for &byte in step {
+                let entry = table[usize::from(byte)];
+                let [.., of_byte] = entry.to_le_bytes();
+                let Some(room) = written.get_mut(len..len + 8).filter(|_| of_byte > 0) else { break };
+                room.copy_from_slice(&entry.to_le_bytes());
+                len += usize::from(of_byte);
+                taken += 1;
+            }
+            dense &= taken - taken_before == DENSE_STEP && len - len_before >= DENSE_STEP + 2;
+            if !dense {
+                break;
+            }
+        }
+        if taken == 0 {
+            return (ControlFlow::Continue(()), walked);
+        }
+        walked += taken;
+        let flow = sink.piece(written.get(..len).unwrap_or_default(), taken, taken);
+        if flow.is_break() || !dense {
+            return (flow, walked);
         }
     }
 }
@@ -220,17 +370,28 @@ fn put_control(byte: u8, sink: &mut impl Sink) -> ControlFlow<()> {
 pub(super) fn walk_escaped<S: Sink>(escaped: &[u8], level: Level, sink: &mut S) -> Result<ControlFlow<()>, BadEscape> {
     let mut rest = escaped;
     loop {
-        let run = if S::WHOLE { level.run(FindRun::<true>(rest)) } else { level.run(FindRun::<false>(rest)) };
+        let block = block::<S>(rest);
+        let run = if S::WHOLE || sink.has_room(GROWTH_MAX * block.len()) {
+            level.run(FindRun::<true>(block))
+        } else {
+            level.run(FindRun::<false>(block))
+        };
+        let run = run.within(block, rest);
         if run.put(rest, sink).is_break() {
             return Ok(ControlFlow::Break(()));
         }
         let tail = rest.get(run.bytes..).unwrap_or_default();
-        let Some((&special, after)) = tail.split_first() else { return Ok(ControlFlow::Continue(())) };
+        let Some((&special, _)) = tail.split_first() else { return Ok(ControlFlow::Continue(())) };
         let bad = BadEscape { at: escaped.len() - tail.len() };
         let (flow, next) = match special {
             b'\\' => escape(tail, sink).ok_or(bad)?,
             b'"' => return Err(bad),
-            control => (put_control(control, sink), after),
+            0..b' ' => {
+                let (flow, taken) = put_dense(tail, &ESCAPED, sink);
+                (flow, tail.get(taken..).unwrap_or_default())
+            }
+            // The block ended.
+            _ => (ControlFlow::Continue(()), tail),
         };
         if flow.is_break() {
             return Ok(ControlFlow::Break(()));
@@ -253,19 +414,22 @@ pub(super) fn walk_seen<S: Sink>(
 }
 
 /// Walks a text that is not escaped yet. `Break` when the sink ended it.
-pub(super) fn walk_raw(text: &[u8], level: Level, sink: &mut impl Sink) -> ControlFlow<()> {
+pub(super) fn walk_raw<S: Sink>(text: &[u8], level: Level, sink: &mut S) -> ControlFlow<()> {
+    if S::COUNTS && simdutf8::basic::from_utf8(text).is_ok() {
+        return sink.run(text);
+    }
     let mut rest = text;
     loop {
-        let run = level.run(FindRun::<false>(rest));
+        let block = block::<S>(rest);
+        let run = level.run(FindRun::<false>(block)).within(block, rest);
         run.put(rest, sink)?;
         let tail = rest.get(run.bytes..).unwrap_or_default();
-        let Some((&special, after)) = tail.split_first() else { return ControlFlow::Continue(()) };
-        match special {
-            b'\\' => sink.character(b"\\\\", 1)?,
-            b'"' => sink.character(b"\\\"", 1)?,
-            control => put_control(control, sink)?,
+        if tail.is_empty() {
+            return ControlFlow::Continue(());
         }
-        rest = after;
+        let (flow, taken) = put_dense(tail, &RAW, sink);
+        flow?;
+        rest = tail.get(taken..).unwrap_or_default();
     }
 }
 
@@ -274,7 +438,7 @@ fn escape<'t>(text: &'t [u8], sink: &mut impl Sink) -> Option<(ControlFlow<()>, 
     match text.get(1)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {
             let (escape, rest) = text.split_at_checked(2)?;
-            Some((sink.character(escape, 1), rest))
+            Some((sink.piece(escape, 1, 2), rest))
         }
         b'u' => {
             let (escape, rest) = text.split_at_checked(6)?;
@@ -284,14 +448,14 @@ fn escape<'t>(text: &'t [u8], sink: &mut impl Sink) -> Option<(ControlFlow<()>, 
                     let low = rest.get(..6).filter(|next| next.starts_with(b"\\u")).and_then(self::unit);
                     if low.is_some_and(|low| (0xdc00..=0xdfff).contains(&low)) {
                         let (pair, rest) = text.split_at_checked(12)?;
-                        return Some((sink.character(pair, 4), rest));
+                        return Some((sink.piece(pair, 4, 12), rest));
                     }
-                    Some((sink.character(b"\\ufffd", 3), rest))
+                    Some((sink.piece(b"\\ufffd", 3, 6), rest))
                 }
-                0xdc00..=0xdfff => Some((sink.character(b"\\ufffd", 3), rest)),
-                0..0x80 => Some((sink.character(escape, 1), rest)),
-                0x80..0x800 => Some((sink.character(escape, 2), rest)),
-                0x800.. => Some((sink.character(escape, 3), rest)),
+                0xdc00..=0xdfff => Some((sink.piece(b"\\ufffd", 3, 6), rest)),
+                0..0x80 => Some((sink.piece(escape, 1, 6), rest)),
+                0x80..0x800 => Some((sink.piece(escape, 2, 6), rest)),
+                0x800.. => Some((sink.piece(escape, 3, 6), rest)),
             }
         }
         _ => None,
@@ -342,6 +506,27 @@ mod tests {
         ];
         for (escaped, text) in cases {
             assert_eq!(copied(escaped), Ok(((*text).to_owned(), text.len())), "{escaped:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_utf_8_is_replaced_as_the_standard_library_does() {
+        let bytes = [
+            0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef,
+            0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff,
+        ];
+        let of = |four: [usize; 4]| four.map(|at| bytes[at]);
+        let all = 0..bytes.len();
+        for (a, b) in all.clone().flat_map(|a| all.clone().map(move |b| (a, b))) {
+            for (c, d) in all.clone().flat_map(|c| all.clone().map(move |d| (c, d))) {
+                let text = of([a, b, c, d]);
+                for text in [&text[..], &text[..3], &text[..2], &text[..1], &[]] {
+                    let chunk = text.utf8_chunks().next();
+                    let expected =
+                        chunk.filter(|chunk| chunk.valid().is_empty()).map_or(0, |chunk| chunk.invalid().len());
+                    assert_eq!(invalid(text), expected, "{text:x?}");
+                }
+            }
         }
     }
 

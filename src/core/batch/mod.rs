@@ -29,8 +29,9 @@ pub use self::reject::RejectRanges;
 pub use self::seal::{Sealed, SegmentShare, SendWindow};
 
 use self::body::Writer;
+use self::split::Split;
 use super::object::{Ordinal, Position};
-use super::scan::Message;
+use super::scan::{Message, PIECE_BLOCK_BYTES};
 use super::shelf::Buffer;
 use super::simd::Level;
 use super::tally::Dropped;
@@ -231,8 +232,8 @@ pub struct Batcher {
     ascending: bool,
     /// Where the last event goes on: not all of its parts had room.
     cut: Option<Position>,
-    /// Parts of the record that was split last, and whose it is: those behind a cut need not be counted again.
-    split: Option<(SegmentId, Ordinal, u32)>,
+    /// The record that was split last: what is behind a cut goes on there.
+    split: Option<Split>,
     begun: Option<SegmentId>,
 }
 
@@ -296,6 +297,10 @@ impl Batcher {
         if self.entries.len() >= self.limits.events_max {
             return Fed::Full;
         }
+        let goes_on = |split: Split| split.is_of(self.begun.unwrap_or(SegmentId(0)), event.ordinal);
+        if event.from_part > 0 && self.split.is_some_and(goes_on) {
+            return if event.wide { self.pack_parts(event) } else { Fed::Wide };
+        }
         let room = Self::room(&event.message, event.wide);
         let (mark, start) = self.open_event(event.timestamp, room);
         let (len_max, end) = (self.limits.event_bytes_max, self.body.len() + room);
@@ -308,18 +313,21 @@ impl Batcher {
                 self.roll_back(mark);
                 match ended {
                     Ok(ControlFlow::Continue(())) => Fed::Dropped(Dropped::EmptyMessage),
-                    Ok(ControlFlow::Break(())) if event.wide => {
-                        let fed = split::pack(self, event);
-                        if let Fed::PartTaken { next, .. } = fed {
-                            self.cut = Some(Position { ordinal: event.ordinal, part: next });
-                        }
-                        fed
-                    }
+                    Ok(ControlFlow::Break(())) if event.wide => self.pack_parts(event),
                     Ok(ControlFlow::Break(())) => Fed::Wide,
                     Err(bad) => Fed::Bad(bad),
                 }
             }
         }
+    }
+
+    /// Packs parts of an event that is too long for one.
+    fn pack_parts(&mut self, event: &Event<'_>) -> Fed {
+        let fed = split::pack(self, event);
+        if let Fed::PartTaken { next, .. } = fed {
+            self.cut = Some(Position { ordinal: event.ordinal, part: next });
+        }
+        fed
     }
 
     /// Writes what stands before a message. Gives where to roll back to, and where the event begins.
@@ -504,9 +512,7 @@ fn make_room(body: &mut Vec<u8>, more: usize) {
 fn message_bytes(message: &Message<'_>) -> usize {
     match message {
         Message::Escaped(text) | Message::Seen(text, _) | Message::Json(text) => text.len(),
-        // What is far too long for one event is not read through to learn that.
-        Message::Pieces(pieces) if pieces.record_bytes() > ESCAPED_MAX * EVENT_BYTES_MAX => pieces.record_bytes(),
-        Message::Pieces(pieces) => pieces.map(<[u8]>::len).sum(),
+        Message::Pieces(pieces) => pieces.bytes(),
         Message::Empty => 0,
     }
 }
@@ -518,8 +524,13 @@ fn walk(message: &Message<'_>, level: Level, sink: &mut impl body::Sink) -> Resu
         Message::Seen(text, seen) => body::walk_seen(text, *seen, level, sink),
         Message::Json(text) => Ok(body::walk_raw(text, level, sink)),
         Message::Pieces(pieces) => {
-            let mut pieces = *pieces;
-            Ok(pieces.try_for_each(|piece| body::walk_raw(piece, level, sink)))
+            let (mut pieces, mut block) = (*pieces, [0; PIECE_BLOCK_BYTES]);
+            while let Some(text) = pieces.join(&mut block) {
+                if body::walk_raw(text, level, sink).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
         }
         Message::Empty => Ok(ControlFlow::Continue(())),
     }

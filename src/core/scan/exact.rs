@@ -2,7 +2,7 @@
 //! equal keys taken, a message that is no string judged by the whole grammar, and the whole-record rule.
 
 use super::shape::{MESSAGE, TIMESTAMP};
-use super::syntax::{Grammar, Look, in_scalar, skip_string};
+use super::syntax::{Grammar, Look, in_scalar, skip_string, string_stops};
 use super::{Message, Stamp};
 
 /// Top-level fields that say where a record came from; the whole-record rule leaves them out.
@@ -17,30 +17,45 @@ pub const METADATA: [&str; 8] = [
     "kubernetes",
 ];
 
-/// Most bytes that a character of a metadata field's name takes in a key: `\uXXXX`.
-const ESCAPED_MAX: usize = 6;
-
 /// Message and timestamp of the record `text`, whose skeleton is known to be sound. `None`: it is a bad record, because
 /// of a bad escape in a key, or because the text that would be sent is no valid JSON.
 pub(super) fn read(text: &[u8]) -> Option<(Message<'_>, Stamp<'_>)> {
-    let (mut message, mut timestamp) = (None, Stamp::Missing);
-    for member in members(text) {
-        if is_key(member.key, MESSAGE)? {
-            message = Some(member.value);
-        } else if is_key(member.key, TIMESTAMP)? {
+    let (mut message, mut timestamp) = (None::<Member<'_>>, Stamp::Missing);
+    // Of what is sent if there is no message, whether it is sound, and how long it is: two braces, and a comma behind each member.
+    let (mut sound, mut whole, mut at) = (true, 2, 1);
+    while let Some((member, end)) = member(text, at, message.is_none()) {
+        at = end;
+        let name = if member.may_be_named() { Name::of(&member)? } else { Name::Other };
+        if name.is(MESSAGE) {
+            message = Some(member);
+        } else if name.is(TIMESTAMP) {
             timestamp = Stamp::of(member.value);
+            continue;
+        } else if name.is_metadata() {
+            continue;
+        } else if message.is_none() {
+            sound = sound && member.is_sound();
         }
+        whole += member.text.len() + 1;
     }
-    let message = match message {
-        Some([b'"', b'"']) => Message::Empty,
-        Some([b'"', inside @ .., b'"']) => Message::Escaped(inside),
-        Some(value) if value != b"null" => Grammar::is_value(value).then_some(Message::Json(value))?,
-        Some(_) | None => {
-            let sound = members(text).all(|member| member.is_metadata() || Grammar::is_value(member.value));
-            sound.then_some(Message::Pieces(Pieces::new(text)))?
+    let message = match message.map(|member| (member, member.value)) {
+        Some((_, [b'"', b'"'])) => Message::Empty,
+        Some((_, [b'"', inside @ .., b'"'])) => Message::Escaped(inside),
+        Some((member, value)) if value != b"null" => member.is_sound().then_some(Message::Json(value))?,
+        nothing @ (Some(_) | None) => {
+            // What stands behind a message was not looked at.
+            if !sound || nothing.is_some() && !kept(text).all(|member| member.is_sound()) {
+                return None;
+            }
+            self::whole(text, if whole > 2 { whole - 1 } else { whole })
         }
     };
     Some((message, timestamp))
+}
+
+/// What is sent of a record without a message, so many bytes: it itself, unless it has metadata or blanks between members.
+pub(super) fn whole(text: &[u8], bytes: usize) -> Message<'_> {
+    if bytes == text.len() { Message::Json(text) } else { Message::Pieces(Pieces::new(text, bytes)) }
 }
 
 /// One `"key": value` of a record's top level.
@@ -48,59 +63,80 @@ pub(super) fn read(text: &[u8]) -> Option<(Message<'_>, Stamp<'_>)> {
 struct Member<'w> {
     /// From the key's quote to the value's last byte.
     text: &'w [u8],
-    /// The inside of the key's string.
+    /// The inside of the key's string, and whether there is an escape in it.
     key: &'w [u8],
+    escaped: bool,
     value: &'w [u8],
+    /// Whether the value is valid JSON, if that is known.
+    sound: Option<bool>,
 }
 
 impl Member<'_> {
-    fn is_metadata(&self) -> bool {
-        let plain = memchr::memchr(b'\\', self.key).is_none();
-        METADATA.iter().map(|name| name.as_bytes()).any(|name| {
-            // Most keys are as they are meant; of the others, none that is too long to be the name is read.
-            if plain {
-                self.key == name
-            } else {
-                self.key.len() <= ESCAPED_MAX * name.len() && is_key(self.key, name) == Some(true)
-            }
+    /// Whether the value is valid JSON. What is neither nested nor a string is, for the skeleton is sound.
+    fn is_sound(&self) -> bool {
+        self.sound.unwrap_or_else(|| match self.value.first() {
+            Some(b'"') => memchr::memchr(b'\\', self.value).is_none() || Grammar::is_value(self.value),
+            Some(b'{' | b'[') => Grammar::is_value(self.value),
+            _ => true,
         })
+    }
+
+    /// Whether the key must be read: most say nothing here by their length alone.
+    fn may_be_named(&self) -> bool {
+        self.escaped || (NAME_BYTES_MIN..=NAME_BYTES_MAX).contains(&self.key.len())
+    }
+
+    fn is_metadata(&self) -> bool {
+        self.may_be_named() && Name::of(self).is_some_and(|name| name.is_metadata())
     }
 }
 
-/// The members of a record of sound skeleton.
-fn members(record: &[u8]) -> impl Iterator<Item = Member<'_>> {
+/// The members of a record of sound skeleton that are no metadata.
+fn kept(record: &[u8]) -> impl Iterator<Item = Member<'_>> {
     let mut at = 1;
-    std::iter::from_fn(move || {
-        let (member, end) = member(record, at)?;
+    let members = std::iter::from_fn(move || {
+        let (member, end) = member(record, at, false)?;
         at = end;
         Some(member)
-    })
+    });
+    members.filter(|member| !member.is_metadata())
 }
 
-/// The member that follows place `at`, and the place behind it.
-fn member(record: &[u8], at: usize) -> Option<(Member<'_>, usize)> {
+/// The member that follows place `at`, and the place behind it. If it is asked for, a nested value is judged on the way.
+#[inline(always)]
+fn member(record: &[u8], at: usize, judges: bool) -> Option<(Member<'_>, usize)> {
     let start = at + record.get(at..)?.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b','))?;
     if record.get(start) != Some(&b'"') {
         return None;
     }
-    let key_end = string_end(record, start + 1)?;
+    let mut escaped = false;
+    let key_end = string_end(record, start + 1, &mut escaped)?;
     let colon = key_end + record.get(key_end..)?.iter().position(|&byte| byte == b':')?;
     let value_at = colon + 1 + record.get(colon + 1..)?.iter().position(|byte| !byte.is_ascii_whitespace())?;
-    let end = value_end(record, value_at)?;
+    let value = record.get(value_at..)?;
+    let judged = if judges && matches!(value, [b'{' | b'[', ..]) { Grammar::end(value) } else { None };
+    let (len, sound) = match (judged, value.first()?) {
+        (Some(len), _) => (len, Some(true)),
+        (None, b'"' | b'{' | b'[') => (value_end(value)?, None),
+        (None, _) => (value.iter().position(|&byte| !in_scalar(byte))?, Some(true)),
+    };
+    let end = value_at + len;
     let member = Member {
         text: record.get(start..end)?,
         key: record.get(start + 1..key_end)?,
+        escaped,
         value: record.get(value_at..end)?,
+        sound,
     };
     Some((member, end))
 }
 
-fn value_end(record: &[u8], from: usize) -> Option<usize> {
-    let mut depth = 0_usize;
-    let mut at = from;
+/// The length of the value that `record` begins with.
+fn value_end(record: &[u8]) -> Option<usize> {
+    let (mut depth, mut at) = (0_usize, 0);
     loop {
         match record.get(at)? {
-            b'"' => at = string_end(record, at + 1)?,
+            b'"' => at = string_end(record, at + 1, &mut false)?,
             b'{' | b'[' => depth += 1,
             b'}' | b']' => depth = depth.checked_sub(1)?,
             _ if depth == 0 => return Some(at + record.get(at..)?.iter().position(|&byte| !in_scalar(byte))?),
@@ -113,84 +149,212 @@ fn value_end(record: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-fn string_end(record: &[u8], from: usize) -> Option<usize> {
-    match skip_string(record, from, &mut false) {
+#[inline(always)]
+fn string_end(record: &[u8], from: usize, escaped: &mut bool) -> Option<usize> {
+    // Most are short.
+    if let Some(word) = record.get(from..)?.first_chunk::<8>() {
+        let stops = string_stops(u64::from_le_bytes(*word));
+        let at = from + (stops.trailing_zeros() / 8) as usize;
+        if stops != 0 && record.get(at) == Some(&b'"') {
+            return Some(at);
+        }
+    }
+    match skip_string(record, from, escaped) {
         Look::End(end) => Some(end),
         Look::Broken(_) | Look::RanOut => None,
     }
 }
 
-/// Whether an escaped key, unescaped, is `name`, which is ASCII. `None`: the key holds a bad escape.
-fn is_key(mut key: &[u8], name: &[u8]) -> Option<bool> {
-    if memchr::memchr(b'\\', key).is_none() {
-        return Some(key == name);
-    }
-    let mut name = name.iter();
-    let mut same = true;
-    while let Some((&byte, rest)) = key.split_first() {
-        key = rest;
-        let unit = if byte == b'\\' {
-            let (&kind, rest) = key.split_first()?;
-            key = rest;
-            match kind {
-                b'"' | b'\\' | b'/' => u32::from(kind),
-                b'b' => 0x08,
-                b'f' => 0x0c,
-                b'n' => 0x0a,
-                b'r' => 0x0d,
-                b't' => 0x09,
-                b'u' => {
-                    let (digits, rest) = key.split_at_checked(4)?;
-                    key = rest;
-                    digits.iter().try_fold(0, |unit, &digit| Some(unit * 16 + char::from(digit).to_digit(16)?))?
-                }
-                _ => return None,
-            }
-        } else {
-            u32::from(byte)
-        };
-        same &= name.next().is_some_and(|&byte| u32::from(byte) == unit);
-    }
-    Some(same && name.next().is_none())
+/// A key as it is meant, if it may be one that says something here: those are ASCII, and short.
+#[derive(Clone, Copy, Debug)]
+enum Name<'w> {
+    /// As it is written.
+    Plain(&'w [u8]),
+    /// Unescaped: so many bytes.
+    Unescaped([u8; NAME_BYTES_MAX], usize),
+    /// Not one of those.
+    Other,
 }
 
-/// The texts of a whole record less its metadata, in their order, punctuation included: `{`, `"a":1`, `,`, `"b":2`, `}`.
-/// Joined without anything between they are one JSON object. The blanks between members are not kept.
+/// Bytes of the shortest name, and of the longest.
+const NAME_BYTES_MIN: usize = 7;
+const NAME_BYTES_MAX: usize = 16;
+
+impl<'w> Name<'w> {
+    /// Of a member's key. `None`: it holds a bad escape.
+    fn of(member: &Member<'w>) -> Option<Self> {
+        if !member.escaped {
+            return Some(Self::Plain(member.key));
+        }
+        let (mut name, mut len) = ([0; NAME_BYTES_MAX], 0);
+        let mut rest = member.key;
+        while let Some((&byte, behind)) = rest.split_first() {
+            rest = behind;
+            let unit = if byte == b'\\' { unescape(&mut rest)? } else { u32::from(byte) };
+            // What is no ASCII may become anything that is none either.
+            let unit = u8::try_from(unit).unwrap_or(u8::MAX);
+            if let Some(place) = name.get_mut(len) {
+                *place = unit;
+            }
+            len += 1;
+        }
+        Some(if len <= NAME_BYTES_MAX { Self::Unescaped(name, len) } else { Self::Other })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Plain(key) => key,
+            Self::Unescaped(name, len) => name.get(..*len).unwrap_or_default(),
+            Self::Other => &[],
+        }
+    }
+
+    fn is(&self, name: &[u8]) -> bool {
+        self.bytes() == name
+    }
+
+    fn is_metadata(&self) -> bool {
+        is_metadata(self.bytes())
+    }
+}
+
+/// Whether a key without escapes is the name of a metadata field.
+pub(super) fn is_metadata(key: &[u8]) -> bool {
+    (NAME_BYTES_MIN..=NAME_BYTES_MAX).contains(&key.len()) && METADATA.iter().any(|name| name.as_bytes() == key)
+}
+
+/// The code unit of the escape whose backslash stands before `rest`, which goes on behind it then.
+fn unescape(rest: &mut &[u8]) -> Option<u32> {
+    let (&kind, behind) = rest.split_first()?;
+    *rest = behind;
+    Some(match kind {
+        b'"' | b'\\' | b'/' => u32::from(kind),
+        b'b' => 0x08,
+        b'f' => 0x0c,
+        b'n' => 0x0a,
+        b'r' => 0x0d,
+        b't' => 0x09,
+        b'u' => {
+            let (digits, behind) = rest.split_at_checked(4)?;
+            *rest = behind;
+            digits.iter().try_fold(0, |unit, &digit| Some(unit * 16 + char::from(digit).to_digit(16)?))?
+        }
+        _ => return None,
+    })
+}
+
+/// Bytes of the block that [`Pieces::join`] joins pieces in.
+pub const PIECE_BLOCK_BYTES: usize = 1 << 10;
+/// Bytes at which a piece ends, with the member that it has come to.
+const PIECE_BYTES: usize = 4 << 10;
+
+/// The texts of a whole record less its metadata, in their order, punctuation included: `{`, `"a":1,"b":2`, `}`. Joined without
+/// anything between they are one JSON object. The blanks between members are not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pieces<'w> {
     record: &'w [u8],
-    at: usize,
-    stage: Stage<'w>,
+    bytes: usize,
+    place: PiecePlace,
 }
 
-/// What was given out last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage<'w> {
-    Nothing,
+/// A place between pieces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PiecePlace {
+    /// The place in the record behind the last member that was given out.
+    at: usize,
+    next: NextPiece,
+}
+
+/// What is given out next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum NextPiece {
+    #[default]
     Brace,
-    Comma(&'w [u8]),
-    Member,
+    First,
+    /// A comma with the members behind it, or by itself.
+    Comma,
+    /// The member from one place to the other, behind a comma.
+    Member(usize, usize),
     End,
 }
 
 impl<'w> Pieces<'w> {
-    const fn new(record: &'w [u8]) -> Self {
-        Self { record, at: 1, stage: Stage::Nothing }
+    /// Of a record of sound skeleton, whose pieces have so many bytes together.
+    pub(super) const fn new(record: &'w [u8], bytes: usize) -> Self {
+        Self { record, bytes, place: PiecePlace { at: 0, next: NextPiece::Brace } }
     }
 
-    /// Bytes of the record, which the texts together do not exceed.
-    pub(in crate::core) const fn record_bytes(&self) -> usize {
-        self.record.len()
+    /// Bytes of all pieces together.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
     }
 
-    fn kept(&mut self) -> Option<&'w [u8]> {
+    /// Where it is.
+    #[must_use]
+    pub const fn place(&self) -> PiecePlace {
+        self.place
+    }
+
+    /// The same from another place on.
+    #[must_use]
+    pub const fn from(self, place: PiecePlace) -> Self {
+        Self { place, ..self }
+    }
+
+    /// The next pieces, short ones joined: to do anything with a piece costs more than to copy a short one.
+    pub fn join<'b>(&mut self, block: &'b mut [u8; PIECE_BLOCK_BYTES]) -> Option<&'b [u8]>
+    where
+        'w: 'b,
+    {
+        let first = self.next()?;
+        if first.len() >= block.len() / 2 {
+            return Some(first);
+        }
+        let (mut len, mut piece) = (0, first);
         loop {
-            let (member, end) = member(self.record, self.at)?;
-            self.at = end;
-            if !member.is_metadata() {
-                return Some(member.text);
+            block.get_mut(len..len + piece.len())?.copy_from_slice(piece);
+            len += piece.len();
+            let place = self.place;
+            match self.next() {
+                Some(next) if next.len() <= block.len() - len => piece = next,
+                next => {
+                    if next.is_some() {
+                        self.place = place;
+                    }
+                    return block.get(..len);
+                }
             }
         }
+    }
+
+    /// The next member that is kept, from one place to the other.
+    fn kept(&self, mut at: usize) -> Option<(usize, usize)> {
+        loop {
+            let (member, end) = member(self.record, at, false)?;
+            if !member.is_metadata() {
+                return Some((end - member.text.len(), end));
+            }
+            at = end;
+        }
+    }
+
+    /// Gives out what begins at one place and goes to the other, with the members that follow at once.
+    fn members(&mut self, start: usize, mut end: usize) -> Option<&'w [u8]> {
+        while end - start < PIECE_BYTES
+            && self.record.get(end..end + 2) == Some(b",\"")
+            && let Some((next, next_end)) = self.kept(end)
+            && next == end + 1
+        {
+            end = next_end;
+        }
+        self.place = PiecePlace { at: end, next: NextPiece::Comma };
+        self.record.get(start..end)
+    }
+
+    fn end(&mut self) -> Option<&'w [u8]> {
+        self.place.next = NextPiece::End;
+        Some(b"}")
     }
 }
 
@@ -198,14 +362,26 @@ impl<'w> Iterator for Pieces<'w> {
     type Item = &'w [u8];
 
     fn next(&mut self) -> Option<&'w [u8]> {
-        let (piece, stage): (&[u8], _) = match self.stage {
-            Stage::Nothing => (b"{", Stage::Brace),
-            Stage::Brace => self.kept().map_or((b"}", Stage::End), |member| (member, Stage::Member)),
-            Stage::Member => self.kept().map_or((b"}", Stage::End), |member| (b",", Stage::Comma(member))),
-            Stage::Comma(member) => (member, Stage::Member),
-            Stage::End => return None,
-        };
-        self.stage = stage;
-        Some(piece)
+        let PiecePlace { at, next } = self.place;
+        match next {
+            NextPiece::Brace => {
+                self.place.next = NextPiece::First;
+                Some(b"{")
+            }
+            NextPiece::First => match self.kept(1) {
+                Some((start, end)) => self.members(start, end),
+                None => self.end(),
+            },
+            NextPiece::Comma => match self.kept(at) {
+                Some((start, end)) if self.record.get(start - 1) == Some(&b',') => self.members(start - 1, end),
+                Some((start, end)) => {
+                    self.place.next = NextPiece::Member(start, end);
+                    Some(b",")
+                }
+                None => self.end(),
+            },
+            NextPiece::Member(start, end) => self.members(start, end),
+            NextPiece::End => None,
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! nothing is copied, and what is unusual (see [`Fields::exact`]) is only noticed here and left to [`super::exact`].
 //! What a record has in common with one before it, which is most of it, is not read again but compared ([`super::shape`]).
 
+use super::exact;
 use super::shape::{Mark, Role, Shape};
 use super::syntax::{Look, Nesting, in_scalar, is_scalar, skip_string};
 use super::{Seen, Stamp};
@@ -33,6 +34,8 @@ pub(super) struct Fields<'w> {
     pub(super) timestamp: Stamp<'w>,
     /// The fields above are not to be used: a key holds an escape, or a message is absent or no string.
     pub(super) exact: bool,
+    /// It has no message, and no value that would have to be judged to be sent: what is sent of it are so many bytes.
+    pub(super) whole: Option<usize>,
 }
 
 /// Why a value has no end among the bytes.
@@ -79,8 +82,9 @@ impl<'w, const SPANNING: bool> Task for Read<'w, '_, SPANNING> {
                 {
                     learn::<S, SPANNING>(simd, bytes.get(..len).unwrap_or_default(), shape);
                 }
+                let whole = members.whole();
                 let message = members.message.unwrap_or_default();
-                Verdict::Whole(Fields { len, message, seen: members.seen, timestamp: members.timestamp, exact })
+                Verdict::Whole(Fields { len, message, seen: members.seen, timestamp: members.timestamp, exact, whole })
             }
             Err(Stop::Unsound) => Verdict::Unsound,
             Err(Stop::Newline) => Verdict::Newline,
@@ -122,12 +126,26 @@ struct Members<'w, S, const SPANNING: bool> {
     exact: bool,
     /// Bytes of members that were read and not compared, but for messages.
     read: usize,
+    /// So far each member was read, and may be sent without another look.
+    plain: bool,
+    /// Bytes of those that were read and are no metadata, and of a comma for each.
+    kept: usize,
 }
 
 impl<'w, S: Simd, const SPANNING: bool> Members<'w, S, SPANNING> {
     #[inline(always)]
     const fn of(simd: S, bytes: &'w [u8]) -> Self {
-        Self { simd, bytes, message: None, seen: None, timestamp: Stamp::Missing, exact: false, read: 0 }
+        Self {
+            simd,
+            bytes,
+            message: None,
+            seen: None,
+            timestamp: Stamp::Missing,
+            exact: false,
+            read: 0,
+            plain: true,
+            kept: 0,
+        }
     }
 
     /// Reads all of them. The record's length.
@@ -143,11 +161,17 @@ impl<'w, S: Simd, const SPANNING: bool> Members<'w, S, SPANNING> {
             let member = match self.compare(shape, &mut like, at) {
                 Compared::Whole(end) => return Ok(end),
                 Compared::Value(mark) => {
+                    self.plain = false;
                     like += 1;
                     Mark { end: self.value(mark.value, mark.role)?, ..mark }
                 }
-                Compared::Nothing(at) => {
-                    let member = self.member(at)?;
+                Compared::Nothing(place) => {
+                    let member = self.member(place)?;
+                    let key = self.bytes.get(member.start + 1..member.key_end).unwrap_or_default();
+                    self.plain &= place == at;
+                    if member.role == Role::Other && !exact::is_metadata(key) {
+                        self.kept += member.end - member.start + 1;
+                    }
                     // One that is not as it was says nothing of those behind it, unless it has the same key.
                     let same_key = shape
                         .is_some_and(|shape| shape.mark(like).is_some_and(|mark| shape.key(mark) == self.key(member)));
@@ -161,6 +185,12 @@ impl<'w, S: Simd, const SPANNING: bool> Members<'w, S, SPANNING> {
             self.take(member);
             next = self.behind(member.end)?;
         }
+    }
+
+    /// See [`Fields::whole`].
+    fn whole(&self) -> Option<usize> {
+        // Two braces, and no comma behind the last.
+        (self.plain && !self.exact && self.message.is_none()).then(|| (self.kept + 1).max(2))
     }
 
     /// Passes over the members that are as they were, from the one whose key is here and which is `like` one of the shape.
@@ -239,8 +269,16 @@ impl<'w, S: Simd, const SPANNING: bool> Members<'w, S, SPANNING> {
                 self.seen = seen;
                 if let Look::End(end) = look { Ok(end + 1) } else { Err(look.into()) }
             }
-            Some(b'"') => Ok(self.string(start + 1, &mut false)? + 1),
-            Some(b'{' | b'[') => self.nested(start),
+            Some(b'"') => {
+                let mut escaped = false;
+                let end = self.string(start + 1, &mut escaped)?;
+                self.plain &= !escaped;
+                Ok(end + 1)
+            }
+            Some(b'{' | b'[') => {
+                self.plain = false;
+                self.nested(start)
+            }
             _ => scalar(self.bytes, start),
         }
     }
@@ -290,7 +328,7 @@ impl<'w, S: Simd, const SPANNING: bool> Members<'w, S, SPANNING> {
     /// The place of the quote that ends the string whose inside begins here. An escape in it is noted.
     #[inline(always)]
     fn string(&self, from: usize, escape: &mut bool) -> Result<usize, Stop> {
-        match string_end(self.simd, self.bytes, from, escape) {
+        match end_of_string(self.simd, self.bytes, from, escape) {
             Look::End(end) => Ok(end),
             look @ (Look::Broken(_) | Look::RanOut) => Err(look.into()),
         }
@@ -302,7 +340,43 @@ impl<'w, S: Simd, const SPANNING: bool> Members<'w, S, SPANNING> {
         let Self { simd, bytes, .. } = *self;
         let mut nesting = Nesting::default();
         nesting.open(b'{'); // the record itself
-        let mut at = from;
+        let (mut at, mut within, mut carry) = (from, false, false);
+        while let Some(vector) = bytes.get(at..).and_then(|rest| simd.load(rest)) {
+            let mut carried = carry;
+            let backslashes = simd.bits(simd.equal(vector, b'\\'));
+            let quotes = simd.bits(simd.equal(vector, b'"')) & !escaped(S::WIDTH, backslashes, &mut carried);
+            let strings = prefix_xor(quotes) ^ if within { u64::MAX } else { 0 };
+            if backslashes & !strings != 0 {
+                // One that is in no string escapes nothing.
+                break;
+            }
+            let newlines = simd.bits(simd.equal(vector, b'\n')) & if SPANNING { strings } else { u64::MAX };
+            let mut stops = simd.bits(simd.bracket(vector)) & !strings | newlines;
+            while stops != 0 {
+                let place = stops.trailing_zeros();
+                stops &= stops - 1;
+                let found = at + place as usize;
+                match bytes.get(found) {
+                    Some(&open @ (b'{' | b'[')) if nesting.open(open) => {}
+                    Some(&close @ (b'}' | b']')) if nesting.close(close) => {
+                        if nesting.depth() == 1 {
+                            return Ok(found + 1);
+                        }
+                    }
+                    Some(b'\n') if strings >> place & 1 == 0 => return Err(Stop::Newline),
+                    _ => return Err(Stop::Unsound),
+                }
+            }
+            within ^= quotes.count_ones() % 2 == 1;
+            carry = carried;
+            at += S::WIDTH;
+        }
+        if within {
+            match rest_of_string(bytes, at, carry, &mut false) {
+                Look::End(end) => at = end + 1,
+                look @ (Look::Broken(_) | Look::RanOut) => return Err(look.into()),
+            }
+        }
         loop {
             let stops = |vector| {
                 let stops = simd.or(simd.bracket(vector), simd.equal(vector, b'"'));
@@ -343,10 +417,35 @@ enum Compared {
     Nothing(usize),
 }
 
-/// Skips a string from behind its opening quote: [`Look::End`] is the place of the closing quote. A raw newline is never
-/// within a string, so that one lost quote costs one line.
+/// Each bit, whether an odd number of those up to it are set: of quotes, what stands within them, the first of two included.
+const fn prefix_xor(mut bits: u64) -> u64 {
+    let mut shift = 1;
+    while shift < 64 {
+        bits ^= bits << shift;
+        shift *= 2;
+    }
+    bits
+}
+
+/// [`skip_string`] by vectors.
+pub(super) fn string_end(level: Level, bytes: &[u8], from: usize, escape: &mut bool) -> Look {
+    struct End<'w, 'e>(&'w [u8], usize, &'e mut bool);
+
+    impl Task for End<'_, '_> {
+        type Output = Look;
+
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> Look {
+            end_of_string(simd, self.0, self.1, self.2)
+        }
+    }
+
+    level.run(End(bytes, from, escape))
+}
+
+/// As [`string_end`].
 #[inline(always)]
-fn string_end<S: Simd>(simd: S, bytes: &[u8], from: usize, escape: &mut bool) -> Look {
+fn end_of_string<S: Simd>(simd: S, bytes: &[u8], from: usize, escape: &mut bool) -> Look {
     let (mut at, mut carry) = (from, false);
     while let Some(vector) = bytes.get(at..).and_then(|rest| simd.load(rest)) {
         let (quotes, newlines) = (simd.equal(vector, b'"'), simd.equal(vector, b'\n'));

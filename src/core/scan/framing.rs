@@ -397,7 +397,9 @@ impl Scanner {
     /// The slot at the position has a sound skeleton: takes it.
     fn record<'w>(&mut self, found: fields::Fields<'w>, bytes: &'w [u8], at: &mut usize) -> Step<'w> {
         let text = bytes.get(..found.len).unwrap_or_default();
-        let content = if found.exact {
+        let content = if let Some(bytes) = found.whole {
+            Some((exact::whole(text, bytes), found.timestamp))
+        } else if found.exact {
             exact::read(text)
         } else if found.message.is_empty() {
             Some((Message::Empty, found.timestamp))
@@ -428,7 +430,7 @@ impl Scanner {
         Step::Bad(ObjectFault::OversizeRecord { ordinal: self.slot(), offset: self.offset, limit })
     }
 
-    fn slot(&mut self) -> Ordinal {
+    pub(super) fn slot(&mut self) -> Ordinal {
         let slot = Ordinal(self.ordinal);
         self.ordinal += 1;
         slot
@@ -439,7 +441,7 @@ impl Scanner {
         rest.get(..self.limits.record_bytes_max).unwrap_or(rest)
     }
 
-    fn advance(&mut self, at: &mut usize, len: usize) {
+    pub(super) fn advance(&mut self, at: &mut usize, len: usize) {
         *at += len;
         self.offset += len as u64;
     }

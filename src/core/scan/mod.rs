@@ -37,6 +37,7 @@
 //!
 //! Whatever serde_json takes as an object within that depth is a record, with the same message and timestamp.
 
+mod again;
 mod exact;
 mod fields;
 mod framing;
@@ -47,12 +48,13 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 
-pub use self::exact::{METADATA, Pieces};
+pub use self::exact::{METADATA, PIECE_BLOCK_BYTES, PiecePlace, Pieces};
 pub use self::place::RecordPlace;
 pub use self::shape::Shape;
 pub use self::syntax::NESTING_MAX;
 pub(super) use self::syntax::{in_scalar, is_scalar};
 
+use self::again::Again;
 use self::framing::{Mode, State};
 use self::syntax::{Balance, Grammar};
 use super::object::{ObjectFault, Ordinal};
@@ -185,6 +187,8 @@ pub struct Scanner {
     shape: Shape,
     /// What the step came from, and where it began.
     before: (State, u64),
+    /// A record that was taken back.
+    again: Option<Again>,
     /// The number of the next slot.
     ordinal: u64,
     /// The decompressed offset of the position returned last.
@@ -215,6 +219,7 @@ impl Scanner {
             level: Level::best(),
             shape: Shape::default(),
             before: (State::Start, 0),
+            again: None,
             ordinal: 0,
             offset: 0,
             mode: Mode::Undecided,
@@ -249,8 +254,9 @@ impl Scanner {
     }
 
     /// Takes back the record that was the last step: it will be the next one again, at the place in the window where it
-    /// begins.
-    pub fn take_back(&mut self) {
+    /// begins, and without being read again: a long one is taken back once for each batch that has parts of it.
+    pub fn take_back(&mut self, record: &Record<'_>) {
+        self.again = Some(Again::of(record, self.state));
         (self.state, self.offset) = self.before;
         self.ordinal -= 1;
         self.searched = 0;
@@ -262,6 +268,9 @@ impl Scanner {
     /// moved, as their new place; nothing else is remembered about the window.
     pub fn next<'w>(&mut self, window: &'w [u8], at: usize, last: bool) -> (Step<'w>, usize) {
         let mut at = at.min(window.len());
+        if let Some(step) = self.again.take().and_then(|again| self.give_again(&again, window, &mut at)) {
+            return (step, at);
+        }
         loop {
             if let Some(step) = self.step(window, &mut at, last) {
                 return (step, at);

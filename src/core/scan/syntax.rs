@@ -5,6 +5,9 @@
 //! a whole but bad array element. [`Grammar`] is all of RFC 8259: it frames pretty-printed values, where a value that
 //! lost its closing bracket must be noticed before it swallows the object, and it judges nested text that is to be sent.
 
+use super::fields::string_end;
+use crate::core::simd::{Level, WIDTH_MAX};
+
 /// Levels of nesting of one record, its own braces included; a deeper one is a bad record. serde_json stops at 128.
 pub const NESTING_MAX: usize = 1024;
 const NESTING_WORDS: usize = NESTING_MAX / 64;
@@ -23,6 +26,8 @@ pub(super) enum Look {
 
 const EACH_BYTE: u64 = 0x0101_0101_0101_0101;
 const EACH_TOP: u64 = 0x8080_8080_8080_8080;
+/// Escapes looked at one by one before vectors are worth their start.
+const ESCAPES_BY_HAND: usize = 8;
 /// Words looked at by hand before memchr's vectors are worth their start: most strings are short.
 const WORDS_BY_HAND: usize = 4;
 
@@ -30,6 +35,14 @@ const WORDS_BY_HAND: usize = 4;
 #[inline]
 const fn zeros(word: u64) -> u64 {
     word.wrapping_sub(EACH_BYTE) & !word & EACH_TOP
+}
+
+/// The quotes, backslashes and newlines of a word, as [`zeros`].
+#[inline(always)]
+pub(super) const fn string_stops(word: u64) -> u64 {
+    zeros(word ^ (EACH_BYTE * b'"' as u64))
+        | zeros(word ^ (EACH_BYTE * b'\\' as u64))
+        | zeros(word ^ (EACH_BYTE * b'\n' as u64))
 }
 
 /// The place of the first quote, backslash or newline from `from` on, or the length.
@@ -44,10 +57,7 @@ pub(super) fn string_stop(bytes: &[u8], from: usize) -> usize {
                 .position(|byte| matches!(byte, b'"' | b'\\' | b'\n'))
                 .map_or(bytes.len(), |found| at + found);
         };
-        let word = u64::from_le_bytes(*word);
-        let hits = zeros(word ^ (EACH_BYTE * b'"' as u64))
-            | zeros(word ^ (EACH_BYTE * b'\\' as u64))
-            | zeros(word ^ (EACH_BYTE * b'\n' as u64));
+        let hits = string_stops(u64::from_le_bytes(*word));
         if hits != 0 {
             return at + (hits.trailing_zeros() / 8) as usize;
         }
@@ -62,7 +72,11 @@ pub(super) fn string_stop(bytes: &[u8], from: usize) -> usize {
 #[inline]
 pub(super) fn skip_string(bytes: &[u8], from: usize, escaped: &mut bool) -> Look {
     let mut at = from;
+    let mut escapes = 0;
     loop {
+        if escapes == ESCAPES_BY_HAND && bytes.len() - at >= 2 * WIDTH_MAX {
+            return string_end(Level::best(), bytes, at, escaped);
+        }
         at = string_stop(bytes, at);
         match bytes.get(at) {
             None => return Look::RanOut,
@@ -72,12 +86,19 @@ pub(super) fn skip_string(bytes: &[u8], from: usize, escaped: &mut bool) -> Look
                 Some(b'\n') => return Look::Broken(at + 1),
                 Some(_) => {
                     *escaped = true;
+                    escapes += 1;
                     at += 2;
                 }
             },
             Some(_) => return Look::Broken(at),
         }
     }
+}
+
+/// Whether the last byte of a string that goes on behind `bytes` begins an escape: from place `from` on it is within.
+fn ends_in_escape(bytes: &[u8], from: usize) -> bool {
+    let within = bytes.get(from..).unwrap_or_default();
+    within.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
 
 /// Whether a byte may stand in `true`, `false`, `null` or a number, or in what someone took for one.
@@ -232,21 +253,19 @@ impl Balance {
         loop {
             match self.within {
                 Within::String => {
-                    at = string_stop(bytes, at);
-                    match bytes.get(at) {
-                        None => return Look::RanOut,
-                        Some(b'"') => {
-                            self.within = Within::Nothing;
-                            at += 1;
-                            if self.closed() {
-                                return Look::End(at);
+                    match skip_string(bytes, at, &mut false) {
+                        Look::End(quote) => at = quote + 1,
+                        Look::Broken(at) => return Look::Broken(at),
+                        Look::RanOut => {
+                            if ends_in_escape(bytes, at) {
+                                self.within = Within::Escape;
                             }
+                            return Look::RanOut;
                         }
-                        Some(b'\\') => {
-                            self.within = Within::Escape;
-                            at += 1;
-                        }
-                        Some(_) => return Look::Broken(at),
+                    }
+                    self.within = Within::Nothing;
+                    if self.closed() {
+                        return Look::End(at);
                     }
                     continue;
                 }
@@ -339,6 +358,14 @@ impl Grammar {
         }
     }
 
+    /// The length of the nested value that `text` begins with, if it may be sent as it is.
+    pub(super) fn end(text: &[u8]) -> Option<usize> {
+        match Self::with_escapes().look(text) {
+            Look::End(end) => Some(end),
+            Look::RanOut | Look::Broken(_) => None,
+        }
+    }
+
     pub(super) const fn in_string(&self) -> bool {
         matches!(self.within, Within::String | Within::Escape | Within::Hex(_))
     }
@@ -348,7 +375,7 @@ impl Grammar {
         let mut at = 0;
         loop {
             if self.within == Within::String {
-                at = string_stop(bytes, at);
+                at = self.skip(bytes, at);
             }
             let Some(&byte) = bytes.get(at) else { return Look::RanOut };
             match self.within {
@@ -373,6 +400,12 @@ impl Grammar {
                     continue;
                 }
                 Within::Nothing => {
+                    if self.nesting.depth() > 0
+                        && let Some(end) = self.whole(byte, bytes, at)
+                    {
+                        at = end;
+                        continue;
+                    }
                     if !self.token(byte) {
                         return Look::Broken(at);
                     }
@@ -382,6 +415,53 @@ impl Grammar {
                 }
             }
             at += 1;
+        }
+    }
+
+    /// Passes over a nested string or scalar that begins at `at` if all of it is there, and over a key's colon or a value's comma:
+    /// the place behind.
+    fn whole(&mut self, byte: u8, bytes: &[u8], at: usize) -> Option<usize> {
+        let key = match self.expect {
+            Expect::Key | Expect::KeyOrEnd => true,
+            Expect::Value | Expect::ElementOrEnd => false,
+            Expect::Colon | Expect::CommaOrEnd => return None,
+        };
+        let end = if byte == b'"' {
+            let quote = self.skip(bytes, at + 1);
+            (bytes.get(quote) == Some(&b'"')).then_some(quote + 1)?
+        } else if !key && in_scalar(byte) {
+            let len = bytes.get(at..)?.iter().position(|&byte| !in_scalar(byte))?;
+            is_scalar(bytes.get(at..at + len)?).then_some(at + len)?
+        } else {
+            return None;
+        };
+        let (behind, next, otherwise) = if key {
+            (b':', Expect::Value, Expect::Colon)
+        } else {
+            (b',', if self.nesting.in_object() { Expect::Key } else { Expect::Value }, Expect::CommaOrEnd)
+        };
+        if bytes.get(end) == Some(&behind) {
+            self.expect = next;
+            return Some(end + 1);
+        }
+        self.expect = otherwise;
+        Some(end)
+    }
+
+    /// The place of the byte within a string, from `at` on, that [`Self::string_byte`] must look at.
+    fn skip(&self, bytes: &[u8], mut at: usize) -> usize {
+        if !self.escapes {
+            return match skip_string(bytes, at, &mut false) {
+                Look::End(at) | Look::Broken(at) => at,
+                Look::RanOut => bytes.len() - usize::from(ends_in_escape(bytes, at)),
+            };
+        }
+        loop {
+            at = string_stop(bytes, at);
+            match bytes.get(at..) {
+                Some([b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..]) => at += 2,
+                _ => return at,
+            }
         }
     }
 
@@ -410,6 +490,7 @@ impl Grammar {
     }
 
     /// One byte outside strings and scalars; whether it may be there.
+    #[inline]
     fn token(&mut self, byte: u8) -> bool {
         match (byte, self.expect) {
             (b' ' | b'\t' | b'\r' | b'\n', _) => {}

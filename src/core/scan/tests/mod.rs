@@ -41,7 +41,7 @@ fn scan_by(level: Level, input: &[u8], cuts: &[usize], limits: ScanLimits) -> (V
                     if record.ordinal.0 % 3 == 1 && taken_back != Some(record.ordinal) {
                         taken_back = Some(record.ordinal);
                         at -= record.text.len();
-                        scanner.take_back();
+                        scanner.take_back(&record);
                         continue;
                     }
                     items.push(item(&record));

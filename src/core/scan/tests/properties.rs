@@ -17,6 +17,9 @@ fn inside() -> impl Strategy<Value = Vec<u8>> {
             &b"\\ud800"[..], b"\\udc00", b"\xff", b"\xe2\x82", b"\\x", b"\\u12", b"\0", b"\\ud83d\\u0041", b"{", b"]", b"[",
         ])
         .prop_map(<[u8]>::to_vec),
+        // So many that they are looked at together.
+        1 => (prop::sample::select(vec!["\\n", "\\\"", "\\\\", "\\\\\\n", "a\\t", "\\u0041", "\\"]), 10..90_usize)
+            .prop_map(|(escape, times)| escape.repeat(times).into_bytes()),
     ];
     vec(piece, 0..4).prop_map(|pieces| pieces.concat())
 }

@@ -1,5 +1,7 @@
 //! Laws of the batcher against a naive one, and the predecessor's batch and reject cases by name.
 
+mod split_like;
+
 use proptest::prelude::*;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
