@@ -9,8 +9,7 @@ use flate2::{Compress, Compression, FlushCompress};
 use crate::clock::{median, rounds};
 use crate::figures::{Figures, Gate, Target};
 use crate::ours::Ours;
-use crate::sets::{Kind, Set};
-use crate::stages::plain;
+use crate::sets::{Kind, Set, plain};
 
 /// Objects of a set, and rounds.
 const OBJECTS: u64 = 2;

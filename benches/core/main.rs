@@ -194,6 +194,10 @@ fn events(bodies: &[Vec<u8>]) -> BTreeMap<(i64, String), usize> {
 
 /// Each set in instructions for a KiB. What the hash takes is taken off: the machine that counts knows no instructions for it.
 fn instructions(figures: &mut Figures) {
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        figures.lack("instructions are not counted: valgrind is not here");
+        return;
+    }
     for kind in Kind::ALL {
         let set = Set::of(kind, 1);
         let path = std::env::temp_dir().join(format!("millrace-{}-{}", std::process::id(), kind.name()));

@@ -155,3 +155,13 @@ impl Set {
 fn message(format: Format, (min_bytes, max_bytes): (usize, usize)) -> MessageSpec {
     MessageSpec { format, min_bytes, max_bytes, ..MessageSpec::default() }
 }
+
+/// The objects without their container.
+pub(crate) fn plain(set: &Set) -> Set {
+    let text = |object: &Bytes| {
+        let mut text = Vec::with_capacity(set.largest);
+        std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(&object[..]), &mut text).unwrap();
+        Bytes::from(text)
+    };
+    Set { stored: set.stored.iter().map(text).collect(), counts: set.counts.clone(), ..*set }
+}

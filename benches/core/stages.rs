@@ -4,7 +4,6 @@
 use std::hint::black_box;
 use std::io::Write as _;
 
-use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use libdeflater::{CompressionLvl, Compressor};
@@ -15,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clock::{median, rounds};
 use crate::ours::Ours;
-use crate::sets::{Kind, Set};
+use crate::sets::{Kind, Set, plain};
 
 /// Rounds.
 const ROUNDS: usize = 7;
@@ -125,16 +124,6 @@ pub(crate) fn encoders(kind: Kind, objects: u64) {
             made[at] as f64 / bytes as f64
         );
     }
-}
-
-/// The objects without their container.
-pub(crate) fn plain(set: &Set) -> Set {
-    let text = |object: &Bytes| {
-        let mut text = Vec::with_capacity(set.largest);
-        std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(&object[..]), &mut text).unwrap();
-        Bytes::from(text)
-    };
-    Set { stored: set.stored.iter().map(text).collect(), counts: set.counts.clone(), ..*set }
 }
 
 /// A streaming decoder alone, into a window that stays in the cache.

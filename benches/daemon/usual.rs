@@ -3,7 +3,7 @@
 //! It delivers what is well formed, and knows no faults: with them it would cost more.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead as _, BufReader};
 use std::process::Command;
 use std::sync::Arc;
@@ -45,6 +45,8 @@ struct Usual {
     s3: aws_sdk_s3::Client,
     queue: String,
     targets: Mutex<HashMap<String, Target>>,
+    /// Those that are known to be there.
+    streams: Mutex<HashSet<String>>,
 }
 
 /// Works until it is killed.
@@ -56,6 +58,7 @@ pub(crate) async fn run() {
         s3: aws_sdk_s3::Client::from_conf(path_style),
         queue: std::env::var("SQS_QUEUE_URL").unwrap(),
         targets: Mutex::default(),
+        streams: Mutex::default(),
         base,
     });
     let places = Arc::new(Semaphore::new(OBJECTS_MAX));
@@ -113,6 +116,11 @@ struct Record<'r> {
     timestamp: Cow<'r, str>,
 }
 
+/// What the keys of a stream's objects begin with.
+fn key_of_stream(key: &str) -> &str {
+    key.rsplit_once('/').unwrap().0
+}
+
 impl Usual {
     async fn work(&self, message: Message) {
         let wrapped: Wrapped = serde_json::from_str(message.body().unwrap()).unwrap();
@@ -132,7 +140,11 @@ impl Usual {
         let (batches, mut sealed) = mpsc::channel(1);
         let read = tokio::task::spawn_blocking(move || read(&stored, &batches));
         while let Some(batch) = sealed.recv().await {
-            send(&logs, &group, names[3], batch).await;
+            let known = self.streams.lock().await.contains(key_of_stream(key));
+            send(&logs, &group, names[3], known, batch).await;
+            if !known {
+                self.streams.lock().await.insert(key_of_stream(key).to_owned());
+            }
         }
         read.await.unwrap();
     }
@@ -190,10 +202,15 @@ fn read(stored: &Bytes, batches: &mpsc::Sender<Vec<InputLogEvent>>) {
     }
 }
 
-async fn send(logs: &Logs, group: &str, stream: &str, mut batch: Vec<InputLogEvent>) {
+/// Sends a batch into a stream, of which it may be known that it is there.
+async fn send(logs: &Logs, group: &str, stream: &str, known: bool, mut batch: Vec<InputLogEvent>) {
     batch.sort_by_key(InputLogEvent::timestamp);
     loop {
         let call = logs.put_log_events().log_group_name(group).log_stream_name(stream);
+        if known {
+            call.set_log_events(Some(batch)).send().await.unwrap();
+            return;
+        }
         let Err(error) = call.set_log_events(Some(batch.clone())).send().await else { return };
         assert!(error.into_service_error().is_resource_not_found_exception(), "a batch is refused");
         // Others may have made them meanwhile.
