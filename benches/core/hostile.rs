@@ -65,7 +65,7 @@ fn in_message(line: &str, what: &[u8], every: usize) -> Vec<u8> {
 type Text = fn() -> Vec<u8>;
 
 /// Texts that are nothing but one thing.
-const TEXTS: [(&str, Text); 24] = [
+const TEXTS: [(&str, Text); 29] = [
     ("escapes in forty keys", || {
         fill(&[b"{", &br#""\u006d\u0065":1,"#.repeat(40)[..], b"\"message\":\"m\"}\n"].concat())
     }),
@@ -91,6 +91,17 @@ const TEXTS: [(&str, Text); 24] = [
     ("a message of 15 MiB, no UTF-8", || of_message(&vec![0xff; LONG_BYTES])),
     ("a message of a million keys", || behind_message(&keys(1_000_000))),
     ("no message, a million keys: sent whole", || keys(1_000_000)),
+    ("no message, a time, one list: sent without", || {
+        [b"{\"timestamp\":5,\"a\":[", &b"0,".repeat(LONG_BYTES / 2)[..], b"0]}"].concat()
+    }),
+    ("no message, a time, one list each: sent without", || {
+        fill(&[b"{\"timestamp\":5,\"a\":[", &b"0,".repeat(300)[..], b"0]}\n"].concat())
+    }),
+    ("characters beside control characters", || fill(&of_message(&b"\xc3\xa9\x01".repeat(200)))),
+    ("no UTF-8 beside control characters", || fill(&of_message(&b"\xff\x01".repeat(300)))),
+    ("a backslash beside strings", || {
+        fill(&[b"{\"a\":[\\", &b"[\"\"],".repeat(100)[..], b"0],\"message\":\"m\"}\n"].concat())
+    }),
     ("a record of 40 MiB: dropped", || of_message(&vec![b'x'; 40 << 20])),
     ("a thousand brackets", || {
         let nested = [&b"[".repeat(1000)[..], &b"]".repeat(1000)].concat();

@@ -328,7 +328,7 @@ pub struct Settings {
     pub oversize_events: OversizeEvents,
 
     /// Whether request bodies of 1 KiB and more are compressed by gzip: the bytes sent become a fifth, and the processor's time
-    /// grows by half. auto: where CloudWatch Logs is called by HTTPS. If the service takes a batch only as it is, none is
+    /// grows by four fifths. auto: where CloudWatch Logs is called by HTTPS. If the service takes a batch only as it is, none is
     /// compressed any more.
     #[arg(long, env = "COMPRESS", value_name = "WHEN", default_value = "auto")]
     pub compress: Compress,

@@ -332,38 +332,67 @@ const fn table(escaped: bool) -> Table {
 const DENSE_BYTES: usize = 64;
 const DENSE_STEP: usize = 16;
 
-/// Hands the byte that `text` begins with to a sink, by a table that has it, and those behind it as far as many of them are
-/// not written as they are. How many they were.
+/// Hands the byte that `text` begins with to a sink, by a table that has it, and what is behind it as far as many bytes are not
+/// written as they are. How many they were.
 fn put_dense(text: &[u8], table: &Table, sink: &mut impl Sink) -> (ControlFlow<()>, usize) {
-    let (mut written, mut walked) = ([0; 6 * DENSE_BYTES + 2], 0);
+    let (mut written, mut walked) = ([0; 6 * DENSE_BYTES + 16], 0);
     loop {
-        let most = if sink.has_room(DENSE_BYTES) { DENSE_BYTES } else { 1 };
+        let has_room = sink.has_room(GROWTH_MAX * DENSE_BYTES);
+        let most = if has_room { DENSE_BYTES } else { 1 };
         let rest = text.get(walked..).unwrap_or_default();
-        let (mut len, mut taken, mut dense) = (0, 0, most == DENSE_BYTES);
-        for step in rest.get(..most).unwrap_or(rest).chunks(DENSE_STEP) {
-            let (len_before, taken_before) = (len, taken);
-            for &byte in step {
-                let entry = table[usize::from(byte)];
-                let [.., of_byte] = entry.to_le_bytes();
-                let Some(room) = written.get_mut(len..len + 8).filter(|_| of_byte > 0) else { break };
-                room.copy_from_slice(&entry.to_le_bytes());
-                len += usize::from(of_byte);
-                taken += 1;
+        let (mut len, mut taken, mut of_text, mut dense) = (0, 0, 0, has_room);
+        let (mut step, mut before) = (DENSE_STEP, 0);
+        while taken < most
+            && let Some(&byte) = rest.get(taken)
+        {
+            if taken >= step {
+                dense = len - before >= DENSE_STEP + 2;
+                if !dense {
+                    break;
+                }
+                (step, before) = (taken + DENSE_STEP, len);
             }
-            dense &= taken - taken_before == DENSE_STEP && len - len_before >= DENSE_STEP + 2;
-            if !dense {
+            let entry = table[usize::from(byte)].to_le_bytes();
+            let of_byte = usize::from(entry[7]);
+            let Some(room) = written.get_mut(len..len + 8) else { break };
+            if of_byte > 0 {
+                room.copy_from_slice(&entry);
+                (len, taken, of_text) = (len + of_byte, taken + 1, of_text + 1);
+                continue;
+            }
+            let (as_is, replaced) = character(rest.get(taken..).unwrap_or_default());
+            let (put, of) = if replaced > 0 { (REPLACEMENT, replaced) } else { (as_is, as_is.len()) };
+            if put.is_empty() {
+                dense = false;
                 break;
             }
+            if let Some(room) = room.get_mut(..put.len()) {
+                room.copy_from_slice(put);
+            }
+            (len, taken, of_text) = (len + put.len(), taken + of, of_text + put.len());
         }
+        dense &= taken >= most && len - before >= DENSE_STEP + 2;
         if taken == 0 {
             return (ControlFlow::Continue(()), walked);
         }
         walked += taken;
-        let flow = sink.piece(written.get(..len).unwrap_or_default(), taken, taken);
+        let flow = sink.piece(written.get(..len).unwrap_or_default(), of_text, taken);
         if flow.is_break() || !dense {
             return (flow, walked);
         }
     }
+}
+
+/// The character of several bytes that a text begins with; or how many bytes of it one U+FFFD stands for.
+fn character(text: &[u8]) -> (&[u8], usize) {
+    let invalid = invalid(text);
+    let len = match text.first() {
+        Some(0xc2..0xe0) => 2,
+        Some(0xe0..0xf0) => 3,
+        Some(0xf0..) => 4,
+        _ => 0,
+    };
+    (if invalid == 0 { text.get(..len).unwrap_or_default() } else { &[] }, invalid)
 }
 
 /// Walks the inside of a JSON string. `Break` when the sink ended it.

@@ -299,7 +299,11 @@ impl Batcher {
         }
         let goes_on = |split: Split| split.is_of(self.begun.unwrap_or(SegmentId(0)), event.ordinal);
         if event.from_part > 0 && self.split.is_some_and(goes_on) {
-            return if event.wide { self.pack_parts(event) } else { Fed::Wide };
+            if !event.wide {
+                return Fed::Wide;
+            }
+            self.reserve(Self::room(&event.message, true));
+            return self.pack_parts(event);
         }
         let room = Self::room(&event.message, event.wide);
         let (mark, start) = self.open_event(event.timestamp, room);
@@ -332,11 +336,8 @@ impl Batcher {
 
     /// Writes what stands before a message. Gives where to roll back to, and where the event begins.
     fn open_event(&mut self, timestamp: UnixMillis, message_bytes: usize) -> (usize, usize) {
+        self.reserve(message_bytes);
         let body = self.body.bytes();
-        let more = self.head.len() + message_bytes + FRAME_BYTES_MAX;
-        if body.capacity() - body.len() < more {
-            make_room(body, more);
-        }
         let mark = body.len();
         if self.entries.is_empty() {
             body.clear();
@@ -349,6 +350,15 @@ impl Batcher {
         body.extend_from_slice(itoa::Buffer::new().format(timestamp.0).as_bytes());
         body.extend_from_slice(b",\"message\":\"");
         (mark, start)
+    }
+
+    /// Makes room for one more message that takes so many bytes.
+    fn reserve(&mut self, message_bytes: usize) {
+        let more = self.head.len() + message_bytes + FRAME_BYTES_MAX;
+        let body = self.body.bytes();
+        if body.capacity() - body.len() < more {
+            make_room(body, more);
+        }
     }
 
     fn roll_back(&mut self, mark: usize) {
@@ -525,7 +535,7 @@ fn walk(message: &Message<'_>, level: Level, sink: &mut impl body::Sink) -> Resu
         Message::Json(text) => Ok(body::walk_raw(text, level, sink)),
         Message::Pieces(pieces) => {
             let (mut pieces, mut block) = (*pieces, [0; PIECE_BLOCK_BYTES]);
-            while let Some(text) = pieces.join(&mut block) {
+            while let Some((_, text)) = pieces.join(&mut block) {
                 if body::walk_raw(text, level, sink).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }

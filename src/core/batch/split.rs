@@ -79,8 +79,8 @@ impl<P: Parts> Cutter<P> {
                 let (mut pieces, mut from) = (pieces.from(self.place.piece), from);
                 let mut block = [0; PIECE_BLOCK_BYTES];
                 loop {
-                    self.place = Place { piece: pieces.place(), at: from };
-                    let Some(text) = pieces.join(&mut block) else { return Ok(ControlFlow::Continue(())) };
+                    let Some((piece, text)) = pieces.join(&mut block) else { return Ok(ControlFlow::Continue(())) };
+                    self.place = Place { piece, at: from };
                     let walked = body::walk_raw(text.get(from..).unwrap_or_default(), level, self);
                     if walked.is_break() {
                         return Ok(walked);
@@ -267,7 +267,7 @@ pub(super) fn pack(batcher: &mut Batcher, event: &Event<'_>) -> Fed {
         },
     };
     let (part, begins) = goes_on
-        .filter(|split| split.part <= event.from_part)
+        .filter(|split| split.part <= event.from_part && split.part < split.count)
         .map(|split| (split.part, split.begins))
         .unwrap_or_default();
     let pack = Pack { batcher, event, count, part, begins, open: None };

@@ -5,12 +5,13 @@
 //! [`Decoder::decode`] takes what input there is, fills what output it is given, and says how much of either it used.
 //! However the input is cut and however small the output, the bytes are the same.
 //!
-//! Memory is constant whatever the input claims. A gzip decoder holds one inflate state with its 32 KiB window. A zstd
-//! decoder holds a window as wide as its frames ask for, of at most [`WINDOW_BYTES_MAX`], and never one that is wider than
-//! its caller has memory for: that is a fault by which the caller learns what to claim before it begins anew.
+//! Memory is constant whatever the input claims. A gzip decoder holds one inflate state; the 32 KiB that it reaches back
+//! to stand in the caller's [`Window`]. A zstd decoder holds a window as wide as its frames ask for, of at most
+//! [`WINDOW_BYTES_MAX`], and never one that is wider than its caller has memory for: that is a fault by which the caller learns
+//! what to claim before it begins anew.
 //!
-//! [`SmallDecoder`] is the faster way for an object that fits one window: libdeflate has no streaming interface, but is
-//! about a quarter faster on what it can hold whole. It declines whatever it is not certain of.
+//! [`SmallDecoder`] is the way for an object that fits one window: libdeflate decodes it in one go, and keeps no state for a cut
+//! that cannot come. It declines whatever it is not certain of.
 
 mod gzip;
 pub mod inflate;

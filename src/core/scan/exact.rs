@@ -1,9 +1,11 @@
 //! The slow, complete way for the few records that [`super::fields`] leaves: every key compared unescaped, the last of
 //! equal keys taken, a message that is no string judged by the whole grammar, and the whole-record rule.
 
+use super::fields::nested_end;
 use super::shape::{MESSAGE, TIMESTAMP};
-use super::syntax::{Grammar, Look, in_scalar, skip_string, string_stops};
+use super::syntax::{Grammar, Look, in_scalar, short_end, skip_string};
 use super::{Message, Stamp};
+use crate::core::simd::Level;
 
 /// Top-level fields that say where a record came from; the whole-record rule leaves them out.
 pub const METADATA: [&str; 8] = [
@@ -87,7 +89,9 @@ impl Member<'_> {
     }
 
     fn is_metadata(&self) -> bool {
-        self.may_be_named() && Name::of(self).is_some_and(|name| name.is_metadata())
+        // A longer one is none, however it is escaped.
+        let is_short = self.key.len() <= ESCAPE_BYTES * NAME_BYTES_MAX;
+        is_short && self.may_be_named() && Name::of(self).is_some_and(|name| name.is_metadata())
     }
 }
 
@@ -117,7 +121,8 @@ fn member(record: &[u8], at: usize, judges: bool) -> Option<(Member<'_>, usize)>
     let judged = if judges && matches!(value, [b'{' | b'[', ..]) { Grammar::end(value) } else { None };
     let (len, sound) = match (judged, value.first()?) {
         (Some(len), _) => (len, Some(true)),
-        (None, b'"' | b'{' | b'[') => (value_end(value)?, None),
+        (None, b'"') => (string_end(value, 1, &mut false)? + 1, None),
+        (None, b'{' | b'[') => (nested_end(Level::best(), value)?, None),
         (None, _) => (value.iter().position(|&byte| !in_scalar(byte))?, Some(true)),
     };
     let end = value_at + len;
@@ -131,33 +136,10 @@ fn member(record: &[u8], at: usize, judges: bool) -> Option<(Member<'_>, usize)>
     Some((member, end))
 }
 
-/// The length of the value that `record` begins with.
-fn value_end(record: &[u8]) -> Option<usize> {
-    let (mut depth, mut at) = (0_usize, 0);
-    loop {
-        match record.get(at)? {
-            b'"' => at = string_end(record, at + 1, &mut false)?,
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.checked_sub(1)?,
-            _ if depth == 0 => return Some(at + record.get(at..)?.iter().position(|&byte| !in_scalar(byte))?),
-            _ => {}
-        }
-        at += 1;
-        if depth == 0 {
-            return Some(at);
-        }
-    }
-}
-
 #[inline(always)]
 fn string_end(record: &[u8], from: usize, escaped: &mut bool) -> Option<usize> {
-    // Most are short.
-    if let Some(word) = record.get(from..)?.first_chunk::<8>() {
-        let stops = string_stops(u64::from_le_bytes(*word));
-        let at = from + (stops.trailing_zeros() / 8) as usize;
-        if stops != 0 && record.get(at) == Some(&b'"') {
-            return Some(at);
-        }
+    if let Some(end) = short_end(record, from) {
+        return Some(end);
     }
     match skip_string(record, from, escaped) {
         Look::End(end) => Some(end),
@@ -176,6 +158,8 @@ enum Name<'w> {
     Other,
 }
 
+/// Most bytes of a character in a key: `\uXXXX`.
+const ESCAPE_BYTES: usize = 6;
 /// Bytes of the shortest name, and of the longest.
 const NAME_BYTES_MIN: usize = 7;
 const NAME_BYTES_MAX: usize = 16;
@@ -275,6 +259,8 @@ enum NextPiece {
     Comma,
     /// The member from one place to the other, behind a comma.
     Member(usize, usize),
+    /// Members, likewise, and no more.
+    Members(usize, usize),
     End,
 }
 
@@ -302,16 +288,19 @@ impl<'w> Pieces<'w> {
         Self { place, ..self }
     }
 
-    /// The next pieces, short ones joined: to do anything with a piece costs more than to copy a short one.
-    pub fn join<'b>(&mut self, block: &'b mut [u8; PIECE_BLOCK_BYTES]) -> Option<&'b [u8]>
+    /// The next pieces, short ones joined, for to do anything with a piece costs more than to copy a short one; and from where on
+    /// they are given again. That of a long one says where it ends.
+    pub fn join<'b>(&mut self, block: &'b mut [u8; PIECE_BLOCK_BYTES]) -> Option<(PiecePlace, &'b [u8])>
     where
         'w: 'b,
     {
-        let first = self.next()?;
-        if first.len() >= block.len() / 2 {
-            return Some(first);
+        let long = block.len() / 2;
+        let first = self.place;
+        let mut piece = self.next()?;
+        if piece.len() >= long {
+            return Some((self.given(piece), piece));
         }
-        let (mut len, mut piece) = (0, first);
+        let mut len = 0;
         loop {
             block.get_mut(len..len + piece.len())?.copy_from_slice(piece);
             len += piece.len();
@@ -319,13 +308,19 @@ impl<'w> Pieces<'w> {
             match self.next() {
                 Some(next) if next.len() <= block.len() - len => piece = next,
                 next => {
-                    if next.is_some() {
-                        self.place = place;
+                    if let Some(next) = next {
+                        self.place = if next.len() >= long { self.given(next) } else { place };
                     }
-                    return block.get(..len);
+                    return Some((first, block.get(..len)?));
                 }
             }
         }
+    }
+
+    /// The place of a piece of members that was given last.
+    const fn given(&self, piece: &[u8]) -> PiecePlace {
+        let end = self.place.at;
+        PiecePlace { at: end, next: NextPiece::Members(end - piece.len(), end) }
     }
 
     /// The next member that is kept, from one place to the other.
@@ -381,6 +376,10 @@ impl<'w> Iterator for Pieces<'w> {
                 None => self.end(),
             },
             NextPiece::Member(start, end) => self.members(start, end),
+            NextPiece::Members(start, end) => {
+                self.place = PiecePlace { at: end, next: NextPiece::Comma };
+                self.record.get(start..end)
+            }
             NextPiece::End => None,
         }
     }

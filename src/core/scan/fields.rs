@@ -340,71 +340,89 @@ impl<'w, S: Simd, const SPANNING: bool> Members<'w, S, SPANNING> {
         let Self { simd, bytes, .. } = *self;
         let mut nesting = Nesting::default();
         nesting.open(b'{'); // the record itself
-        let (mut at, mut within, mut carry) = (from, false, false);
-        while let Some(vector) = bytes.get(at..).and_then(|rest| simd.load(rest)) {
-            let mut carried = carry;
-            let backslashes = simd.bits(simd.equal(vector, b'\\'));
-            let quotes = simd.bits(simd.equal(vector, b'"')) & !escaped(S::WIDTH, backslashes, &mut carried);
-            let strings = prefix_xor(quotes) ^ if within { u64::MAX } else { 0 };
-            if backslashes & !strings != 0 {
-                // One that is in no string escapes nothing.
-                break;
-            }
-            let newlines = simd.bits(simd.equal(vector, b'\n')) & if SPANNING { strings } else { u64::MAX };
-            let mut stops = simd.bits(simd.bracket(vector)) & !strings | newlines;
-            while stops != 0 {
-                let place = stops.trailing_zeros();
-                stops &= stops - 1;
-                let found = at + place as usize;
-                match bytes.get(found) {
-                    Some(&open @ (b'{' | b'[')) if nesting.open(open) => {}
-                    Some(&close @ (b'}' | b']')) if nesting.close(close) => {
-                        if nesting.depth() == 1 {
-                            return Ok(found + 1);
+        let mut at = from;
+        loop {
+            let (mut within, mut carry) = (false, false);
+            while let Some(vector) = bytes.get(at..).and_then(|rest| simd.load(rest)) {
+                let mut carried = carry;
+                let backslashes = simd.bits(simd.equal(vector, b'\\'));
+                let quotes = simd.bits(simd.equal(vector, b'"')) & !escaped(S::WIDTH, backslashes, &mut carried);
+                let strings = prefix_xor(quotes) ^ if within { u64::MAX } else { 0 };
+                if backslashes & !strings != 0 {
+                    // One that is in no string escapes nothing.
+                    break;
+                }
+                let newlines = simd.bits(simd.equal(vector, b'\n')) & if SPANNING { strings } else { u64::MAX };
+                let mut stops = simd.bits(simd.bracket(vector)) & !strings | newlines;
+                while stops != 0 {
+                    let place = stops.trailing_zeros();
+                    stops &= stops - 1;
+                    let found = at + place as usize;
+                    match bytes.get(found) {
+                        Some(b'\n') if strings >> place & 1 == 1 => return Err(Stop::Unsound),
+                        _ => {
+                            if let Some(end) = self.nest(&mut nesting, found)? {
+                                return Ok(end);
+                            }
                         }
                     }
-                    Some(b'\n') if strings >> place & 1 == 0 => return Err(Stop::Newline),
-                    _ => return Err(Stop::Unsound),
+                }
+                within ^= quotes.count_ones() % 2 == 1;
+                carry = carried;
+                at += S::WIDTH;
+            }
+            // One by one, past those that are not looked at together.
+            let behind = at + S::WIDTH;
+            if within {
+                match rest_of_string(bytes, at, carry, &mut false) {
+                    Look::End(end) => at = end + 1,
+                    look @ (Look::Broken(_) | Look::RanOut) => return Err(look.into()),
                 }
             }
-            within ^= quotes.count_ones() % 2 == 1;
-            carry = carried;
-            at += S::WIDTH;
-        }
-        if within {
-            match rest_of_string(bytes, at, carry, &mut false) {
-                Look::End(end) => at = end + 1,
-                look @ (Look::Broken(_) | Look::RanOut) => return Err(look.into()),
-            }
-        }
-        loop {
-            let stops = |vector| {
-                let stops = simd.or(simd.bracket(vector), simd.equal(vector, b'"'));
-                if SPANNING { stops } else { simd.or(stops, simd.equal(vector, b'\n')) }
-            };
-            let is_stop = |byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']') || byte == b'\n' && !SPANNING;
-            at = find(simd, bytes, at, stops, is_stop);
-            match bytes.get(at) {
-                None => return Err(Stop::RanOut),
-                Some(b'"') => at = self.string(at + 1, &mut false)?,
-                Some(&open @ (b'{' | b'[')) => {
-                    if !nesting.open(open) {
-                        return Err(Stop::Unsound);
-                    }
+            while at < behind {
+                let stops = |vector| {
+                    let stops = simd.or(simd.bracket(vector), simd.equal(vector, b'"'));
+                    if SPANNING { stops } else { simd.or(stops, simd.equal(vector, b'\n')) }
+                };
+                let is_stop = |byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']') || byte == b'\n' && !SPANNING;
+                at = find(simd, bytes, at, stops, is_stop);
+                if bytes.get(at) == Some(&b'"') {
+                    at = self.string(at + 1, &mut false)?;
+                } else if let Some(end) = self.nest(&mut nesting, at)? {
+                    return Ok(end);
                 }
-                Some(&close @ (b'}' | b']')) => {
-                    if !nesting.close(close) {
-                        return Err(Stop::Unsound);
-                    }
-                    if nesting.depth() == 1 {
-                        return Ok(at + 1);
-                    }
-                }
-                Some(_) => return Err(Stop::Newline),
+                at += 1;
             }
-            at += 1;
         }
     }
+
+    /// Takes the bracket that stands at `at`: the place behind it, if it is the last.
+    #[inline(always)]
+    fn nest(&self, nesting: &mut Nesting, at: usize) -> Result<Option<usize>, Stop> {
+        match self.bytes.get(at) {
+            None => Err(Stop::RanOut),
+            Some(&open @ (b'{' | b'[')) if nesting.open(open) => Ok(None),
+            Some(&close @ (b'}' | b']')) if nesting.close(close) => Ok((nesting.depth() == 1).then_some(at + 1)),
+            Some(b'{' | b'[' | b'}' | b']') => Err(Stop::Unsound),
+            Some(_) => Err(Stop::Newline),
+        }
+    }
+}
+
+/// The length of the nested value that `bytes` begin with, of a record of sound skeleton.
+pub(super) fn nested_end(level: Level, bytes: &[u8]) -> Option<usize> {
+    struct End<'w>(&'w [u8]);
+
+    impl Task for End<'_> {
+        type Output = Option<usize>;
+
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> Option<usize> {
+            Members::<'_, S, true>::of(simd, self.0).nested(0).ok()
+        }
+    }
+
+    level.run(End(bytes))
 }
 
 /// What was found of a member by comparing it with the shape's.

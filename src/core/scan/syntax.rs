@@ -39,10 +39,19 @@ const fn zeros(word: u64) -> u64 {
 
 /// The quotes, backslashes and newlines of a word, as [`zeros`].
 #[inline(always)]
-pub(super) const fn string_stops(word: u64) -> u64 {
+const fn string_stops(word: u64) -> u64 {
     zeros(word ^ (EACH_BYTE * b'"' as u64))
         | zeros(word ^ (EACH_BYTE * b'\\' as u64))
         | zeros(word ^ (EACH_BYTE * b'\n' as u64))
+}
+
+/// The place of the closing quote of a string whose inside begins here, if it is as short as most keys, and plain.
+#[inline(always)]
+pub(super) fn short_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let word = bytes.get(from..)?.first_chunk::<8>()?;
+    let stops = string_stops(u64::from_le_bytes(*word));
+    let at = from + (stops.trailing_zeros() / 8) as usize;
+    (stops != 0 && bytes.get(at) == Some(&b'"')).then_some(at)
 }
 
 /// The place of the first quote, backslash or newline from `from` on, or the length.
@@ -427,8 +436,10 @@ impl Grammar {
             Expect::Colon | Expect::CommaOrEnd => return None,
         };
         let end = if byte == b'"' {
-            let quote = self.skip(bytes, at + 1);
+            let quote = short_end(bytes, at + 1).unwrap_or_else(|| self.skip(bytes, at + 1));
             (bytes.get(quote) == Some(&b'"')).then_some(quote + 1)?
+        } else if !key && byte.is_ascii_digit() && bytes.get(at + 1).is_some_and(|&byte| !in_scalar(byte)) {
+            at + 1
         } else if !key && in_scalar(byte) {
             let len = bytes.get(at..)?.iter().position(|&byte| !in_scalar(byte))?;
             is_scalar(bytes.get(at..at + len)?).then_some(at + len)?
