@@ -11,27 +11,35 @@ use loadgen::{Compression, Format, Framing, LineSpec, Lines, MessageSpec, Object
 const OBJECT_BYTES: u64 = 4 << 20;
 /// What Vector's gzip uses when its configuration names no level.
 const VECTOR_GZIP_LEVEL: u32 = 6;
-/// Message lengths with which a record has 1.2 KB.
+/// Message lengths with which a record has 1.7 KB; 1.2 KB.
 const LONG_BYTES: (usize, usize) = (400, 900);
-/// The same for 200 bytes, of a record without the pod's metadata.
+const MIDDLE_BYTES: (usize, usize) = (80, 240);
+/// The same for 280 bytes, of a record without the pod's metadata; 200 bytes.
 const SHORT_BYTES: (usize, usize) = (60, 150);
+const SHORTEST_BYTES: (usize, usize) = (10, 40);
 
 /// A kind of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Vector's records of 1.2 KB, one a line.
+    /// Vector's records of 1.7 KB, one a line.
     Long,
-    /// Records of 200 bytes, one a line.
+    /// Records of 280 bytes, one a line.
     Short,
     /// As `Long`, but all in one array on one line.
     Array,
     /// Messages that are JSON themselves: an escape every few bytes.
     Escaped,
+    /// As `Long`, of 1.2 KB.
+    Middle,
+    /// As `Short`, of 200 bytes.
+    Shortest,
 }
 
 impl Kind {
-    /// All of them.
+    /// All that is measured in every way.
     pub(crate) const ALL: [Self; 4] = [Self::Long, Self::Short, Self::Array, Self::Escaped];
+    /// Those that are beside their ceiling alone, to see what a record's length does.
+    pub(crate) const SHORTER: [Self; 2] = [Self::Middle, Self::Shortest];
 
     /// As figures are named.
     pub(crate) const fn name(self) -> &'static str {
@@ -40,14 +48,16 @@ impl Kind {
             Self::Short => "core_short",
             Self::Array => "core_array",
             Self::Escaped => "core_escaped",
+            Self::Middle => "core_long_1200",
+            Self::Shortest => "core_short_200",
         }
     }
 
     /// How near to the ceiling it should be.
     pub(crate) const fn target(self) -> f64 {
         match self {
-            Self::Long => 0.80,
-            Self::Short => 0.55,
+            Self::Long | Self::Middle => 0.80,
+            Self::Short | Self::Shortest => 0.55,
             Self::Array => 0.75,
             Self::Escaped => 0.50,
         }
@@ -72,15 +82,17 @@ pub(crate) struct Set {
 impl Set {
     /// So many objects of a kind.
     pub(crate) fn of(kind: Kind, objects: u64) -> Self {
-        let generated = |framing, format| {
-            let (size, message) = (ObjectSize::Bytes(OBJECT_BYTES), message(format, LONG_BYTES));
+        let generated = |framing, format, bytes| {
+            let (size, message) = (ObjectSize::Bytes(OBJECT_BYTES), message(format, bytes));
             Self::generated(ObjectSpec { objects, size, framing, message, ..ObjectSpec::default() })
         };
         match kind {
-            Kind::Long => generated(Framing::Lines, Format::Mixed),
-            Kind::Array => generated(Framing::Array, Format::Mixed),
-            Kind::Escaped => generated(Framing::Lines, Format::JsonTime),
+            Kind::Long => generated(Framing::Lines, Format::Mixed, LONG_BYTES),
+            Kind::Middle => generated(Framing::Lines, Format::Mixed, MIDDLE_BYTES),
+            Kind::Array => generated(Framing::Array, Format::Mixed, LONG_BYTES),
+            Kind::Escaped => generated(Framing::Lines, Format::JsonTime, LONG_BYTES),
             Kind::Short => Self::bare(objects, SHORT_BYTES),
+            Kind::Shortest => Self::bare(objects, SHORTEST_BYTES),
         }
     }
 
