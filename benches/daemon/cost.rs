@@ -10,8 +10,6 @@ const OBJECT_MIB: f64 = 4.0;
 const OBJECTS: f64 = 10.0;
 /// MB/s of one function's network, both ways together: what is measured of functions by many, and promised by nobody.
 const NETWORK_MB_S: f64 = 75.0;
-/// Milliseconds of the processor for a MiB through TLS: AES-128-GCM with the processor's instructions.
-const TLS_MS_PER_MIB: f64 = 0.25;
 /// Milliseconds until a GET's first byte, until PutLogEvents is answered, and of the invocation itself.
 const WAITS_MS: [f64; 3] = [30.0, 30.0, 5.0];
 /// GB of memory with which a function has one processor. Source: Lambda Developer Guide, "Configure Lambda function memory".
@@ -28,6 +26,8 @@ const MB_PER_MIB: f64 = 1.048_576;
 pub(crate) struct Measured {
     /// Milliseconds of the processor for a decompressed MiB, without TLS.
     pub(crate) cpu_ms: f64,
+    /// Those for a MiB through TLS.
+    pub(crate) tls_ms: f64,
     /// Bytes got for each decompressed one.
     pub(crate) got: f64,
     /// Bytes sent for each.
@@ -36,8 +36,8 @@ pub(crate) struct Measured {
 
 /// USD for a TB of decompressed bytes, at a price for a GB and second.
 pub(crate) fn usd_per_tb(measured: Measured, price: f64) -> f64 {
-    let Measured { cpu_ms, got, sent } = measured;
-    let processor = cpu_ms + (got + sent) * TLS_MS_PER_MIB;
+    let Measured { cpu_ms, tls_ms, got, sent } = measured;
+    let processor = cpu_ms + (got + sent) * tls_ms;
     let network = (got + sent) * MB_PER_MIB / NETWORK_MB_S * 1e3;
     let waits = WAITS_MS.iter().sum::<f64>() / (OBJECT_MIB * OBJECTS);
     (processor.max(network) + waits) / 1e3 * MIB_PER_TB * MEMORY_GB * price

@@ -21,6 +21,7 @@ mod ours;
 mod sets;
 #[path = "../../tests/support/stage.rs"]
 mod stage;
+mod tls;
 mod usual;
 
 use std::collections::BTreeMap;
@@ -261,13 +262,15 @@ async fn compress(figures: &mut Figures) {
     let [off, on] = times.map(median_of);
     figures.add("cpu_ms_per_mib", off, "ms", Target::None, Gate::None);
     figures.add("cpu_ms_per_mib_compressed", on, "ms", Target::None, Gate::None);
+    let tls_ms = tls::ms_per_mib();
+    figures.add("tls_ms_per_mib", tls_ms, "ms", Target::None, Gate::None);
     figures.add("sent_bytes", sent[0], "of bytes", Target::None, Gate::None);
     figures.add("sent_bytes_compressed", sent[1], "of bytes", Target::None, Gate::None);
     let got = set.stored.iter().map(Bytes::len).sum::<usize>() as f64 / set.bytes as f64;
     for (name, cpu_ms, sent, target) in
         [("usd_per_tb", on, sent[1], Target::AtMost(0.25)), ("usd_per_tb_uncompressed", off, sent[0], Target::None)]
     {
-        let measured = Measured { cpu_ms, got, sent };
+        let measured = Measured { cpu_ms, tls_ms, got, sent };
         let [x86, arm64] = [X86_USD, ARM64_USD].map(|price| usd_per_tb(measured, price));
         for (name, usd) in [(name, x86.max(arm64)), (&format!("{name}_x86"), x86), (&format!("{name}_arm64"), arm64)] {
             figures.add(name, usd, "USD", target, Gate::None);

@@ -188,6 +188,27 @@ async fn small_objects_cost_few_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_objects_of_a_stream_make_a_handful_of_batches() {
+    const OBJECTS: usize = 1_000;
+    // 10 KB of each, of which an event's 26 bytes are billed, too.
+    let lines: Vec<String> = (0..100).map(|at| format!("{at:>99}")).collect();
+    let billed = OBJECTS * lines.len() * (99 + 26);
+    let mut stage = Stage::new().await;
+    let acme = stage.tenant("acme", |_| {});
+    for object in 0..OBJECTS {
+        stage.put_messages(&format!("acme/c1/api/pod-0/{object:04}.json.gz"), &lines);
+    }
+    let daemon = stage.sqs(&[]);
+    stage.until_settled(0).await;
+    daemon.stop().await;
+    assert_eq!(stage.messages(&acme, "pod-0").len(), OBJECTS * lines.len());
+    // As many as are full, and some that were sent because the messages of all that is open take every place.
+    let full = u64::try_from(billed.div_ceil(1 << 20)).unwrap();
+    let calls = stage.calls("PutLogEvents", &acme.account);
+    assert!((full..=3 * full).contains(&calls), "{calls} calls for {full} full batches");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_guilty_event_is_dropped_and_its_neighbours_arrive() {
     let mut stage = Stage::new().await;
     let acme = stage.tenant("acme", |_| {});
