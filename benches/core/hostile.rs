@@ -128,8 +128,8 @@ fn keys(count: usize) -> Vec<u8> {
 }
 
 /// Says how many times as long a byte takes as one of a usual object, of the objects with such a name: one that is decompressed,
-/// and one of those as long as more are billed. An event is billed with 26 bytes besides its text, and so what is
-/// none, but stands where one should, counts as so many: of such as have two bytes, a byte takes longer.
+/// and, where there are more of those, one that is made of it. What is no event, but stands where one should, counts as 26 bytes, as
+/// an event without text does for CloudWatch Logs: of such as have two bytes, a byte takes longer.
 pub(crate) fn say(figures: &mut Figures, only: &str) {
     let usual = Set::of(Kind::Long, OBJECTS);
     let lines = plain(&usual);
@@ -139,10 +139,9 @@ pub(crate) fn say(figures: &mut Figures, only: &str) {
     let of = |sets: &mut dyn Iterator<Item = (&str, Set)>| {
         let mut worst: f64 = 0.0;
         for (name, set) in sets {
-            let [by_byte, by_billed] =
-                compared(&usual, &set, |set, billed| [set.bytes as f64, billed.max(set.bytes as f64)]);
-            println!("  {name:<44} {by_byte:>6.2} times the time for a byte, {by_billed:>5.2} for one that is billed");
-            worst = worst.max(by_billed);
+            let [by_byte, by_made] = compared(&usual, &set, |set, made| [set.bytes as f64, made.max(set.bytes as f64)]);
+            println!("  {name:<44} {by_byte:>6.2} times the time for a byte, {by_made:>5.2} for one that is made");
+            worst = worst.max(by_made);
         }
         worst
     };
@@ -173,12 +172,12 @@ pub(crate) fn say(figures: &mut Figures, only: &str) {
     figures.add("hostile_blocks", worst, "times", Target::AtMost(5.0), Gate::Ratio);
 }
 
-/// How many times as long the one takes as the other for each of what a set is weighed by, with its billed bytes.
+/// How many times as long the one takes as the other for each of what a set is weighed by, with its made bytes.
 fn compared<const N: usize>(usual: &Set, set: &Set, weights: impl Fn(&Set, f64) -> [f64; N]) -> [f64; N] {
     let (mut ours, mut theirs) = (Ours::new(), Ours::new());
     let times = rounds(ROUNDS, [&mut || _ = ours.run(usual, |_| {}), &mut || _ = theirs.run(set, |_| {})]);
     let times = median(&times, |[ours, theirs]| theirs / ours);
-    let (of_usual, of_set) = (weights(usual, ours.billed as f64), weights(set, theirs.billed as f64));
+    let (of_usual, of_set) = (weights(usual, ours.made as f64), weights(set, theirs.made as f64));
     std::array::from_fn(|at| times * of_usual[at] / of_set[at])
 }
 

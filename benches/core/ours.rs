@@ -21,8 +21,8 @@ pub(crate) struct Ours {
     machine: Machine,
     budget: LaneBudget,
     how: How,
-    /// Bytes of the last run's events as CloudWatch Logs bills them; what was dropped counts as if it were empty.
-    pub(crate) billed: usize,
+    /// Bytes of the last run's bodies; what was dropped counts as CloudWatch Logs counts an event without text.
+    pub(crate) made: usize,
 }
 
 /// What is done with sealed batches.
@@ -42,7 +42,7 @@ impl Ours {
             machine: Machine::new(batcher, RECORD_BYTES_MAX),
             budget: budget.lane(&TenantId::try_from("acme").unwrap(), 0),
             how: How::Hashed,
-            billed: 0,
+            made: 0,
         }
     }
 
@@ -60,14 +60,14 @@ impl Ours {
     pub(crate) fn run(&mut self, set: &Set, mut seen: impl FnMut(&[u8])) -> u64 {
         let chunk_bytes = usize::try_from(CHUNK_BYTES).unwrap();
         let (mut records, mut dropped) = (0, 0);
-        let (mut billed, how) = (0, self.how);
+        let (mut made, how) = (0, self.how);
         let mut sealed = |machine: &mut Machine, worker: &mut Worker| {
             if let Some(mut group) = machine.take_sealed() {
                 if how != How::Nothing {
                     worker.finish(&mut group.sealed.batches, how == How::Packed);
                 }
                 for batch in &group.sealed.batches {
-                    billed += batch.billed_bytes();
+                    made += batch.body().len();
                     seen(batch.body());
                 }
             }
@@ -101,7 +101,7 @@ impl Ours {
         }
         self.machine.seal(SendWindow::ALL);
         sealed(&mut self.machine, &mut self.worker);
-        self.billed = billed + usize::try_from(dropped).unwrap() * EVENT_OVERHEAD_BYTES;
+        self.made = made + usize::try_from(dropped).unwrap() * EVENT_OVERHEAD_BYTES;
         records
     }
 }
