@@ -172,7 +172,7 @@ pub(crate) fn say(figures: &mut Figures, only: &str) {
     figures.add("hostile_blocks", worst, "times", Target::AtMost(5.0), Gate::Ratio);
 }
 
-/// How many times as long the one takes as the other for each of what a set is weighed by, with its made bytes.
+/// How many times as long the one takes as the other for each of what a set, and the bytes made of it, are weighed by.
 fn compared<const N: usize>(usual: &Set, set: &Set, weights: impl Fn(&Set, f64) -> [f64; N]) -> [f64; N] {
     let (mut ours, mut theirs) = (Ours::new(), Ours::new());
     let times = rounds(ROUNDS, [&mut || _ = ours.run(usual, |_| {}), &mut || _ = theirs.run(set, |_| {})]);

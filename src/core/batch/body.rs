@@ -232,7 +232,7 @@ impl Run {
 
 /// What is sent for bytes that are no UTF-8.
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
-/// Some of it.
+/// It sixteen times, to be handed on together.
 const REPLACEMENTS: &[u8] = "\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}".as_bytes();
 
 /// So many bytes of replacements, for so many that were walked.
