@@ -331,13 +331,15 @@ const fn table(escaped: bool) -> Table {
 /// Bytes that are written by a table together, and those after which it is asked whether that is still worth it.
 const DENSE_BYTES: usize = 64;
 const DENSE_STEP: usize = 16;
+/// Bytes of text that they are at most: the last one may begin a character of four bytes.
+const DENSE_TEXT_MAX: usize = GROWTH_MAX * (DENSE_BYTES - 1) + 4;
 
 /// Hands the byte that `text` begins with to a sink, by a table that has it, and what is behind it as far as many bytes are not
 /// written as they are. How many they were.
 fn put_dense(text: &[u8], table: &Table, sink: &mut impl Sink) -> (ControlFlow<()>, usize) {
     let (mut written, mut walked) = ([0; 6 * DENSE_BYTES + 16], 0);
     loop {
-        let has_room = sink.has_room(GROWTH_MAX * DENSE_BYTES);
+        let has_room = sink.has_room(DENSE_TEXT_MAX);
         let most = if has_room { DENSE_BYTES } else { 1 };
         let rest = text.get(walked..).unwrap_or_default();
         let (mut len, mut taken, mut of_text, mut dense) = (0, 0, 0, has_room);

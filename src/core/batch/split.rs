@@ -16,6 +16,9 @@ use crate::core::simd::Level;
 /// Bytes of the longest part number, `[4294967295/4294967295] `.
 pub(super) const PREFIX_BYTES_MAX: usize = 24;
 
+/// Bytes of the longest character in UTF-8.
+const CHARACTER_BYTES_MAX: usize = 4;
+
 /// A place in a message's text as it came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Place {
@@ -118,6 +121,8 @@ impl<P: Parts> Sink for Cutter<P> {
 
     fn piece(&mut self, written: &[u8], len: usize, walked: usize) -> ControlFlow<()> {
         if !self.has_room(len) {
+            // Else where a part ends would depend on where the walk began.
+            debug_assert!(len <= CHARACTER_BYTES_MAX, "one character, or there is room");
             self.next()?;
         }
         self.used += len;
@@ -276,6 +281,7 @@ pub(super) fn pack(batcher: &mut Batcher, event: &Event<'_>) -> Fed {
         let walked = packer.walk(&event.message, level);
         debug_assert!(walked.is_ok());
         if walked == Ok(ControlFlow::Continue(())) {
+            debug_assert_eq!(packer.parts.part + 1, count, "as many parts as were counted");
             let _last = packer.parts.end();
         }
     }

@@ -5,6 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::core::scan::{ScanLimits, Scanner, Step};
 
+/// What is written by the table: what takes more bytes than it has, and characters of several bytes.
+const DENSE: &[&[u8]] = &[b"\x01", b"\x80", b"\xe2\x82", b"\xf0\x9f\x98", "\u{e9}".as_bytes(), "\u{1f600}".as_bytes()];
+
 /// The inside of a JSON string, of all that may stand in one.
 fn insides(tokens: Range<usize>) -> impl Strategy<Value = Vec<u8>> {
     let token = prop_oneof![
@@ -14,6 +17,7 @@ fn insides(tokens: Range<usize>) -> impl Strategy<Value = Vec<u8>> {
         1 => (1_usize..30).prop_map(|times| br"\u0041\u00e9\ud83d\ude00\ud83d".repeat(times)),
         2 => (1_usize..200).prop_map(|times| "\u{e9}\u{1f600}".repeat(times).into_bytes()),
         1 => prop::collection::vec(0x80..0xff_u8, 1..200),
+        2 => prop::collection::vec(prop::sample::select(DENSE), 1..300).prop_map(|tokens| tokens.concat()),
         1 => prop::collection::vec(1..0x20_u8, 1..300).prop_map(|mut controls| {
             controls.retain(|control| *control != b'\n');
             controls
@@ -91,5 +95,20 @@ fn blocks_of_a_walk_end_between_characters() {
                 feed_both(&mut batcher, &mut naive, event);
             }
         }
+    }
+}
+
+/// What is written by the table fills a part to its end, also where its text grows most.
+#[test]
+fn dense_text_fills_each_part() {
+    let inside = [&[1; 64][..], &[0x80; 63], "\u{1f600}".as_bytes(), &[b'y'; 400]].concat();
+    for (event_bytes_max, oversize) in
+        (64..600).flat_map(|most| [Oversize::Truncate, Oversize::Split].map(|oversize| (most, oversize)))
+    {
+        let limits = BatchLimits { event_bytes_max, oversize, ..BatchLimits::default() };
+        let (mut batcher, mut naive) = (batcher(limits), reference::Batcher::new(limits, "group", "stream"));
+        let message = Message::Escaped(&inside);
+        let event = Event { message, timestamp: UnixMillis(1), ordinal: Ordinal(0), from_part: 0, wide: false };
+        feed_both(&mut batcher, &mut naive, event);
     }
 }
