@@ -64,66 +64,157 @@ fn in_message(line: &str, what: &[u8], every: usize) -> Vec<u8> {
 /// Makes a text.
 type Text = fn() -> Vec<u8>;
 
-/// Texts that are nothing but one thing.
-const TEXTS: [(&str, Text); 29] = [
+/// Texts that are nothing but one thing. No line is as the one before, for those are compared and not read.
+const TEXTS: [(&str, Text); 50] = [
     ("escapes in forty keys", || {
-        fill(&[b"{", &br#""\u006d\u0065":1,"#.repeat(40)[..], b"\"message\":\"m\"}\n"].concat())
+        let keys = [b"{", &br#""\u006d\u0065":1,"#.repeat(40)[..], b"\"n\":"].concat();
+        fill(|at| [&keys, &number(at)[..], b",\"message\":\"m\"}\n"].concat())
     }),
-    ("a message that is an object of sixty keys", || fill(&behind_message(&keys(60)))),
-    ("no message, sixty keys: sent whole", || fill(&[&keys(60)[..], b"\n"].concat())),
-    ("no message, sixty keys, a time: sent without", || fill(&[b"{\"timestamp\":5,", &keys(60)[1..], b"\n"].concat())),
+    ("a message that is an object of sixty keys", || fill(|at| behind_message(&keys(at, 60)))),
+    ("no message, sixty keys: sent whole", || fill(|at| line(&keys(at, 60)))),
+    ("no message, sixty keys, a time: sent without", || {
+        fill(|at| [b"{\"timestamp\":5,", &line(&keys(at, 60))[1..]].concat())
+    }),
     ("no message, sixty keys, blanks: sent without", || {
-        fill(&[&keys(60).split(|byte| *byte == b',').collect::<Vec<_>>().join(&b", "[..]), &b"\n"[..]].concat())
+        fill(|at| line(&keys(at, 60).split(|byte| *byte == b',').collect::<Vec<_>>().join(&b", "[..])))
     }),
-    ("no message, one long key: sent whole", || fill(&[b"{\"", &[b'k'; 600][..], b"\":1}\n"].concat())),
-    ("every character escaped", || fill(&of_message(&br"\u0041".repeat(100)))),
-    ("every character a quote", || fill(&of_message(&br#"\""#.repeat(300)))),
-    ("control characters", || fill(&of_message(&[1; 600]))),
-    ("no UTF-8", || fill(&of_message(&[0xff; 600]))),
-    ("empty messages", || fill(&of_message(b""))),
-    ("messages of one character", || fill(b"{\"message\":\"m\"}\n")),
-    ("{}", || fill(b"{}")),
-    ("bad lines of one character", || fill(b"x\n")),
-    ("an array of 1", || [b"[", &fill(b"1,")[..]].concat()),
-    ("empty lines", || fill(b"\n")),
-    ("a message of 15 MiB", || of_message(&vec![b'x'; LONG_BYTES])),
-    ("a message of 15 MiB, all escapes", || of_message(&br"\n".repeat(LONG_BYTES / 2))),
-    ("a message of 15 MiB, no UTF-8", || of_message(&vec![0xff; LONG_BYTES])),
-    ("a message of a million keys", || behind_message(&keys(1_000_000))),
-    ("no message, a million keys: sent whole", || keys(1_000_000)),
-    ("no message, a time, one list: sent without", || {
-        [b"{\"timestamp\":5,\"a\":[", &b"0,".repeat(LONG_BYTES / 2)[..], b"0]}"].concat()
+    ("no message, one long key: sent whole", || {
+        fill(|at| [&b"{\""[..], &[b'k'; 600], &number(at)[..], b"\":1}\n"].concat())
     }),
-    ("no message, a time, one list each: sent without", || {
-        fill(&[b"{\"timestamp\":5,\"a\":[", &b"0,".repeat(300)[..], b"0]}\n"].concat())
-    }),
-    ("characters beside control characters", || fill(&of_message(&b"\xc3\xa9\x01".repeat(200)))),
-    ("no UTF-8 beside control characters", || fill(&of_message(&b"\xff\x01".repeat(300)))),
-    ("a backslash beside strings", || {
-        fill(&[b"{\"a\":[\\", &b"[\"\"],".repeat(100)[..], b"0],\"message\":\"m\"}\n"].concat())
-    }),
-    ("a record of 40 MiB: dropped", || of_message(&vec![b'x'; 40 << 20])),
-    ("a thousand brackets", || {
-        let nested = [&b"[".repeat(1000)[..], &b"]".repeat(1000)].concat();
-        fill(&[&b"{\"a\":"[..], &nested, b",\"message\":\"m\"}\n"].concat())
-    }),
+    ("every character escaped", || fill(|at| of_message(at, &br"\u0041".repeat(100)))),
+    ("every character a quote", || fill(|at| of_message(at, &br#"\""#.repeat(300)))),
+    ("control characters", || fill(|at| of_message(at, &[1; 600]))),
+    ("no UTF-8", || fill(|at| of_message(at, &[0xff; 600]))),
+    ("empty messages", || fill(|at| [b"{\"timestamp\":", &number(at)[..], b",\"message\":\"\"}\n"].concat())),
+    ("messages of one character", || fill(|at| [b"{\"message\":\"", &number(at)[5..], b"\"}\n"].concat())),
+    ("{}", || fill(|_| b"{}".to_vec())),
+    ("bad lines of one character", || fill(|_| b"x\n".to_vec())),
+    ("an array of 1", || [b"[", &fill(|_| b"1,".to_vec())[..]].concat()),
+    ("an array of []", || [b"[", &fill(|_| b"[],".to_vec())[..]].concat()),
+    ("empty lines", || fill(|_| b"\n".to_vec())),
+    ("a message of 15 MiB", || of_message(0, &vec![b'x'; LONG_BYTES])),
+    ("a message of 15 MiB, all escapes", || of_message(0, &br"\n".repeat(LONG_BYTES / 2))),
+    ("a message of 15 MiB, no UTF-8", || of_message(0, &vec![0xff; LONG_BYTES])),
+    ("a message of a million keys", || behind_message(&keys(0, 1_000_000))),
+    ("no message, a million keys: sent whole", || keys(0, 1_000_000)),
+    ("characters beside control characters", || fill(|at| of_message(at, &b"\xc3\xa9\x01".repeat(200)))),
+    ("no UTF-8 beside control characters", || fill(|at| of_message(at, &b"\xff\x01".repeat(300)))),
+    ("a record of 40 MiB: dropped", || of_message(0, &vec![b'x'; 40 << 20])),
     ("zeros", || vec![0; TEXT_BYTES]),
+    ("beside a message, a backslash and strings", || {
+        let list = [b"\\", &b"[\"\"],".repeat(100)[..]].concat();
+        fill(|at| beside_message(at, &list))
+    }),
+    ("beside a message, backslashes and zeros", || fill(|at| beside_message(at, &b"\\0".repeat(300)))),
+    ("beside a message, a thousand brackets", || {
+        let nested = [&b"[".repeat(1000)[..], &b"]".repeat(1000), b","].concat();
+        fill(|at| beside_message(at, &nested))
+    }),
+    ("beside a message, tokens by chance", || fill(|at| beside_message(at, &tokens(at as u64, 900)))),
+    ("a message that is tokens by chance", || {
+        fill(|at| behind_message(&[b"[", &tokens(at as u64, 900)[..], &number(at), b"]"].concat()))
+    }),
+    ("a message that is a list of []", || behind_message(&list(b"[],", LONG_BYTES))),
+    ("no message, one list of 0: sent without", || behind_time(&list(b"0,", LONG_BYTES))),
+    ("no message, one list of 0 and blanks: sent without", || behind_time(&list(b"0 ,", LONG_BYTES))),
+    ("no message, one list of []: sent without", || behind_time(&list(b"[],", LONG_BYTES))),
+    ("no message, one list of {}: sent without", || behind_time(&list(b"{},", LONG_BYTES))),
+    ("no message, one list of [[[[]]]]: sent without", || behind_time(&list(b"[[[[[[[[]]]]]]]],", LONG_BYTES))),
+    ("no message, one list of strings: sent without", || behind_time(&list(b"\"\",", LONG_BYTES))),
+    ("no message, one list of escapes: sent without", || behind_time(&list(b"\"\\u0041\\n\",", LONG_BYTES))),
+    ("no message, one list of one number: sent without", || behind_time(&list(b"1", LONG_BYTES))),
+    ("no message, one list of blanks: sent without", || behind_time(&list(b" ", LONG_BYTES))),
+    ("no message, one list of tokens by chance: sent without", || {
+        behind_time(&[b"[", &tokens(0, LONG_BYTES)[..], b"0]"].concat())
+    }),
+    ("the same behind another record", || {
+        [&line(b"{}")[..], &behind_time(&[b"[", &tokens(0, LONG_BYTES)[..], b"0]"].concat())].concat()
+    }),
+    ("the same in an array", || {
+        [b"[{},", &behind_time(&[b"[", &tokens(0, LONG_BYTES)[..], b"0]"].concat())[..], b"]"].concat()
+    }),
+    ("the list of [[[[]]]] behind another record", || {
+        [line(b"{}"), behind_time(&list(b"[[[[[[[[]]]]]]]],", LONG_BYTES))].concat()
+    }),
+    ("the same over many lines", || behind_time(&[b"[\n", &tokens(0, LONG_BYTES)[..], b"0]"].concat())),
+    ("no message, lists of 0: sent without", || {
+        fill(|at| line(&behind_time(&[&list(b"0,", 600)[..], b",\"n\":", &number(at)].concat())))
+    }),
+    ("no message, lists of []: sent without", || {
+        fill(|at| line(&behind_time(&[&list(b"[],", 900)[..], b",\"n\":", &number(at)].concat())))
+    }),
+    ("no message, lists of [], blanks: sent without", || {
+        let member = [b", \"a\": ", &list(b"[],", 60)[..]].concat();
+        fill(|at| line(&behind_time(&[&number(at)[..], &member.repeat(20)].concat())))
+    }),
+    ("no message, lists of [] in metadata: sent without", || {
+        let member = [b",\"kubernetes\":", &list(b"[],", 400)[..], b",\"a\":\"", &[b'x'; 400][..], b"\""].concat();
+        behind_time(&[&b"1"[..], &member.repeat(LONG_BYTES / 820)].concat())
+    }),
 ];
 
-fn fill(line: &[u8]) -> Vec<u8> {
-    line.repeat(TEXT_BYTES / line.len())
+/// Lines, each made of its number.
+fn fill(line: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
+    let mut text = Vec::with_capacity(2 * TEXT_BYTES);
+    for at in 0.. {
+        if text.len() >= TEXT_BYTES {
+            break;
+        }
+        text.extend(line(at));
+    }
+    text
 }
 
-fn of_message(message: &[u8]) -> Vec<u8> {
-    [b"{\"timestamp\":1700000000000,\"message\":\"", message, b"\"}\n"].concat()
+fn line(record: &[u8]) -> Vec<u8> {
+    [record, b"\n"].concat()
+}
+
+/// Six digits of a line's number.
+fn number(at: usize) -> Vec<u8> {
+    format!("{:06}", 100_000 + at * 7919 % 900_000).into()
+}
+
+fn of_message(at: usize, message: &[u8]) -> Vec<u8> {
+    [b"{\"timestamp\":1700000000000,\"message\":\"", &number(at)[..], message, b"\"}\n"].concat()
 }
 
 fn behind_message(value: &[u8]) -> Vec<u8> {
     [b"{\"message\":", value, b"}\n"].concat()
 }
 
-fn keys(count: usize) -> Vec<u8> {
-    let keys: Vec<String> = (0..count).map(|at| format!("\"k{at}\":0")).collect();
+/// A list of which nothing is sent, and so of which all may stand in it.
+fn beside_message(at: usize, list: &[u8]) -> Vec<u8> {
+    [b"{\"a\":[", &number(at)[..], b",", list, b"0],\"message\":\"m\"}\n"].concat()
+}
+
+/// A record without a message, which is sent without its time.
+fn behind_time(value: &[u8]) -> Vec<u8> {
+    [b"{\"timestamp\":5,\"a\":", value, b"}"].concat()
+}
+
+/// A list of some bytes of the same.
+fn list(element: &[u8], bytes: usize) -> Vec<u8> {
+    let last: &[u8] = if element.ends_with(b",") { b"0]" } else { b"]" };
+    [b"[", &element.repeat(bytes / element.len())[..], last].concat()
+}
+
+/// Elements that nobody can foresee, a comma behind each, of so many bytes or a few more.
+fn tokens(seed: u64, bytes: usize) -> Vec<u8> {
+    const TOKENS: [&[u8]; 8] = [b"[],", b"{},", b"0,", b"[0],", b"{\"\":[]},", b"[[],{}],", b"true,", b"\"\","];
+    let (mut state, mut made) = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, Vec::with_capacity(bytes + 16));
+    while made.len() < bytes {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        made.extend_from_slice(TOKENS[(state >> 32) as usize % TOKENS.len()]);
+    }
+    made
+}
+
+/// An object of some keys, whose first value is a number.
+fn keys(value: usize, count: usize) -> Vec<u8> {
+    let keys: Vec<String> =
+        (0..count).map(|at| format!("\"k{at}\":{}", if at == 0 { value % 10 } else { 0 })).collect();
     format!("{{{}}}", keys.join(",")).into()
 }
 
@@ -140,7 +231,7 @@ pub(crate) fn say(figures: &mut Figures, only: &str) {
         let mut worst: f64 = 0.0;
         for (name, set) in sets {
             let [by_byte, by_made] = compared(&usual, &set, |set, made| [set.bytes as f64, made.max(set.bytes as f64)]);
-            println!("  {name:<44} {by_byte:>6.2} times the time for a byte, {by_made:>5.2} for one that is made");
+            println!("  {name:<54} {by_byte:>6.2} times the time for a byte, {by_made:>5.2} for one that is made");
             worst = worst.max(by_made);
         }
         worst

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 
 use super::GROW_BYTES;
 use crate::core::scan::Seen;
-use crate::core::simd::{Level, Simd, Task, WIDTH_MAX, escaped, longer_escapes};
+use crate::core::simd::{Level, Simd, Task, WIDTH_MAX, escaped, load_padded, longer_escapes};
 
 /// An escape that JSON does not have, or a quote that is not escaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -133,16 +133,9 @@ impl<const ESCAPES: bool> Task for FindRun<'_, ESCAPES> {
                 return run;
             }
         }
-        let rest = text.get(run.bytes..).unwrap_or_default();
-        let mut block = [0; WIDTH_MAX];
-        if let Some(start) = block.get_mut(..rest.len())
-            && !rest.is_empty()
-        {
-            start.copy_from_slice(rest);
-            if let Some(bytes) = simd.load(&block) {
-                // It ends at the zeros, or before them.
-                run.add::<S, ESCAPES>(simd, bytes);
-            }
+        if let Some((bytes, _)) = text.get(run.bytes..).and_then(|rest| load_padded(simd, rest)) {
+            // It ends at the zeros, or before them.
+            run.add::<S, ESCAPES>(simd, bytes);
         }
         run
     }
@@ -397,6 +390,72 @@ fn character(text: &[u8]) -> (&[u8], usize) {
     (if invalid == 0 { text.get(..len).unwrap_or_default() } else { &[] }, invalid)
 }
 
+/// Where the bytes of four go when a backslash is put before some of them.
+#[derive(Clone, Copy, Debug)]
+struct Spread {
+    /// By how many bits each is moved up.
+    shifts: [u8; 4],
+    /// The backslashes.
+    backslashes: u64,
+}
+
+/// By a bit for each of the four, the lowest for the first.
+static SPREADS: [Spread; 16] = {
+    let mut spreads = [Spread { shifts: [0; 4], backslashes: 0 }; 16];
+    let mut bits = 0;
+    while bits < 16 {
+        let (mut at, mut shift) = (0_u8, 0);
+        while at < 4 {
+            if bits >> at & 1 == 1 {
+                spreads[bits].backslashes |= (b'\\' as u64) << (8 * at + shift);
+                shift += 8;
+            }
+            spreads[bits].shifts[at as usize] = shift;
+            at += 1;
+        }
+        bits += 1;
+    }
+    spreads
+};
+
+/// Most bytes that a vector's are written as with backslashes, and what is written behind them.
+const QUOTED_MAX: usize = 2 * WIDTH_MAX + 8;
+
+/// Writes the first few bytes of a text with a backslash before each quote and backslash, up to a control character or what is no
+/// ASCII. How many bytes they were, and are.
+struct Quote<'t, 'w>(&'t [u8], &'w mut [u8; QUOTED_MAX]);
+
+impl Task for Quote<'_, '_> {
+    type Output = (usize, usize);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> (usize, usize) {
+        let Self(text, written) = self;
+        let Some((vector, len)) = load_padded(simd, text) else { return (0, 0) };
+        let mut special = simd.bits(simd.or(simd.equal(vector, b'"'), simd.equal(vector, b'\\')));
+        let usual = len.min(simd.bits(simd.unusual(vector)).trailing_zeros() as usize);
+        let (mut walked, mut len) = (0, 0);
+        while walked < usual {
+            let rest = text.get(walked..).unwrap_or_default();
+            let four =
+                rest.first_chunk().copied().unwrap_or_else(|| std::array::from_fn(|at| *rest.get(at).unwrap_or(&0)));
+            let taken = (usual - walked).min(4);
+            let bits = (special & 0xf) as usize & ((1 << taken) - 1);
+            let Spread { shifts: [a, b, c, d], backslashes } = SPREADS[bits % 16];
+            let four = u64::from(u32::from_le_bytes(four));
+            let low = (four & 0xff) << a | (four & 0xff00) << b;
+            let high = (four & 0xff_0000) << c | (four & 0xff00_0000) << d;
+            if let Some(eight) = written.get_mut(len..len + 8) {
+                eight.copy_from_slice(&(low | high | backslashes).to_le_bytes());
+            }
+            special >>= 4;
+            walked += taken;
+            len += taken + bits.count_ones() as usize;
+        }
+        (walked, len)
+    }
+}
+
 /// Walks the inside of a JSON string. `Break` when the sink ended it.
 pub(super) fn walk_escaped<S: Sink>(escaped: &[u8], level: Level, sink: &mut S) -> Result<ControlFlow<()>, BadEscape> {
     let mut rest = escaped;
@@ -457,6 +516,15 @@ pub(super) fn walk_raw<S: Sink>(text: &[u8], level: Level, sink: &mut S) -> Cont
         let tail = rest.get(run.bytes..).unwrap_or_default();
         if tail.is_empty() {
             return ControlFlow::Continue(());
+        }
+        if sink.has_room(WIDTH_MAX) {
+            let mut written = [0; QUOTED_MAX];
+            let (walked, len) = level.run(Quote(tail, &mut written));
+            sink.piece(written.get(..len).unwrap_or_default(), walked, walked)?;
+            if walked > 0 {
+                rest = tail.get(walked..).unwrap_or_default();
+                continue;
+            }
         }
         let (flow, taken) = put_dense(tail, &RAW, sink);
         flow?;

@@ -298,7 +298,8 @@ impl Batcher {
             return Fed::Full;
         }
         let goes_on = |split: Split| split.is_of(self.begun.unwrap_or(SegmentId(0)), event.ordinal);
-        if event.from_part > 0 && self.split.is_some_and(goes_on) {
+        let is_long = text_bytes_min(&event.message) > self.limits.event_bytes_max;
+        if is_long || event.from_part > 0 && self.split.is_some_and(goes_on) {
             if !event.wide {
                 return Fed::Wide;
             }
@@ -524,6 +525,15 @@ fn message_bytes(message: &Message<'_>) -> usize {
         Message::Escaped(text) | Message::Seen(text, _) | Message::Json(text) => text.len(),
         Message::Pieces(pieces) => pieces.bytes(),
         Message::Empty => 0,
+    }
+}
+
+/// Bytes of text that a message has at least.
+fn text_bytes_min(message: &Message<'_>) -> usize {
+    match message {
+        // A byte may be written as `\u0041`.
+        Message::Escaped(text) | Message::Seen(text, _) => text.len() / 6,
+        Message::Json(_) | Message::Pieces(_) | Message::Empty => message_bytes(message),
     }
 }
 

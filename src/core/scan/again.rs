@@ -21,8 +21,8 @@ enum Told {
     Escaped(Range<usize>),
     Seen(Range<usize>, Seen),
     Json(Range<usize>),
-    /// Of so many bytes.
-    Pieces(usize),
+    /// Of a text that is not to be looked at.
+    Pieces(Pieces<'static>),
     Empty,
 }
 
@@ -47,7 +47,7 @@ impl Again {
                 Message::Escaped(text) => Told::Escaped(place(text)),
                 Message::Seen(text, seen) => Told::Seen(place(text), seen),
                 Message::Json(text) => Told::Json(place(text)),
-                Message::Pieces(pieces) => Told::Pieces(pieces.bytes()),
+                Message::Pieces(pieces) => Told::Pieces(pieces.of(&[])),
                 Message::Empty => Told::Empty,
             },
             timestamp: match record.timestamp {
@@ -64,7 +64,7 @@ impl Again {
             Told::Escaped(place) => Message::Escaped(text.get(place.clone())?),
             Told::Seen(place, seen) => Message::Seen(text.get(place.clone())?, *seen),
             Told::Json(place) => Message::Json(text.get(place.clone())?),
-            Told::Pieces(bytes) => Message::Pieces(Pieces::new(text, *bytes)),
+            Told::Pieces(pieces) => Message::Pieces(pieces.of(text)),
             Told::Empty => Message::Empty,
         })
     }

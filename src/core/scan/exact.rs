@@ -1,9 +1,12 @@
 //! The slow, complete way for the few records that [`super::fields`] leaves: every key compared unescaped, the last of
 //! equal keys taken, a message that is no string judged by the whole grammar, and the whole-record rule.
 
-use super::fields::nested_end;
+use std::ops::Range;
+
+use super::grammar::{is_value, sendable_end};
+use super::nesting;
 use super::shape::{MESSAGE, TIMESTAMP};
-use super::syntax::{Grammar, Look, in_scalar, short_end, skip_string};
+use super::syntax::{Look, in_scalar, short_end, skip_string};
 use super::{Message, Stamp};
 use crate::core::simd::Level;
 
@@ -20,12 +23,14 @@ pub const METADATA: [&str; 8] = [
 ];
 
 /// Message and timestamp of the record `text`, whose skeleton is known to be sound. `None`: it is a bad record, because
-/// of a bad escape in a key, or because the text that would be sent is no valid JSON.
-pub(super) fn read(text: &[u8]) -> Option<(Message<'_>, Stamp<'_>)> {
+/// of a bad escape in a key, or because the text that would be sent is no valid JSON. `judged`: it is valid JSON but for its escapes,
+/// as is known already. `nested`: where a nested value of it begins and ends, or nothing.
+pub(super) fn read(text: &[u8], judged: bool, nested: (usize, usize)) -> Option<(Message<'_>, Stamp<'_>)> {
     let (mut message, mut timestamp) = (None::<Member<'_>>, Stamp::Missing);
     // Of what is sent if there is no message, whether it is sound, and how long it is: two braces, and a comma behind each member.
     let (mut sound, mut whole, mut at) = (true, 2, 1);
-    while let Some((member, end)) = member(text, at, message.is_none()) {
+    let mut longest = 0..0;
+    while let Some((member, end)) = member(text, at, !judged && message.is_none(), nested) {
         at = end;
         let name = if member.may_be_named() { Name::of(&member)? } else { Name::Other };
         if name.is(MESSAGE) {
@@ -36,28 +41,36 @@ pub(super) fn read(text: &[u8]) -> Option<(Message<'_>, Stamp<'_>)> {
         } else if name.is_metadata() {
             continue;
         } else if message.is_none() {
-            sound = sound && member.is_sound();
+            sound = sound && member.is_sound(judged);
         }
         whole += member.text.len() + 1;
+        if member.text.len() > longest.len() {
+            longest = end - member.text.len()..end;
+        }
     }
     let message = match message.map(|member| (member, member.value)) {
         Some((_, [b'"', b'"'])) => Message::Empty,
         Some((_, [b'"', inside @ .., b'"'])) => Message::Escaped(inside),
-        Some((member, value)) if value != b"null" => member.is_sound().then_some(Message::Json(value))?,
+        Some((member, value)) if value != b"null" => member.is_sound(judged).then_some(Message::Json(value))?,
         nothing @ (Some(_) | None) => {
             // What stands behind a message was not looked at.
-            if !sound || nothing.is_some() && !kept(text).all(|member| member.is_sound()) {
+            if !sound || nothing.is_some() && !kept(text).all(|member| member.is_sound(judged)) {
                 return None;
             }
-            self::whole(text, if whole > 2 { whole - 1 } else { whole })
+            self::whole(text, if whole > 2 { whole - 1 } else { whole }, longest)
         }
     };
     Some((message, timestamp))
 }
 
-/// What is sent of a record without a message, so many bytes: it itself, unless it has metadata or blanks between members.
-pub(super) fn whole(text: &[u8], bytes: usize) -> Message<'_> {
-    if bytes == text.len() { Message::Json(text) } else { Message::Pieces(Pieces::new(text, bytes)) }
+/// What is sent of a record without a message, so many bytes: it itself, unless it has metadata or blanks between members. Of those
+/// that are sent one is the longest, if that is known.
+pub(super) fn whole(text: &[u8], bytes: usize, longest: Range<usize>) -> Message<'_> {
+    if bytes == text.len() {
+        return Message::Json(text);
+    }
+    let longest = (longest.start, longest.end);
+    Message::Pieces(Pieces { record: text, bytes, longest, place: PiecePlace { at: 0, next: NextPiece::Brace } })
 }
 
 /// One `"key": value` of a record's top level.
@@ -74,11 +87,14 @@ struct Member<'w> {
 }
 
 impl Member<'_> {
-    /// Whether the value is valid JSON. What is neither nested nor a string is, for the skeleton is sound.
-    fn is_sound(&self) -> bool {
+    /// Whether the value is valid JSON, where that is known of all but its escapes if it is `judged`. What is neither nested nor a
+    /// string is, for the skeleton is sound.
+    fn is_sound(&self, judged: bool) -> bool {
         self.sound.unwrap_or_else(|| match self.value.first() {
-            Some(b'"') => memchr::memchr(b'\\', self.value).is_none() || Grammar::is_value(self.value),
-            Some(b'{' | b'[') => Grammar::is_value(self.value),
+            Some(b'"' | b'{' | b'[') => {
+                let is_read = judged || self.value.first() == Some(&b'"');
+                is_read && memchr::memchr(b'\\', self.value).is_none() || is_value(Level::best(), self.value)
+            }
             _ => true,
         })
     }
@@ -99,17 +115,24 @@ impl Member<'_> {
 fn kept(record: &[u8]) -> impl Iterator<Item = Member<'_>> {
     let mut at = 1;
     let members = std::iter::from_fn(move || {
-        let (member, end) = member(record, at, false)?;
+        let (member, end) = member(record, at, false, (0, 0))?;
         at = end;
         Some(member)
     });
     members.filter(|member| !member.is_metadata())
 }
 
+/// The first byte behind place `at` that is neither a blank nor a comma: a member's, if there is one.
+#[inline(always)]
+fn member_start(record: &[u8], at: usize) -> Option<usize> {
+    let blanks = record.get(at..)?.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b','))?;
+    Some(at + blanks)
+}
+
 /// The member that follows place `at`, and the place behind it. If it is asked for, a nested value is judged on the way.
 #[inline(always)]
-fn member(record: &[u8], at: usize, judges: bool) -> Option<(Member<'_>, usize)> {
-    let start = at + record.get(at..)?.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b','))?;
+fn member(record: &[u8], at: usize, judges: bool, nested: (usize, usize)) -> Option<(Member<'_>, usize)> {
+    let start = member_start(record, at)?;
     if record.get(start) != Some(&b'"') {
         return None;
     }
@@ -118,11 +141,14 @@ fn member(record: &[u8], at: usize, judges: bool) -> Option<(Member<'_>, usize)>
     let colon = key_end + record.get(key_end..)?.iter().position(|&byte| byte == b':')?;
     let value_at = colon + 1 + record.get(colon + 1..)?.iter().position(|byte| !byte.is_ascii_whitespace())?;
     let value = record.get(value_at..)?;
-    let judged = if judges && matches!(value, [b'{' | b'[', ..]) { Grammar::end(value) } else { None };
+    let judges = judges && matches!(value, [b'{' | b'[', ..]);
+    let judged = if judges { sendable_end(Level::best(), value) } else { None };
     let (len, sound) = match (judged, value.first()?) {
         (Some(len), _) => (len, Some(true)),
         (None, b'"') => (string_end(value, 1, &mut false)? + 1, None),
-        (None, b'{' | b'[') => (nested_end(Level::best(), value)?, None),
+        (None, b'{' | b'[') if value_at == nested.0 => (nested.1 - nested.0, None),
+        (None, b'{' | b'[') => (nesting::sound_len(Level::best(), value)?, None),
+        (None, b'0'..=b'9') if !in_scalar(*value.get(1)?) => (1, Some(true)),
         (None, _) => (value.iter().position(|&byte| !in_scalar(byte))?, Some(true)),
     };
     let end = value_at + len;
@@ -234,12 +260,23 @@ const PIECE_BYTES: usize = 4 << 10;
 
 /// The texts of a whole record less its metadata, in their order, punctuation included: `{`, `"a":1,"b":2`, `}`. Joined without
 /// anything between they are one JSON object. The blanks between members are not kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Pieces<'w> {
     record: &'w [u8],
     bytes: usize,
+    /// A member that is kept, from one place to the other: it need not be read again. Or nothing.
+    longest: (usize, usize),
     place: PiecePlace,
 }
+
+impl PartialEq for Pieces<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        // What is known of them makes no difference.
+        (self.record, self.bytes, self.place) == (other.record, other.bytes, other.place)
+    }
+}
+
+impl Eq for Pieces<'_> {}
 
 /// A place between pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -265,21 +302,15 @@ enum NextPiece {
 }
 
 impl<'w> Pieces<'w> {
-    /// Of a record of sound skeleton, whose pieces have so many bytes together.
-    pub(super) const fn new(record: &'w [u8], bytes: usize) -> Self {
-        Self { record, bytes, place: PiecePlace { at: 0, next: NextPiece::Brace } }
+    /// The same of the same record, which has moved.
+    pub(super) const fn of(self, record: &[u8]) -> Pieces<'_> {
+        Pieces { record, ..self }
     }
 
     /// Bytes of all pieces together.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub const fn place(&self) -> PiecePlace {
-        self.place
     }
 
     /// The same from another place on.
@@ -326,7 +357,11 @@ impl<'w> Pieces<'w> {
     /// The next member that is kept, from one place to the other.
     fn kept(&self, mut at: usize) -> Option<(usize, usize)> {
         loop {
-            let (member, end) = member(self.record, at, false)?;
+            let start = member_start(self.record, at)?;
+            if start == self.longest.0 {
+                return Some(self.longest);
+            }
+            let (member, end) = member(self.record, start, false, (0, 0))?;
             if !member.is_metadata() {
                 return Some((end - member.text.len(), end));
             }

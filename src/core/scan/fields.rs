@@ -5,10 +5,11 @@
 //! What a record has in common with one before it, which is most of it, is not read again but compared ([`super::shape`]).
 
 use super::exact;
+use super::nesting;
 use super::shape::{Mark, Role, Shape};
-use super::syntax::{Look, Nesting, in_scalar, is_scalar, skip_string};
+use super::syntax::{Look, in_scalar, is_scalar, skip_string};
 use super::{Seen, Stamp};
-use crate::core::simd::{Level, Simd, Task, common, escaped, find, longer_escapes};
+use crate::core::simd::{Level, Simd, Task, common, escaped, longer_escapes};
 
 /// What the bytes from a record's `{` on are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub(super) struct Fields<'w> {
     pub(super) exact: bool,
     /// It has no message, and no value that would have to be judged to be sent: what is sent of it are so many bytes.
     pub(super) whole: Option<usize>,
+    /// Where the longest nested value that was read begins and ends, if there was one.
+    pub(super) nested: (usize, usize),
 }
 
 /// Why a value has no end among the bytes.
@@ -56,13 +59,21 @@ impl From<Look> for Stop {
 
 /// Reads the record at the start of `bytes`, which is its `{`. Whatever bytes follow, and whatever the shape, a verdict other
 /// than [`Verdict::RanOut`] stays the same.
-pub(super) fn read<'w, const SPANNING: bool>(level: Level, bytes: &'w [u8], shape: Option<&mut Shape>) -> Verdict<'w> {
+///
+/// `matched`: the record is there as a whole, and the brackets in it are known to match, and not to be too many.
+pub(super) fn read<'w, const SPANNING: bool>(
+    level: Level,
+    bytes: &'w [u8],
+    matched: bool,
+    shape: Option<&mut Shape>,
+) -> Verdict<'w> {
     debug_assert!(!(SPANNING && shape.is_some()), "a shape is of one line");
-    level.run(Read::<SPANNING> { bytes, shape })
+    level.run(Read::<SPANNING> { bytes, matched, shape })
 }
 
 struct Read<'w, 's, const SPANNING: bool> {
     bytes: &'w [u8],
+    matched: bool,
     shape: Option<&'s mut Shape>,
 }
 
@@ -71,8 +82,8 @@ impl<'w, const SPANNING: bool> Task for Read<'w, '_, SPANNING> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Verdict<'w> {
-        let Self { bytes, shape } = self;
-        let mut members = Members::<'w, S, SPANNING>::of(simd, bytes);
+        let Self { bytes, matched, shape } = self;
+        let mut members = Members::<'w, S, SPANNING> { matched, ..Members::of(simd, bytes) };
         match members.all(shape.as_deref()) {
             Ok(len) => {
                 let exact = members.exact || members.message.is_none();
@@ -84,7 +95,8 @@ impl<'w, const SPANNING: bool> Task for Read<'w, '_, SPANNING> {
                 }
                 let whole = members.whole();
                 let message = members.message.unwrap_or_default();
-                Verdict::Whole(Fields { len, message, seen: members.seen, timestamp: members.timestamp, exact, whole })
+                let Members { seen, timestamp, longest: nested, .. } = members;
+                Verdict::Whole(Fields { len, message, seen, timestamp, exact, whole, nested })
             }
             Err(Stop::Unsound) => Verdict::Unsound,
             Err(Stop::Newline) => Verdict::Newline,
@@ -119,6 +131,8 @@ enum Next {
 struct Members<'w, S, const SPANNING: bool> {
     simd: S,
     bytes: &'w [u8],
+    /// See [`read`].
+    matched: bool,
     message: Option<&'w [u8]>,
     /// What was seen of the message, if it was read and is sound.
     seen: Option<Seen>,
@@ -130,6 +144,8 @@ struct Members<'w, S, const SPANNING: bool> {
     plain: bool,
     /// Bytes of those that were read and are no metadata, and of a comma for each.
     kept: usize,
+    /// See [`Fields::nested`].
+    longest: (usize, usize),
 }
 
 impl<'w, S: Simd, const SPANNING: bool> Members<'w, S, SPANNING> {
@@ -138,6 +154,7 @@ impl<'w, S: Simd, const SPANNING: bool> Members<'w, S, SPANNING> {
         Self {
             simd,
             bytes,
+            matched: false,
             message: None,
             seen: None,
             timestamp: Stamp::Missing,
@@ -145,6 +162,7 @@ impl<'w, S: Simd, const SPANNING: bool> Members<'w, S, SPANNING> {
             read: 0,
             plain: true,
             kept: 0,
+            longest: (0, 0),
         }
     }
 
@@ -277,7 +295,11 @@ impl<'w, S: Simd, const SPANNING: bool> Members<'w, S, SPANNING> {
             }
             Some(b'{' | b'[') => {
                 self.plain = false;
-                self.nested(start)
+                let end = self.nested(start)?;
+                if end - start > self.longest.1 - self.longest.0 {
+                    self.longest = (start, end);
+                }
+                Ok(end)
             }
             _ => scalar(self.bytes, start),
         }
@@ -337,92 +359,17 @@ impl<'w, S: Simd, const SPANNING: bool> Members<'w, S, SPANNING> {
     /// The end of a nested value: brackets of matching kinds and terminated strings, nothing else is asked.
     #[inline(always)]
     fn nested(&self, from: usize) -> Result<usize, Stop> {
-        let Self { simd, bytes, .. } = *self;
-        let mut nesting = Nesting::default();
-        nesting.open(b'{'); // the record itself
-        let mut at = from;
-        loop {
-            let (mut within, mut carry) = (false, false);
-            while let Some(vector) = bytes.get(at..).and_then(|rest| simd.load(rest)) {
-                let mut carried = carry;
-                let backslashes = simd.bits(simd.equal(vector, b'\\'));
-                let quotes = simd.bits(simd.equal(vector, b'"')) & !escaped(S::WIDTH, backslashes, &mut carried);
-                let strings = prefix_xor(quotes) ^ if within { u64::MAX } else { 0 };
-                if backslashes & !strings != 0 {
-                    // One that is in no string escapes nothing.
-                    break;
-                }
-                let newlines = simd.bits(simd.equal(vector, b'\n')) & if SPANNING { strings } else { u64::MAX };
-                let mut stops = simd.bits(simd.bracket(vector)) & !strings | newlines;
-                while stops != 0 {
-                    let place = stops.trailing_zeros();
-                    stops &= stops - 1;
-                    let found = at + place as usize;
-                    match bytes.get(found) {
-                        Some(b'\n') if strings >> place & 1 == 1 => return Err(Stop::Unsound),
-                        _ => {
-                            if let Some(end) = self.nest(&mut nesting, found)? {
-                                return Ok(end);
-                            }
-                        }
-                    }
-                }
-                within ^= quotes.count_ones() % 2 == 1;
-                carry = carried;
-                at += S::WIDTH;
-            }
-            // One by one, past those that are not looked at together.
-            let behind = at + S::WIDTH;
-            if within {
-                match rest_of_string(bytes, at, carry, &mut false) {
-                    Look::End(end) => at = end + 1,
-                    look @ (Look::Broken(_) | Look::RanOut) => return Err(look.into()),
-                }
-            }
-            while at < behind {
-                let stops = |vector| {
-                    let stops = simd.or(simd.bracket(vector), simd.equal(vector, b'"'));
-                    if SPANNING { stops } else { simd.or(stops, simd.equal(vector, b'\n')) }
-                };
-                let is_stop = |byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']') || byte == b'\n' && !SPANNING;
-                at = find(simd, bytes, at, stops, is_stop);
-                if bytes.get(at) == Some(&b'"') {
-                    at = self.string(at + 1, &mut false)?;
-                } else if let Some(end) = self.nest(&mut nesting, at)? {
-                    return Ok(end);
-                }
-                at += 1;
-            }
+        let (look, in_string) = if self.matched {
+            (nesting::sound_end(self.simd, self.bytes, from), false)
+        } else {
+            nesting::end(self.simd, self.bytes, from, SPANNING)
+        };
+        match (look, in_string) {
+            (Look::End(end), _) => Ok(end),
+            (Look::Broken(at), false) if self.bytes.get(at) == Some(&b'\n') => Err(Stop::Newline),
+            (look @ (Look::Broken(_) | Look::RanOut), _) => Err(look.into()),
         }
     }
-
-    /// Takes the bracket that stands at `at`: the place behind it, if it is the last.
-    #[inline(always)]
-    fn nest(&self, nesting: &mut Nesting, at: usize) -> Result<Option<usize>, Stop> {
-        match self.bytes.get(at) {
-            None => Err(Stop::RanOut),
-            Some(&open @ (b'{' | b'[')) if nesting.open(open) => Ok(None),
-            Some(&close @ (b'}' | b']')) if nesting.close(close) => Ok((nesting.depth() == 1).then_some(at + 1)),
-            Some(b'{' | b'[' | b'}' | b']') => Err(Stop::Unsound),
-            Some(_) => Err(Stop::Newline),
-        }
-    }
-}
-
-/// The length of the nested value that `bytes` begin with, of a record of sound skeleton.
-pub(super) fn nested_end(level: Level, bytes: &[u8]) -> Option<usize> {
-    struct End<'w>(&'w [u8]);
-
-    impl Task for End<'_> {
-        type Output = Option<usize>;
-
-        #[inline(always)]
-        fn run<S: Simd>(self, simd: S) -> Option<usize> {
-            Members::<'_, S, true>::of(simd, self.0).nested(0).ok()
-        }
-    }
-
-    level.run(End(bytes))
 }
 
 /// What was found of a member by comparing it with the shape's.
@@ -433,16 +380,6 @@ enum Compared {
     Value(Mark),
     /// Nothing of the member that begins here.
     Nothing(usize),
-}
-
-/// Each bit, whether an odd number of those up to it are set: of quotes, what stands within them, the first of two included.
-const fn prefix_xor(mut bits: u64) -> u64 {
-    let mut shift = 1;
-    while shift < 64 {
-        bits ^= bits << shift;
-        shift *= 2;
-    }
-    bits
 }
 
 /// [`skip_string`] by vectors.
@@ -527,7 +464,16 @@ fn message_end<S: Simd>(simd: S, bytes: &[u8], from: usize) -> (Look, Option<See
     (rest_of_string(bytes, at, carry, &mut false), None)
 }
 
+#[inline(always)]
 fn scalar(bytes: &[u8], from: usize) -> Result<usize, Stop> {
+    match bytes.get(from..from + 2) {
+        Some([b'0'..=b'9', behind]) if !in_scalar(*behind) => Ok(from + 1),
+        _ => long_scalar(bytes, from),
+    }
+}
+
+#[inline(never)]
+fn long_scalar(bytes: &[u8], from: usize) -> Result<usize, Stop> {
     let rest = bytes.get(from..).unwrap_or_default();
     let Some(len) = rest.iter().position(|&byte| !in_scalar(byte)) else { return Err(Stop::RanOut) };
     if rest.get(..len).is_some_and(is_scalar) { Ok(from + len) } else { Err(Stop::Unsound) }

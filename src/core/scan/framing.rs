@@ -7,7 +7,8 @@
 
 use super::exact;
 use super::fields::{self, Verdict};
-use super::syntax::{Balance, Grammar, Look, is_scalar};
+use super::nesting::Outline;
+use super::syntax::{Look, is_scalar};
 use super::{Message, Record, Scanner, Step};
 use crate::core::object::{ObjectFault, Ordinal};
 
@@ -103,11 +104,11 @@ impl Scanner {
         match (byte, self.mode) {
             (b'{', Mode::Line) => self.state = State::Line,
             (b'{', Mode::Undecided) => {
-                self.grammar = Grammar::default();
+                self.grammar.begin();
                 self.state = State::First;
             }
             (b'{', Mode::Value) => {
-                self.grammar = Grammar::default();
+                self.grammar.begin();
                 self.state = State::Value;
             }
             (b'[', _) => {
@@ -133,7 +134,10 @@ impl Scanner {
         let fresh = bounded.get(self.searched..).unwrap_or_default();
         let newline = memchr::memchr(b'\n', fresh);
         let line = fresh.get(..newline.unwrap_or(fresh.len())).unwrap_or_default();
-        let look = self.grammar.look(line);
+        let look = self.grammar.look(self.level, line);
+        if matches!(look, Look::End(_)) {
+            self.judged = Some(self.offset);
+        }
         self.searched += line.len();
         if look == Look::RanOut && newline.is_none() && !last && bounded.len() < self.limits.record_bytes_max {
             return Some(Step::NeedMore);
@@ -154,20 +158,22 @@ impl Scanner {
         if self.searched > 0 && !last && !full {
             // What the window cut is only read again once its end has come.
             let fresh = bounded.get(self.searched..).unwrap_or_default();
-            if self.balance.look(fresh, false) == Look::RanOut {
+            if self.goes_on(fresh, bounded) {
                 self.searched = bounded.len();
                 return Some(Step::NeedMore);
             }
         }
-        match fields::read::<false>(self.level, bounded, Some(&mut self.shape)) {
+        let judged = self.is_judged();
+        match fields::read::<false>(self.level, bounded, judged, Some(&mut self.shape)) {
             Verdict::Whole(found) => {
                 self.state = State::Between;
                 Some(self.record(found, bounded, at))
             }
             Verdict::RanOut if !full && !last => {
-                self.balance = Balance::default();
-                let look = self.balance.look(bounded, false);
-                debug_assert_eq!(look, Look::RanOut);
+                self.grammar.begin();
+                self.outline = None;
+                let goes_on = self.goes_on(bounded, bounded);
+                debug_assert!(goes_on);
                 self.searched = bounded.len();
                 Some(Step::NeedMore)
             }
@@ -178,15 +184,33 @@ impl Scanner {
         }
     }
 
+    /// Whether the record at the position, all of whose bytes but the fresh ones were looked at before, goes on behind them. It is
+    /// followed by the grammar, so that it need not be judged again; and, where that breaks, by its outline.
+    fn goes_on(&mut self, fresh: &[u8], all: &[u8]) -> bool {
+        if let Some(outline) = &mut self.outline {
+            return outline.goes_on(self.level, fresh);
+        }
+        let newline = memchr::memchr(b'\n', fresh);
+        match self.grammar.look(self.level, fresh.get(..newline.unwrap_or(fresh.len())).unwrap_or_default()) {
+            Look::RanOut => newline.is_none(),
+            Look::End(_) => {
+                self.judged = Some(self.offset);
+                false
+            }
+            Look::Broken(_) => self.outline.insert(Outline::default()).goes_on(self.level, all),
+        }
+    }
+
     fn value<'w>(&mut self, rest: &'w [u8], at: &mut usize, last: bool) -> Option<Step<'w>> {
         let bounded = self.bounded(rest);
         let fresh = bounded.get(self.searched..).unwrap_or_default();
-        let broken_at = match self.grammar.look(fresh) {
+        let broken_at = match self.grammar.look(self.level, fresh) {
             Look::End(end) => {
                 let text = bounded.get(..self.searched + end).unwrap_or_default();
                 self.committed = true;
                 self.state = State::Between;
-                return Some(self.judge(text, at));
+                self.judged = Some(self.offset);
+                return Some(self.judge(text, true, at));
             }
             Look::RanOut if bounded.len() == self.limits.record_bytes_max => {
                 let line_start = bounded.last() == Some(&b'\n');
@@ -256,22 +280,30 @@ impl Scanner {
         let bounded = self.bounded(rest);
         if self.searched == 0 {
             if bounded.first() == Some(&b'{')
-                && let Verdict::Whole(found) = fields::read::<false>(self.level, bounded, Some(&mut self.shape))
+                && let Verdict::Whole(found) = fields::read::<false>(self.level, bounded, false, Some(&mut self.shape))
             {
                 self.element_done(self.crossed);
                 return Some(self.record(found, bounded, at));
             }
-            self.balance = Balance::default();
+            self.grammar.begin();
+            self.balances = false;
         }
         let fresh = bounded.get(self.searched..).unwrap_or_default();
-        match self.balance.look(fresh, self.mode != Mode::Line) {
+        let is_all = last || bounded.len() == self.limits.record_bytes_max;
+        match self.element_end(fresh, bounded, is_all) {
             Look::End(end) => {
-                let text = bounded.get(..self.searched + end).unwrap_or_default();
+                let text = bounded.get(..end).unwrap_or_default();
                 if !matches!(text, [b'{' | b'[' | b'"', ..]) && !is_scalar(text) {
                     return Some(self.broken_array());
                 }
-                self.element_done(self.crossed || self.balance.crossed());
-                Some(self.judge(text, at))
+                let (crossed, matched) = if self.balances {
+                    (self.balance.crossed(), !self.balance.too_deep())
+                } else {
+                    // There is no newline in a string.
+                    (memchr::memchr(b'\n', text).is_some(), true)
+                };
+                self.element_done(self.crossed || crossed);
+                Some(self.judge(text, matched, at))
             }
             Look::Broken(_) => Some(self.broken_array()),
             Look::RanOut if bounded.len() == self.limits.record_bytes_max => {
@@ -285,6 +317,31 @@ impl Scanner {
             Look::RanOut => {
                 self.searched = bounded.len();
                 Some(Step::NeedMore)
+            }
+        }
+    }
+
+    /// The end of the element at the position, all of whose bytes but the fresh ones were looked at before. As a record that the
+    /// window cut it is followed by the grammar, if it is nested, and else by its balance; by that in the end, if no more of it is to
+    /// come: what is left of it may have to be skipped.
+    fn element_end(&mut self, fresh: &[u8], all: &[u8], is_all: bool) -> Look {
+        let (seen, spans) = (all.len() - fresh.len(), self.mode != Mode::Line);
+        if self.balances {
+            return self.balance.look(self.level, fresh, spans).behind(seen);
+        }
+        let newline = if spans { None } else { memchr::memchr(b'\n', fresh) };
+        let line = fresh.get(..newline.unwrap_or(fresh.len())).unwrap_or_default();
+        let is_nested = matches!(all.first(), Some(b'{' | b'['));
+        match if is_nested { self.grammar.look(self.level, line) } else { Look::Broken(0) } {
+            Look::End(end) => {
+                self.judged = Some(self.offset);
+                Look::End(seen + end)
+            }
+            Look::RanOut if newline.is_none() && !is_all => Look::RanOut,
+            Look::RanOut | Look::Broken(_) => {
+                self.balances = true;
+                self.balance.begin();
+                self.balance.look(self.level, all, spans)
             }
         }
     }
@@ -342,7 +399,7 @@ impl Scanner {
                     return Some(self.dry(last));
                 }
             }
-            Skip::Element => match self.balance.look(rest, self.mode != Mode::Line) {
+            Skip::Element => match self.element_end(rest, rest, false) {
                 Look::End(end) => {
                     self.advance(at, end);
                     self.element_done(self.crossed || self.balance.crossed());
@@ -358,7 +415,7 @@ impl Scanner {
                 }
             },
             Skip::Value { line_start } => {
-                let look = self.grammar.look(rest);
+                let look = self.grammar.look(self.level, rest);
                 let used = match look {
                     Look::End(used) | Look::Broken(used) => used,
                     Look::RanOut => rest.len(),
@@ -381,10 +438,10 @@ impl Scanner {
         None
     }
 
-    /// The slot at the position is a whole value; `text` is all of it.
-    fn judge<'w>(&mut self, text: &'w [u8], at: &mut usize) -> Step<'w> {
+    /// The slot at the position is a whole value; `text` is all of it, whose brackets match or are too many.
+    fn judge<'w>(&mut self, text: &'w [u8], matched: bool, at: &mut usize) -> Step<'w> {
         if text.first() == Some(&b'{')
-            && let Verdict::Whole(found) = fields::read::<true>(self.level, text, None)
+            && let Verdict::Whole(found) = fields::read::<true>(self.level, text, matched, None)
         {
             debug_assert_eq!(found.len, text.len());
             return self.record(found, text, at);
@@ -398,9 +455,9 @@ impl Scanner {
     fn record<'w>(&mut self, found: fields::Fields<'w>, bytes: &'w [u8], at: &mut usize) -> Step<'w> {
         let text = bytes.get(..found.len).unwrap_or_default();
         let content = if let Some(bytes) = found.whole {
-            Some((exact::whole(text, bytes), found.timestamp))
+            Some((exact::whole(text, bytes, 0..0), found.timestamp))
         } else if found.exact {
-            exact::read(text)
+            exact::read(text, self.is_judged(), found.nested)
         } else if found.message.is_empty() {
             Some((Message::Empty, found.timestamp))
         } else {
@@ -419,6 +476,11 @@ impl Scanner {
         };
         self.advance(at, found.len);
         step
+    }
+
+    /// Whether the grammar has read the value at the position to its end.
+    fn is_judged(&self) -> bool {
+        self.judged == Some(self.offset)
     }
 
     fn bad<'w>(&mut self) -> Step<'w> {

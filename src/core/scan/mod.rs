@@ -41,22 +41,26 @@ mod again;
 mod exact;
 mod fields;
 mod framing;
+mod grammar;
+mod nesting;
 mod place;
 pub mod reference;
 mod shape;
+mod strings;
 mod syntax;
 #[cfg(test)]
 mod tests;
 
 pub use self::exact::{METADATA, PIECE_BLOCK_BYTES, PiecePlace, Pieces};
+pub use self::nesting::NESTING_MAX;
 pub use self::place::RecordPlace;
 pub use self::shape::Shape;
-pub use self::syntax::NESTING_MAX;
 pub(super) use self::syntax::{in_scalar, is_scalar};
 
 use self::again::Again;
 use self::framing::{Mode, State};
-use self::syntax::{Balance, Grammar};
+use self::grammar::Grammar;
+use self::nesting::{Balance, Outline};
 use super::object::{ObjectFault, Ordinal};
 use super::simd::Level;
 
@@ -203,10 +207,15 @@ pub struct Scanner {
     array: (u64, bool),
     /// A newline was passed within the open array, of whose elements none lies behind it or over it.
     crossed: bool,
-    /// Finds the end of the record or the array element at the position that the window cut.
+    /// Finds the end of the record at the position that the window cut, if it is not by the grammar.
+    outline: Option<Outline>,
+    /// The same of an array's element; whether it does.
     balance: Balance,
-    /// Reads the value at the position, in value mode.
+    balances: bool,
+    /// Reads the value at the position, in value mode, and the record that the window cut.
     grammar: Grammar,
+    /// The offset of the value that it read to its end.
+    judged: Option<u64>,
 }
 
 impl Scanner {
@@ -228,8 +237,11 @@ impl Scanner {
             committed: false,
             array: (0, false),
             crossed: false,
+            outline: None,
             balance: Balance::default(),
+            balances: false,
             grammar: Grammar::default(),
+            judged: None,
         }
     }
 
@@ -260,7 +272,7 @@ impl Scanner {
         (self.state, self.offset) = self.before;
         self.ordinal -= 1;
         self.searched = 0;
-        self.grammar = Grammar::default();
+        self.grammar.begin();
     }
 
     /// The next step, looking at the window from `at` on, and the new position in the window. `last` says that nothing

@@ -23,6 +23,8 @@ pub(super) trait Simd: Copy {
     /// Yes or no for each of them.
     type Marks: Copy;
 
+    /// Does something in a function of its own, which has the registers for itself.
+    fn run<T: Task>(self, task: T) -> T::Output;
     /// The first bytes, if there are so many.
     fn load(self, bytes: &[u8]) -> Option<Self::Bytes>;
     /// Those that are `byte`.
@@ -135,7 +137,7 @@ impl Level {
     #[inline]
     pub(super) fn run<T: Task>(self, task: T) -> T::Output {
         match self.0 {
-            Kind::Portable(words) => task.run(words),
+            Kind::Portable(words) => words.run(task),
             #[cfg(target_arch = "aarch64")]
             Kind::Neon(neon) => neon.run(task),
             #[cfg(target_arch = "x86_64")]
@@ -146,25 +148,15 @@ impl Level {
     }
 }
 
-/// The place of the first byte from `from` on that `stops` marks, or the length. `is_stop` says the same of one byte.
+/// The first bytes, with zeros behind them if they are fewer than are looked at at once; and how many they are. None: there are none.
 #[inline(always)]
-pub(super) fn find<S: Simd>(
-    simd: S,
-    bytes: &[u8],
-    from: usize,
-    stops: impl Fn(S::Bytes) -> S::Marks,
-    is_stop: impl Fn(u8) -> bool,
-) -> usize {
-    let mut at = from;
-    while let Some(vector) = bytes.get(at..).and_then(|rest| simd.load(rest)) {
-        let hits = simd.bits(stops(vector));
-        if hits != 0 {
-            return at + hits.trailing_zeros() as usize;
-        }
-        at += S::WIDTH;
+pub(super) fn load_padded<S: Simd>(simd: S, bytes: &[u8]) -> Option<(S::Bytes, usize)> {
+    if let Some(vector) = simd.load(bytes) {
+        return Some((vector, S::WIDTH));
     }
-    let rest = bytes.get(at..).unwrap_or_default();
-    rest.iter().position(|byte| is_stop(*byte)).map_or(bytes.len(), |place| at + place)
+    let mut block = [0; WIDTH_MAX];
+    block.get_mut(..bytes.len()).filter(|start| !start.is_empty())?.copy_from_slice(bytes);
+    Some((simd.load(&block)?, bytes.len()))
 }
 
 /// How many bytes two texts begin with in common.
@@ -225,9 +217,9 @@ mod tests {
     struct Look<'b>(&'b [u8], &'b [u8]);
 
     /// Each answer for the first bytes of the first text: equal to a quote, unusual, a bracket, one of two, high, different
-    /// from the second's; then where a bracket or quote is found, and how long a start they have in common.
+    /// from the second's; then the quotes of its last few bytes and how many those are, and how long a start the two have in common.
     impl Task for Look<'_> {
-        type Output = (usize, [u64; 6], usize, usize);
+        type Output = (usize, [u64; 6], Option<(u64, usize)>, usize);
 
         fn run<S: Simd>(self, simd: S) -> Self::Output {
             let (Some(one), Some(other)) = (simd.load(self.0), simd.load(self.1)) else {
@@ -242,9 +234,9 @@ mod tests {
                 simd.high(one),
                 simd.differ(one, other),
             ];
-            let stops = |bytes| simd.or(simd.bracket(bytes), simd.equal(bytes, b'"'));
-            let found = find(simd, self.0, 3, stops, |byte| is_bracket(byte) || byte == b'"');
-            (S::WIDTH, bits, found, common(simd, self.0, self.1))
+            let few = load_padded(simd, &self.0[self.0.len() - self.0.len() % S::WIDTH..]);
+            let few = few.map(|(bytes, len)| (simd.bits(simd.equal(bytes, b'"')), len));
+            (S::WIDTH, bits, few, common(simd, self.0, self.1))
         }
     }
 
@@ -268,7 +260,7 @@ mod tests {
                 .map(|(at, byte)| if at < same || seed >> (at % 61) & 1 == 0 { *byte } else { byte ^ 1 << (at % 8) })
                 .collect();
             for level in Level::all() {
-                let (width, found, stop, start) = level.run(Look(&one, &other));
+                let (width, found, few, start) = level.run(Look(&one, &other));
                 let expected = [
                     bits(width, |at| one[at] == b'"'),
                     bits(width, |at| is_unusual(one[at])),
@@ -278,8 +270,9 @@ mod tests {
                     bits(width, |at| one[at] != other[at]),
                 ];
                 prop_assert_eq!(found, expected, "{}", level.name());
-                let first = one.iter().skip(3).position(|byte| is_bracket(*byte) || *byte == b'"');
-                prop_assert_eq!(stop, first.map_or(one.len(), |place| place + 3), "{}", level.name());
+                let last = &one[one.len() - one.len() % width..];
+                let quotes = (bits(last.len(), |at| last[at] == b'"'), last.len());
+                prop_assert_eq!(few, (!last.is_empty()).then_some(quotes), "{}", level.name());
                 let differ = one.iter().zip(&other).position(|(one, other)| one != other);
                 prop_assert_eq!(start, differ.unwrap_or(one.len()), "{}", level.name());
             }

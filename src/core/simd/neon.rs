@@ -26,14 +26,9 @@ impl Neon {
     pub(super) fn detect() -> Option<Self> {
         is_aarch64_feature_detected!("neon").then_some(Self(()))
     }
-
-    #[inline]
-    pub(super) fn run<T: Task>(self, task: T) -> T::Output {
-        // SAFETY: the processor has these instructions, or there were no such value.
-        unsafe { with_neon(self, task) }
-    }
 }
 
+#[inline(never)]
 #[target_feature(enable = "neon")]
 fn with_neon<T: Task>(neon: Neon, task: T) -> T::Output {
     task.run(neon)
@@ -74,6 +69,12 @@ impl Simd for Neon {
     const WIDTH: usize = 64;
     type Bytes = uint8x16x4_t;
     type Marks = uint8x16x4_t;
+
+    #[inline(always)]
+    fn run<T: Task>(self, task: T) -> T::Output {
+        // SAFETY: the processor has these instructions, or there were no such value.
+        unsafe { with_neon(self, task) }
+    }
 
     #[inline(always)]
     fn load(self, bytes: &[u8]) -> Option<uint8x16x4_t> {

@@ -1,6 +1,6 @@
 //! Words of 8 bytes, of which each byte is looked at by itself: no carry goes from one to the next.
 
-use super::Simd;
+use super::{Simd, Task};
 
 const EACH: u64 = 0x0101_0101_0101_0101;
 const TOP: u64 = 0x8080_8080_8080_8080;
@@ -22,10 +22,20 @@ const fn gather(tops: u64) -> u64 {
     (tops >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
+#[inline(never)]
+fn of_words<T: Task>(words: Words, task: T) -> T::Output {
+    task.run(words)
+}
+
 impl Simd for Words {
     const WIDTH: usize = 8;
     type Bytes = u64;
     type Marks = u64;
+
+    #[inline(always)]
+    fn run<T: Task>(self, task: T) -> T::Output {
+        of_words(self, task)
+    }
 
     #[inline(always)]
     fn load(self, bytes: &[u8]) -> Option<u64> {

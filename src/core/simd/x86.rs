@@ -30,14 +30,9 @@ impl Avx2 {
             && is_x86_feature_detected!("popcnt");
         has.then_some(Self(()))
     }
-
-    #[inline]
-    pub(super) fn run<T: Task>(self, task: T) -> T::Output {
-        // SAFETY: the processor has these instructions, or there were no such value.
-        unsafe { with_avx2(self, task) }
-    }
 }
 
+#[inline(never)]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 fn with_avx2<T: Task>(avx2: Avx2, task: T) -> T::Output {
     task.run(avx2)
@@ -54,6 +49,12 @@ impl Simd for Avx2 {
     const WIDTH: usize = 32;
     type Bytes = __m256i;
     type Marks = __m256i;
+
+    #[inline(always)]
+    fn run<T: Task>(self, task: T) -> T::Output {
+        // SAFETY: the processor has these instructions, or there were no such value.
+        unsafe { with_avx2(self, task) }
+    }
 
     #[inline(always)]
     fn load(self, bytes: &[u8]) -> Option<__m256i> {
@@ -122,14 +123,9 @@ impl Avx512 {
         let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
         (has && Avx2::detect().is_some()).then_some(Self(()))
     }
-
-    #[inline]
-    pub(super) fn run<T: Task>(self, task: T) -> T::Output {
-        // SAFETY: the processor has these instructions, or there were no such value.
-        unsafe { with_avx512(self, task) }
-    }
 }
 
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,bmi2,lzcnt,popcnt")]
 fn with_avx512<T: Task>(avx512: Avx512, task: T) -> T::Output {
     task.run(avx512)
@@ -139,6 +135,12 @@ impl Simd for Avx512 {
     const WIDTH: usize = 64;
     type Bytes = __m512i;
     type Marks = __mmask64;
+
+    #[inline(always)]
+    fn run<T: Task>(self, task: T) -> T::Output {
+        // SAFETY: the processor has these instructions, or there were no such value.
+        unsafe { with_avx512(self, task) }
+    }
 
     #[inline(always)]
     fn load(self, bytes: &[u8]) -> Option<__m512i> {
