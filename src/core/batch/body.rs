@@ -421,6 +421,9 @@ static SPREADS: [Spread; 16] = {
 /// Most bytes that a vector's are written as with backslashes, and what is written behind them.
 const QUOTED_MAX: usize = 2 * WIDTH_MAX + 8;
 
+/// Quotes of what is written together from which on there will be some in what follows.
+const MANY_QUOTES: usize = 4;
+
 /// Writes the first few bytes of a text with a backslash before each quote and backslash, up to a control character or what is no
 /// ASCII. How many bytes they were, and are.
 struct Quote<'t, 'w>(&'t [u8], &'w mut [u8; QUOTED_MAX]);
@@ -508,12 +511,15 @@ pub(super) fn walk_raw<S: Sink>(text: &[u8], level: Level, sink: &mut S) -> Cont
     if S::COUNTS && simdutf8::basic::from_utf8(text).is_ok() {
         return sink.run(text);
     }
-    let mut rest = text;
+    let (mut rest, mut many) = (text, false);
     loop {
-        let block = block::<S>(rest);
-        let run = level.run(FindRun::<false>(block)).within(block, rest);
-        run.put(rest, sink)?;
-        let tail = rest.get(run.bytes..).unwrap_or_default();
+        let mut tail = rest;
+        if !many {
+            let block = block::<S>(rest);
+            let run = level.run(FindRun::<false>(block)).within(block, rest);
+            run.put(rest, sink)?;
+            tail = rest.get(run.bytes..).unwrap_or_default();
+        }
         if tail.is_empty() {
             return ControlFlow::Continue(());
         }
@@ -521,11 +527,14 @@ pub(super) fn walk_raw<S: Sink>(text: &[u8], level: Level, sink: &mut S) -> Cont
             let mut written = [0; QUOTED_MAX];
             let (walked, len) = level.run(Quote(tail, &mut written));
             sink.piece(written.get(..len).unwrap_or_default(), walked, walked)?;
+            // Where quotes are many they are not searched for.
+            many = len - walked >= MANY_QUOTES;
             if walked > 0 {
                 rest = tail.get(walked..).unwrap_or_default();
                 continue;
             }
         }
+        many = false;
         let (flow, taken) = put_dense(tail, &RAW, sink);
         flow?;
         rest = tail.get(taken..).unwrap_or_default();

@@ -333,7 +333,7 @@ impl<'w> Pieces<'w> {
         }
         let mut len = 0;
         loop {
-            block.get_mut(len..len + piece.len())?.copy_from_slice(piece);
+            copy_short(block.get_mut(len..len + piece.len())?, piece);
             len += piece.len();
             let place = self.place;
             match self.next() {
@@ -385,6 +385,23 @@ impl<'w> Pieces<'w> {
     fn end(&mut self) -> Option<&'w [u8]> {
         self.place.next = NextPiece::End;
         Some(b"}")
+    }
+}
+
+/// Copies, without a call for what is as short as most members.
+#[inline(always)]
+fn copy_short(to: &mut [u8], from: &[u8]) {
+    match (to, from) {
+        ([to], [from]) => *to = *from,
+        (to, from) if (8..=16).contains(&from.len()) => {
+            if let (Some(to), Some(from)) = (to.first_chunk_mut::<8>(), from.first_chunk()) {
+                *to = *from;
+            }
+            if let (Some(to), Some(from)) = (to.last_chunk_mut::<8>(), from.last_chunk()) {
+                *to = *from;
+            }
+        }
+        (to, from) => to.copy_from_slice(from),
     }
 }
 
